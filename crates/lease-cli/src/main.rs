@@ -1,0 +1,2 @@
+//! prog
+fn main(){}

@@ -1,0 +1,124 @@
+//! Stage II, the explainer explains: Δ' = clamp(Δ0 + η_δ ∇_Δ J(E', A, Δ0), −ε, ε) with
+//! J = Σ_i ℓ(f(x_i + δ_i), f(x_i)), the cross-entropy of the perturbed against the clean prediction.
+
+use burn::tensor::{Bool, Tensor};
+
+use super::product::gradient;
+use crate::network::{Dual, Leaves, Slot, Supernet, Vector};
+
+/// The adversarial attack that makes an explanation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attack {
+    /// ε: the largest |δ|, in units of the normalised images.
+    pub epsilon: f64,
+    /// η_δ: the step along ∇_Δ J.
+    pub step_size: f64,
+    /// How many steps, at least 1. The derivative of stage IV goes through the last.
+    pub steps: usize,
+    /// Whether to step along the gradient's sign (PGD). Its derivative is zero almost everywhere, which
+    /// cuts the audience's path back to the architecture.
+    pub signed: bool,
+}
+
+/// The explanation of a batch, and what stage IV needs to differentiate it.
+#[derive(Clone)]
+pub struct Explanation {
+    /// Δ before the last step.
+    pub start: Vector,
+    /// Δ', clamped.
+    pub delta: Vector,
+    /// The handle of δ in both, `[batch, channels, h, w]`.
+    pub slot: Slot<4>,
+    /// Where the last step was clamped.
+    pub clamped: Tensor<1, Bool>,
+    /// J at `start`.
+    pub objective: f64,
+    /// The share of |δ'| at ε.
+    pub share_at_epsilon: f64,
+}
+
+/// J(Δ, E, A) as a function of (Δ, E, A): both predictions depend on E and A.
+pub fn objective<'a>(
+    explainer: &'a Supernet,
+    images: &'a Tensor<4>,
+    slot: &'a Slot<4>,
+) -> impl Fn([&Leaves; 3]) -> Dual<1> + 'a {
+    move |[delta, e, a]| {
+        let clean = explainer.forward(e, a, images.clone().into()).softmax();
+        perturbed(explainer, images, slot, [delta, e, a]).soft_cross_entropy(clean)
+    }
+}
+
+/// f(x + δ; E, A), as logits.
+fn perturbed(
+    explainer: &Supernet,
+    images: &Tensor<4>,
+    slot: &Slot<4>,
+    [delta, e, a]: [&Leaves; 3],
+) -> Dual<2> {
+    explainer.forward(e, a, delta.get(slot).add(images.clone().into()))
+}
+
+/// Attacks the explainer's own predictions on `images`, from the random start `delta0` of their shape.
+///
+/// At Δ = 0 the gradient is exactly zero, so the start must be random (METHOD.md).
+pub fn explain(
+    explainer: &Supernet,
+    e: &Vector,
+    a: &Vector,
+    images: &Tensor<4>,
+    delta0: Tensor<4>,
+    attack: &Attack,
+) -> Explanation {
+    let (mut start, slot) = Vector::single("delta", delta0);
+    // Clean predictions don't depend on Δ: one pass serves all steps.
+    let (e_leaves, a_leaves) = (e.open(None, false), a.open(None, false));
+    let clean = explainer
+        .forward(&e_leaves, &a_leaves, images.clone().into())
+        .softmax();
+    let objective = |[delta]: [&Leaves; 1]| {
+        perturbed(explainer, images, &slot, [delta, &e_leaves, &a_leaves])
+            .soft_cross_entropy(clean.clone())
+    };
+    let mut step = attacked(&start, objective, attack);
+    for _ in 1..attack.steps.max(1) {
+        start = step.delta;
+        step = attacked(&start, objective, attack);
+    }
+    let at_epsilon = step.delta.flat().abs().greater_equal_scalar(attack.epsilon);
+    Explanation {
+        start,
+        share_at_epsilon: at_epsilon.float().mean().into_scalar::<f64>(),
+        delta: step.delta,
+        slot: slot.clone(),
+        clamped: step.clamped,
+        objective: step.objective,
+    }
+}
+
+struct AttackStep {
+    delta: Vector,
+    clamped: Tensor<1, Bool>,
+    objective: f64,
+}
+
+/// One attack step.
+fn attacked(
+    start: &Vector,
+    objective: impl Fn([&Leaves; 1]) -> Dual<1>,
+    attack: &Attack,
+) -> AttackStep {
+    let ascent = gradient(objective, [start], [0]);
+    let [direction] = ascent.vectors;
+    let direction = if attack.signed {
+        direction.with(direction.flat().sign())
+    } else {
+        direction
+    };
+    let free = start.add_scaled(attack.step_size, &direction);
+    AttackStep {
+        clamped: free.flat().abs().greater_scalar(attack.epsilon),
+        delta: free.with(free.flat().clamp(-attack.epsilon, attack.epsilon)),
+        objective: ascent.value,
+    }
+}

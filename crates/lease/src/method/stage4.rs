@@ -1,0 +1,345 @@
+//! Stage IV, the explainer re-learns: the gradient of L(E', A, B_e^val) + γ L(W', B_a^val) with respect
+//! to A, through all three earlier stages (METHOD.md, "The architecture gradient").
+//!
+//! The two terms are carried apart, so that their norms can be told and γ can be relative to them. Both
+//! are linear in their adjoints, so nothing is lost by adding them at the end.
+
+use burn::tensor::Tensor;
+
+use super::product::{MixedProduct, gradient};
+use super::stage2::{Attack, Explanation, explain};
+use super::stage3::Reweighting;
+use super::{Batches, Models, Point, UnrolledStep, stage1, stage2, stage3};
+use crate::network::Vector;
+
+/// What the architecture listens to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// All four stages.
+    #[default]
+    Lease,
+    /// The explainer's validation loss alone, through its unrolled step (second-order DARTS).
+    Darts,
+    /// The explainer's validation loss at fixed weights (first-order DARTS).
+    DartsFirst,
+}
+
+/// The settings of one iteration's derivatives.
+#[derive(Clone, Debug)]
+pub struct Unrolling {
+    /// Which stages there are.
+    pub method: Method,
+    /// η_e and λ_e.
+    pub explainer: UnrolledStep,
+    /// η_w and λ_w.
+    pub audience: UnrolledStep,
+    /// The attack of stage II.
+    pub attack: Attack,
+    /// How explanations weight pixels.
+    pub reweighting: Reweighting,
+    /// Whether the audience's validation images are reweighted too, by explanations of their own.
+    pub validate_reweighted: bool,
+    /// How mixed products are computed.
+    pub product: MixedProduct,
+}
+
+/// Random starts of the explanations, of the images' shape, uniform in [−ε, ε].
+#[derive(Clone)]
+pub struct Starts {
+    /// For the audience's training batch.
+    pub train: Tensor<4>,
+    /// For its validation batch; read only if that is reweighted.
+    pub val: Tensor<4>,
+}
+
+/// Stages I to III on one set of batches.
+pub struct Stages {
+    /// L(E, A, B_e^tr).
+    pub explainer_loss: f64,
+    /// ∇_E L(E, A, B_e^tr).
+    pub explainer_gradient: Vector,
+    /// E'.
+    pub explainer: Vector,
+    /// Stages II and III; none without an audience.
+    pub audience: Option<AudienceStages>,
+}
+
+/// Stages II and III.
+pub struct AudienceStages {
+    /// Δ' and J.
+    pub explanation: Explanation,
+    /// L(W, δ' ⊙ x, t).
+    pub loss: f64,
+    /// ∇_W of it.
+    pub gradient: Vector,
+    /// W'.
+    pub weights: Vector,
+}
+
+/// The audience's term: ∇_A L(W', B_a^val), not multiplied by γ, and the adjoints on the way.
+pub struct AudienceTerm {
+    /// L(W', B_a^val).
+    pub loss: f64,
+    /// With respect to W'.
+    pub adjoint_audience: Vector,
+    /// With respect to the clamped Δ'.
+    pub adjoint_delta: Vector,
+    /// With respect to E'.
+    pub adjoint_explainer: Vector,
+    /// With respect to A, in total.
+    pub gradient: Vector,
+}
+
+/// The explainer's term: ∇_A L(E'(A), A, B_e^val).
+pub struct ExplainerTerm {
+    /// L(E', A, B_e^val).
+    pub loss: f64,
+    /// With respect to E'.
+    pub adjoint_explainer: Vector,
+    /// ∇_A at fixed E'.
+    pub first_order: Vector,
+    /// ∇_A in total.
+    pub gradient: Vector,
+}
+
+/// Runs stages I to III, each for one unrolled step.
+pub fn stages(
+    models: &Models,
+    at: &Point,
+    batches: &Batches,
+    starts: Option<&Starts>,
+    settings: &Unrolling,
+) -> Stages {
+    let loss = stage1::loss(&models.explainer, &batches.explainer_train);
+    let learned = gradient(loss, [&at.explainer, &at.architecture], [0]);
+    let [explainer_gradient] = learned.vectors;
+    let explainer = stage1::step(&at.explainer, &explainer_gradient, &settings.explainer);
+    let audience = starts.map(|starts| {
+        let batch = &batches.audience_train;
+        let explanation = explain(
+            &models.explainer,
+            &explainer,
+            &at.architecture,
+            &batch.images,
+            starts.train.clone(),
+            &settings.attack,
+        );
+        let loss = stage3::loss(
+            &models.audience,
+            batch,
+            &explanation.slot,
+            settings.reweighting,
+        );
+        let listened = gradient(loss, [&at.audience, &explanation.delta], [0]);
+        let [gradient] = listened.vectors;
+        AudienceStages {
+            weights: stage1::step(&at.audience, &gradient, &settings.audience),
+            loss: listened.value,
+            gradient,
+            explanation,
+        }
+    });
+    Stages {
+        explainer_loss: learned.value,
+        explainer_gradient,
+        explainer,
+        audience,
+    }
+}
+
+/// −η_e · mixed(L_explainer, E, v_E; A): how A acts through stage I.
+fn through_stage1(
+    models: &Models,
+    at: &Point,
+    batches: &Batches,
+    adjoint: &Vector,
+    settings: &Unrolling,
+) -> Vector {
+    let loss = stage1::loss(&models.explainer, &batches.explainer_train);
+    let at = [&at.explainer, &at.architecture];
+    let [product] = settings.product.product(loss, at, (0, adjoint), [1]);
+    product.scale(-settings.explainer.learning_rate)
+}
+
+/// η_δ · mixed(J, Δ0, v_Δ; E', A): how E' and A act through an explanation whose adjoint is v_Δ.
+fn through_stage2(
+    models: &Models,
+    explainer: &Vector,
+    architecture: &Vector,
+    images: &Tensor<4>,
+    explanation: &Explanation,
+    adjoint: &Vector,
+    settings: &Unrolling,
+) -> [Vector; 2] {
+    if settings.attack.signed {
+        return [explainer.scale(0.0), architecture.scale(0.0)];
+    }
+    let flat = adjoint.flat().mask_fill(explanation.clamped.clone(), 0.0);
+    let objective = stage2::objective(&models.explainer, images, &explanation.slot);
+    let at = [&explanation.start, explainer, architecture];
+    let along = (0, &adjoint.with(flat));
+    let products = settings.product.product(objective, at, along, [1, 2]);
+    products.map(|p| p.scale(settings.attack.step_size))
+}
+
+/// The explainer's term of the architecture gradient.
+pub fn explainer_term(
+    models: &Models,
+    at: &Point,
+    batches: &Batches,
+    stages: &Stages,
+    settings: &Unrolling,
+) -> ExplainerTerm {
+    let loss = stage1::loss(&models.explainer, &batches.explainer_val);
+    if settings.method == Method::DartsFirst {
+        let direct = gradient(loss, [&at.explainer, &at.architecture], [1]);
+        let [first_order] = direct.vectors;
+        return ExplainerTerm {
+            loss: direct.value,
+            adjoint_explainer: at.explainer.scale(0.0),
+            gradient: first_order.clone(),
+            first_order,
+        };
+    }
+    let direct = gradient(loss, [&stages.explainer, &at.architecture], [0, 1]);
+    let [adjoint_explainer, first_order] = direct.vectors;
+    let unrolled = through_stage1(models, at, batches, &adjoint_explainer, settings);
+    ExplainerTerm {
+        loss: direct.value,
+        gradient: first_order.add_scaled(1.0, &unrolled),
+        first_order,
+        adjoint_explainer,
+    }
+}
+
+/// The audience's term of the architecture gradient, from W' back through Δ' and E' to A.
+pub fn audience_term(
+    models: &Models,
+    at: &Point,
+    batches: &Batches,
+    starts: &Starts,
+    (stages, audience): (&Stages, &AudienceStages),
+    settings: &Unrolling,
+) -> AudienceTerm {
+    let a = &at.architecture;
+    let explanation = &audience.explanation;
+    // v_W, and what the validation images' own explanations contribute.
+    let validated = validate(models, a, batches, starts, (stages, audience), settings);
+    // v_Δ = −η_w · mixed(L_audience, W, v_W; Δ')
+    let loss = stage3::loss(
+        &models.audience,
+        &batches.audience_train,
+        &explanation.slot,
+        settings.reweighting,
+    );
+    let [product] = settings.product.product(
+        loss,
+        [&at.audience, &explanation.delta],
+        (0, &validated.adjoint),
+        [1],
+    );
+    let adjoint_delta = product.scale(-settings.audience.learning_rate);
+    // v_E and the direct part of v_A
+    let images = &batches.audience_train.images;
+    let [mut adjoint_explainer, mut direct] = through_stage2(
+        models,
+        &stages.explainer,
+        a,
+        images,
+        explanation,
+        &adjoint_delta,
+        settings,
+    );
+    if let Some([e, a]) = validated.through_explanation {
+        adjoint_explainer = adjoint_explainer.add_scaled(1.0, &e);
+        direct = direct.add_scaled(1.0, &a);
+    }
+    let unrolled = through_stage1(models, at, batches, &adjoint_explainer, settings);
+    AudienceTerm {
+        loss: validated.loss,
+        adjoint_audience: validated.adjoint,
+        adjoint_delta,
+        gradient: direct.add_scaled(1.0, &unrolled),
+        adjoint_explainer,
+    }
+}
+
+struct Validated {
+    loss: f64,
+    adjoint: Vector,
+    through_explanation: Option<[Vector; 2]>,
+}
+
+/// L(W', B_a^val) and its gradient; on reweighted images also what reaches E' and A through the
+/// explanations of the validation images.
+fn validate(
+    models: &Models,
+    a: &Vector,
+    batches: &Batches,
+    starts: &Starts,
+    (stages, audience): (&Stages, &AudienceStages),
+    settings: &Unrolling,
+) -> Validated {
+    let batch = &batches.audience_val;
+    if !settings.validate_reweighted {
+        let loss = stage3::validation_loss(&models.audience, batch);
+        let validated = gradient(loss, [&audience.weights], [0]);
+        let [adjoint] = validated.vectors;
+        return Validated {
+            loss: validated.value,
+            adjoint,
+            through_explanation: None,
+        };
+    }
+    let explanation = explain(
+        &models.explainer,
+        &stages.explainer,
+        a,
+        &batch.images,
+        starts.val.clone(),
+        &settings.attack,
+    );
+    let loss = stage3::loss(
+        &models.audience,
+        batch,
+        &explanation.slot,
+        settings.reweighting,
+    );
+    let validated = gradient(loss, [&audience.weights, &explanation.delta], [0, 1]);
+    let [adjoint, adjoint_delta] = validated.vectors;
+    let through = through_stage2(
+        models,
+        &stages.explainer,
+        a,
+        &batch.images,
+        &explanation,
+        &adjoint_delta,
+        settings,
+    );
+    Validated {
+        loss: validated.value,
+        adjoint,
+        through_explanation: Some(through),
+    }
+}
+
+/// The weight of the audience's term.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Gamma {
+    /// γ itself.
+    Absolute(f64),
+    /// The norm of γ ∇_A L_a as a multiple of the norm of the explainer's term, whatever γ that takes.
+    Relative(f64),
+}
+
+impl Gamma {
+    /// γ for terms of these norms.
+    pub fn value(self, explainer_norm: f64, audience_norm: f64) -> f64 {
+        match self {
+            Self::Absolute(gamma) => gamma,
+            Self::Relative(_) if audience_norm == 0.0 => 0.0,
+            Self::Relative(share) => share * explainer_norm / audience_norm,
+        }
+    }
+}

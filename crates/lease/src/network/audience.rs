@@ -1,0 +1,180 @@
+//! The audience: a ResNet designed by hand, g(·; W) (He et al., arXiv 1512.03385).
+
+use std::sync::Arc;
+
+use super::NetworkError;
+use super::dual::Dual;
+use super::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
+use super::vector::{Init, Layout, Leaves};
+
+/// The size of a ResNet of basic blocks with a 3×3 stem, for small images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResNetShape {
+    /// Channels of each stage; every stage but the first halves the resolution (rounded up).
+    pub widths: Vec<usize>,
+    /// Blocks of each stage.
+    pub blocks: Vec<usize>,
+    /// Classes.
+    pub classes: usize,
+    /// Channels of the images.
+    pub image_channels: usize,
+}
+
+/// The residual networks that the literature knows by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResNet {
+    /// Three stages of 3 blocks, 16 to 64 channels.
+    ResNet20,
+    /// Three stages of 5 blocks, 16 to 64 channels.
+    ResNet32,
+    /// Three stages of 9 blocks, 16 to 64 channels.
+    ResNet56,
+    /// Four stages of 2 blocks, 64 to 512 channels.
+    ResNet18,
+    /// Four stages of 3, 4, 6, 3 blocks, 64 to 512 channels.
+    ResNet34,
+}
+
+impl ResNet {
+    /// The shape, its widths multiplied by `width` and rounded, at least 1.
+    pub fn shape(self, width: f64, classes: usize, image_channels: usize) -> ResNetShape {
+        let (widths, blocks): (&[usize], &[usize]) = match self {
+            Self::ResNet20 => (&[16, 32, 64], &[3, 3, 3]),
+            Self::ResNet32 => (&[16, 32, 64], &[5, 5, 5]),
+            Self::ResNet56 => (&[16, 32, 64], &[9, 9, 9]),
+            Self::ResNet18 => (&[64, 128, 256, 512], &[2, 2, 2, 2]),
+            Self::ResNet34 => (&[64, 128, 256, 512], &[3, 4, 6, 3]),
+        };
+        let scaled = |w: &usize| ((*w as f64 * width).round() as usize).max(1);
+        ResNetShape {
+            widths: widths.iter().map(scaled).collect(),
+            blocks: blocks.to_vec(),
+            classes,
+            image_channels,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Block {
+    first: (Conv, BatchNorm),
+    second: (Conv, BatchNorm),
+    downsample: Option<(Conv, BatchNorm)>,
+}
+
+/// The audience network.
+#[derive(Clone, Debug)]
+pub struct Audience {
+    weights: Arc<Layout>,
+    stem: (Conv, BatchNorm),
+    blocks: Vec<Block>,
+    classifier: LinearLayer,
+}
+
+/// A convolution started as torchvision's ResNets are (normal, by fan-out), and its batch norm.
+fn conv_norm(
+    builder: &mut Builder,
+    (conv, norm): (&str, &str),
+    input: usize,
+    output: usize,
+    kernel: Square,
+) -> (Conv, BatchNorm) {
+    let fan_out = output * kernel.size * kernel.size;
+    let init = Init::Normal((2.0 / fan_out as f64).sqrt());
+    (
+        builder.conv_with(conv, input, output, kernel, 1, init),
+        builder.batch_norm(norm, output, true),
+    )
+}
+
+fn apply(pass: &Pass, (conv, norm): &(Conv, BatchNorm), x: Dual<4>) -> Dual<4> {
+    norm.forward(pass, conv.forward(pass, x))
+}
+
+impl Audience {
+    /// Lays out a ResNet. The names are torchvision's: `conv1.weight`, `layer1.0.bn2.bias`, `fc.weight`.
+    ///
+    /// # Errors
+    /// If there is no stage, a number is 0, or widths and blocks differ in length.
+    pub fn new(shape: &ResNetShape) -> Result<Self, NetworkError> {
+        if shape.widths.len() != shape.blocks.len() {
+            return Err(NetworkError::Stages {
+                widths: shape.widths.len(),
+                blocks: shape.blocks.len(),
+            });
+        }
+        let sizes = shape.widths.iter().chain(&shape.blocks);
+        for (what, zero) in [
+            ("audience stages", shape.widths.is_empty()),
+            ("audience widths and blocks", sizes.into_iter().any(|n| *n == 0)),
+            ("classes", shape.classes == 0),
+            ("image channels", shape.image_channels == 0),
+        ] {
+            if zero {
+                return Err(NetworkError::Zero { what });
+            }
+        }
+        let mut builder = Builder::default();
+        let b = &mut builder;
+        let mut channels = shape.widths[0];
+        let stem = conv_norm(
+            b,
+            ("conv1", "bn1"),
+            shape.image_channels,
+            channels,
+            Square::new(3, 1),
+        );
+        let mut blocks = Vec::new();
+        for (stage, (&width, &count)) in shape.widths.iter().zip(&shape.blocks).enumerate() {
+            for i in 0..count {
+                let name = format!("layer{}.{i}", stage + 1);
+                let stride = if stage > 0 && i == 0 { 2 } else { 1 };
+                let mut part = |conv: &str, norm: &str, input, kernel| {
+                    let names = (format!("{name}.{conv}"), format!("{name}.{norm}"));
+                    conv_norm(b, (&names.0, &names.1), input, width, kernel)
+                };
+                blocks.push(Block {
+                    first: part("conv1", "bn1", channels, Square::new(3, stride)),
+                    second: part("conv2", "bn2", width, Square::new(3, 1)),
+                    downsample: (stride != 1 || channels != width).then(|| {
+                        part(
+                            "downsample.0",
+                            "downsample.1",
+                            channels,
+                            Square::new(1, stride),
+                        )
+                    }),
+                });
+                channels = width;
+            }
+        }
+        let classifier = builder.linear("fc", channels, shape.classes);
+        Ok(Self {
+            weights: Arc::new(builder.weights),
+            stem,
+            blocks,
+            classifier,
+        })
+    }
+
+    /// The layout of W.
+    pub fn weights(&self) -> &Arc<Layout> {
+        &self.weights
+    }
+
+    /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
+    pub fn forward(&self, weights: &Leaves, images: Dual<4>) -> Dual<2> {
+        let pass = &Pass::new(weights);
+        let mut x = apply(pass, &self.stem, images).relu();
+        for block in &self.blocks {
+            let residual = match &block.downsample {
+                Some(layer) => apply(pass, layer, x.clone()),
+                None => x.clone(),
+            };
+            let y = apply(pass, &block.first, x).relu();
+            x = apply(pass, &block.second, y).add(residual).relu();
+        }
+        self.classifier.forward(pass, x.global_mean())
+    }
+}

@@ -1,0 +1,231 @@
+//! One cell of the DARTS supernet: the unit of computation.
+//!
+//! [`Cell::forward`] is the only place where a cell is computed, from ordinary tensor operations that run
+//! on every device. A faster implementation for one device comes in here and is held against this one.
+
+use super::dual::Dual;
+use super::layers::{
+    BatchNorm, Builder, FactorizedReduce, Pass, ReluConvBn, Separable, Square,
+};
+use crate::space::{CellKind, Operation, edge_index};
+
+/// How a cell is built.
+#[derive(Clone, Copy, Debug)]
+pub struct CellShape {
+    /// Intermediate nodes.
+    pub nodes: usize,
+    /// Channels of the cell before the last one, of the last one, and of this cell's nodes.
+    pub channels: [usize; 3],
+    /// Normal or reduction.
+    pub kind: CellKind,
+    /// Whether the last cell was a reduction, so that the one before has twice the resolution.
+    pub after_reduction: bool,
+}
+
+/// How the first input is brought to the cell's channels (and resolution).
+#[derive(Clone, Debug)]
+pub(super) enum Preprocess {
+    Project(ReluConvBn),
+    Reduce(FactorizedReduce),
+}
+
+impl Preprocess {
+    pub(super) fn new(
+        builder: &mut Builder,
+        name: &str,
+        input: usize,
+        output: usize,
+        reduce: bool,
+        affine: bool,
+    ) -> Self {
+        if reduce {
+            Self::Reduce(builder.factorized_reduce(name, input, output, affine))
+        } else {
+            Self::Project(builder.relu_conv_bn(name, input, output, affine))
+        }
+    }
+
+    pub(super) fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<4> {
+        match self {
+            Self::Project(layer) => layer.forward(pass, x),
+            Self::Reduce(layer) => layer.forward(pass, x),
+        }
+    }
+}
+
+/// The kernels of the four convolutional operations: one for each depthwise convolution.
+pub(super) fn kernels(operation: Operation, stride: usize) -> Option<Vec<Square>> {
+    let separable = |size| vec![Square::new(size, stride), Square::new(size, 1)];
+    let dilated = |size| {
+        vec![Square {
+            size,
+            stride,
+            dilation: 2,
+        }]
+    };
+    match operation {
+        Operation::SepConv3x3 => Some(separable(3)),
+        Operation::SepConv5x5 => Some(separable(5)),
+        Operation::DilConv3x3 => Some(dilated(3)),
+        Operation::DilConv5x5 => Some(dilated(5)),
+        _ => None,
+    }
+}
+
+/// A mixed edge: those candidates that have weights. Pools and plain skip-connects have none and depend
+/// on the state alone, so they are computed once for all edges out of it.
+#[derive(Clone, Debug)]
+struct Edge {
+    separable: Vec<(usize, Separable)>,
+    skip: Option<FactorizedReduce>,
+}
+
+/// A supernet cell: every edge a mixture of all candidates.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    preprocess0: Preprocess,
+    preprocess1: Preprocess,
+    kind: CellKind,
+    nodes: usize,
+    edges: Vec<Edge>,
+    pool_norm: BatchNorm,
+}
+
+/// What all edges out of a state share.
+struct State {
+    value: Dual<4>,
+    rectified: Dual<4>,
+    max_pool: Dual<4>,
+    avg_pool: Dual<4>,
+}
+
+impl Cell {
+    /// Adds a cell's weights under `name`, such as `cells.3`.
+    pub fn new(builder: &mut Builder, name: &str, shape: &CellShape) -> Self {
+        let [before, last, channels] = shape.channels;
+        let preprocess0 = Preprocess::new(
+            builder,
+            &format!("{name}.preprocess0"),
+            before,
+            channels,
+            shape.after_reduction,
+            false,
+        );
+        let preprocess1 = Preprocess::new(
+            builder,
+            &format!("{name}.preprocess1"),
+            last,
+            channels,
+            false,
+            false,
+        );
+        let mut edges = Vec::new();
+        for node in 0..shape.nodes {
+            for from in 0..2 + node {
+                let stride = stride(shape.kind, from);
+                let name = format!("{name}._ops.{}._ops", edges.len());
+                let mut edge = Edge {
+                    separable: Vec::new(),
+                    skip: None,
+                };
+                for (k, operation) in Operation::ALL.into_iter().enumerate() {
+                    let name = format!("{name}.{k}");
+                    if let Some(kernels) = kernels(operation, stride) {
+                        let op = builder.separable(&name, channels, &kernels, false);
+                        edge.separable.push((k, op));
+                    } else if operation == Operation::SkipConnect && stride == 2 {
+                        edge.skip =
+                            Some(builder.factorized_reduce(&name, channels, channels, false));
+                    }
+                }
+                edges.push(edge);
+            }
+        }
+        Self {
+            preprocess0,
+            preprocess1,
+            kind: shape.kind,
+            nodes: shape.nodes,
+            edges,
+            pool_norm: builder.batch_norm(&format!("{name}.pool_norm"), channels, false),
+        }
+    }
+
+    /// Computes the cell from the outputs of the two cells before it.
+    ///
+    /// `mixture[edge][operation]` are the mixing coefficients, each `[1, 1, 1, 1]`. The result joins the
+    /// nodes' states: `[batch, nodes · channels, h, w]`, half the height and width (rounded up) in a
+    /// reduction cell.
+    pub fn forward(
+        &self,
+        pass: &Pass,
+        s0: Dual<4>,
+        s1: Dual<4>,
+        mixture: &[Vec<Dual<4>>],
+    ) -> Dual<4> {
+        let mut states = vec![
+            self.state(pass, 0, self.preprocess0.forward(pass, s0)),
+            self.state(pass, 1, self.preprocess1.forward(pass, s1)),
+        ];
+        let mut outputs = Vec::with_capacity(self.nodes);
+        for node in 0..self.nodes {
+            let mut total: Option<Dual<4>> = None;
+            for (from, state) in states.iter().enumerate() {
+                let edge = edge_index(node, from);
+                for term in self.edges[edge].terms(pass, state, &mixture[edge]) {
+                    total = Some(match total {
+                        Some(sum) => sum.add(term),
+                        None => term,
+                    });
+                }
+            }
+            let Some(output) = total else { continue };
+            outputs.push(output.clone());
+            if node + 1 < self.nodes {
+                states.push(self.state(pass, node + 2, output));
+            }
+        }
+        Dual::cat(outputs, 1)
+    }
+
+    fn state(&self, pass: &Pass, index: usize, value: Dual<4>) -> State {
+        let stride = stride(self.kind, index);
+        let pooled = |x| self.pool_norm.forward(pass, x);
+        State {
+            rectified: value.clone().relu(),
+            max_pool: pooled(value.clone().max_pool_3x3(stride)),
+            avg_pool: pooled(value.clone().avg_pool_3x3(stride)),
+            value,
+        }
+    }
+}
+
+/// Edges out of a reduction cell's inputs halve the resolution; all others keep it.
+fn stride(kind: CellKind, from: usize) -> usize {
+    if kind == CellKind::Reduction && from < 2 {
+        2
+    } else {
+        1
+    }
+}
+
+impl Edge {
+    /// The weighted candidates; `none` contributes nothing.
+    fn terms(&self, pass: &Pass, state: &State, mixture: &[Dual<4>]) -> Vec<Dual<4>> {
+        let weight = |operation: Operation| mixture[operation as usize].clone();
+        let skip = match &self.skip {
+            Some(reduce) => reduce.forward_rectified(pass, state.rectified.clone()),
+            None => state.value.clone(),
+        };
+        let mut terms = vec![
+            state.max_pool.clone().mul(weight(Operation::MaxPool3x3)),
+            state.avg_pool.clone().mul(weight(Operation::AvgPool3x3)),
+            skip.mul(weight(Operation::SkipConnect)),
+        ];
+        for (k, op) in &self.separable {
+            let output = op.forward_rectified(pass, state.rectified.clone());
+            terms.push(output.mul(mixture[*k].clone()));
+        }
+        terms
+    }
+}
