@@ -192,16 +192,6 @@ pub fn explainer_term(
     settings: &Unrolling,
 ) -> ExplainerTerm {
     let loss = stage1::loss(&models.explainer, &batches.explainer_val);
-    if settings.method == Method::DartsFirst {
-        let direct = gradient(loss, [&at.explainer, &at.architecture], [1]);
-        let [first_order] = direct.vectors;
-        return ExplainerTerm {
-            loss: direct.value,
-            adjoint_explainer: at.explainer.scale(0.0),
-            gradient: first_order.clone(),
-            first_order,
-        };
-    }
     let direct = gradient(loss, [&stages.explainer, &at.architecture], [0, 1]);
     let [adjoint_explainer, first_order] = direct.vectors;
     let unrolled = through_stage1(models, at, batches, &adjoint_explainer, settings);
@@ -210,6 +200,19 @@ pub fn explainer_term(
         gradient: first_order.add_scaled(1.0, &unrolled),
         first_order,
         adjoint_explainer,
+    }
+}
+
+/// The explainer's term at fixed weights: ∇_A L(E, A, B_e^val), which is first-order DARTS.
+pub fn first_order_term(models: &Models, at: &Point, batches: &Batches) -> ExplainerTerm {
+    let loss = stage1::loss(&models.explainer, &batches.explainer_val);
+    let direct = gradient(loss, [&at.explainer, &at.architecture], [1]);
+    let [first_order] = direct.vectors;
+    ExplainerTerm {
+        loss: direct.value,
+        adjoint_explainer: at.explainer.scale(0.0),
+        gradient: first_order.clone(),
+        first_order,
     }
 }
 

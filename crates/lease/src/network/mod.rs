@@ -5,6 +5,7 @@
 
 mod audience;
 mod cell;
+mod derived;
 mod dual;
 mod layers;
 mod supernet;
@@ -12,6 +13,7 @@ mod vector;
 
 pub use audience::{Audience, ResNet, ResNetShape};
 pub use cell::{Cell, CellShape};
+pub use derived::{Derived, DerivedShape, DropPath};
 pub use dual::Dual;
 pub use layers::{Builder, Noted, Pass, Statistics, update_running};
 pub use supernet::{Supernet, SupernetShape};
@@ -25,6 +27,17 @@ pub enum NetworkError {
     Zero {
         /// What there is none of.
         what: &'static str,
+    },
+    /// The images are too small for the auxiliary head.
+    #[error(
+        "the auxiliary head needs feature maps of at least {least}×{least} after two thirds of the cells, \
+         but these are {side}×{side}; train without it by --train-auxiliary 0"
+    )]
+    Auxiliary {
+        /// The side there.
+        side: usize,
+        /// The smallest that works.
+        least: usize,
     },
     /// Widths and blocks do not match.
     #[error("the audience has {widths} widths but {blocks} block counts; give one of each a stage")]

@@ -1,10 +1,35 @@
-//! stub
-#![allow(missing_docs)]
-#[derive(Clone,Copy,Debug,PartialEq,Eq,serde::Serialize,serde::Deserialize)]
-pub enum Operation { #[serde(rename="none")] None, #[serde(rename="max_pool_3x3")] MaxPool3x3, #[serde(rename="avg_pool_3x3")] AvgPool3x3, #[serde(rename="skip_connect")] SkipConnect, #[serde(rename="sep_conv_3x3")] SepConv3x3, #[serde(rename="sep_conv_5x5")] SepConv5x5, #[serde(rename="dil_conv_3x3")] DilConv3x3, #[serde(rename="dil_conv_5x5")] DilConv5x5 }
-impl Operation { pub const ALL:[Operation;8]=[Self::None,Self::MaxPool3x3,Self::AvgPool3x3,Self::SkipConnect,Self::SepConv3x3,Self::SepConv5x5,Self::DilConv3x3,Self::DilConv5x5]; }
-#[derive(Clone,Copy,Debug,PartialEq,Eq)]
-pub enum CellKind { Normal, Reduction }
-pub fn edge_count(n:usize)->usize{(0..n).map(|i|i+2).sum()}
-pub fn edge_index(node:usize,from:usize)->usize{edge_count(node)+from}
-pub fn reduction_positions(cells:usize)->[usize;2]{[cells/3,2*cells/3]}
+//! What an architecture is: operations, cells and genotypes of the DARTS space
+//! (Liu et al., arXiv 1806.09055).
+
+mod derive;
+mod genotype;
+mod notation;
+mod operation;
+
+pub use derive::{Row, derive_cell, entropy, softmax_rows};
+pub use genotype::{CellGenotype, Edge, Genotype, GenotypeError};
+pub use operation::{Operation, UnknownOperation};
+
+/// A cell that keeps the resolution, or one that halves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellKind {
+    /// Keeps height and width.
+    Normal,
+    /// Halves them and doubles the channels.
+    Reduction,
+}
+
+/// Edges of a cell with this many intermediate nodes: node i has one from each of the states 0 … i + 1.
+pub fn edge_count(nodes: usize) -> usize {
+    (0..nodes).map(|node| node + 2).sum()
+}
+
+/// The number of the edge into an intermediate node from a state; edges are counted node by node.
+pub fn edge_index(node: usize, from: usize) -> usize {
+    edge_count(node) + from
+}
+
+/// The cells that reduce: at 1/3 and 2/3 of the depth (the same one in a single cell).
+pub fn reduction_positions(cells: usize) -> [usize; 2] {
+    [cells / 3, 2 * cells / 3]
+}

@@ -1,0 +1,286 @@
+//! The configuration of a run: every setting once, with its meaning.
+//!
+//! Values come from four places, the later winning: the defaults below (the sizes of the DARTS paper), the
+//! preset of the data set, a TOML file, and flags. What results is written into the run folder, whole.
+
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+pub use settings::{
+    Augment, Config, Data, DatasetKind, GammaScale, Hypergradient, Setting, Split, Train, Validate,
+};
+use toml::{Table, Value};
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration.
+    #[error("{place} is not a valid configuration: {reason}")]
+    Invalid {
+        /// The file, or what else the text came from.
+        place: String,
+        /// What is wrong, with line and column where known.
+        reason: String,
+    },
+    /// A value is of the wrong type.
+    #[error("`{value}` is no value for --{flag} ({reason})")]
+    Flag {
+        /// The flag, without dashes.
+        flag: String,
+        /// What was given.
+        value: String,
+        /// What was expected.
+        reason: String,
+    },
+    /// A value is out of range.
+    #[error("{key} = {value} (flag --{flag}) cannot be used: {reason}")]
+    Range {
+        /// Section and key, as in `search.epochs`.
+        key: String,
+        /// The flag, without dashes.
+        flag: String,
+        /// The value.
+        value: String,
+        /// What is allowed.
+        reason: String,
+    },
+}
+
+impl Setting {
+    /// The flag, without dashes: the key, after the section's prefix where it has one.
+    pub fn flag(&self) -> String {
+        let key = self.key.replace('_', "-");
+        if self.prefix.is_empty() {
+            key
+        } else {
+            format!("{}-{key}", self.prefix)
+        }
+    }
+
+    /// The default, as TOML.
+    pub fn default_value(&self) -> Value {
+        let table = Config::default().to_table();
+        table[self.section][self.key].clone()
+    }
+}
+
+impl Config {
+    /// Puts a configuration together from the defaults, the preset of its data set, a TOML file and flags
+    /// given as (flag, text).
+    ///
+    /// # Errors
+    /// If the file cannot be read or parsed, a key is unknown, or a value is of the wrong type or range.
+    pub fn resolve(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self, ConfigError> {
+        let mut layers = Table::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+                path: path.into(),
+                source,
+            })?;
+            // Parsed as a whole first, so that a mistake is reported with its line.
+            let place = path.display().to_string();
+            Self::parse(&text, &place)?;
+            layers = text.parse().map_err(|e| invalid(&place, &e))?;
+        }
+        for (flag, text) in flags {
+            let setting = Self::find(flag).ok_or_else(|| ConfigError::Flag {
+                flag: flag.clone(),
+                value: text.clone(),
+                reason: "there is no such setting".into(),
+            })?;
+            let value = setting.value(text)?;
+            let section = layers
+                .entry(setting.section)
+                .or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(section) = section {
+                section.insert(setting.key.into(), value);
+            }
+        }
+        let data: settings::Data = match layers.get("data") {
+            Some(data) => data
+                .clone()
+                .try_into()
+                .map_err(|e| invalid("the configuration", &e))?,
+            None => settings::Data::default(),
+        };
+        let mut merged = Self::default().to_table();
+        let preset: Table = data
+            .dataset
+            .preset()
+            .parse()
+            .map_err(|e| invalid("the preset", &e))?;
+        overlay(&mut merged, preset);
+        overlay(&mut merged, layers);
+        let config: Self = merged
+            .try_into()
+            .map_err(|e| invalid("the configuration", &e))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads a whole configuration, such as a run folder's.
+    ///
+    /// # Errors
+    /// If the text is no TOML, has an unknown key or a value of the wrong type.
+    pub fn parse(text: &str, place: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| invalid(place, &e))
+    }
+
+    /// The setting with this flag.
+    pub fn find(flag: &str) -> Option<&'static Setting> {
+        Self::settings().find(|s| s.flag() == flag)
+    }
+
+    /// The configuration as TOML, each value under its meaning.
+    pub fn to_toml(&self) -> String {
+        let table = self.to_table();
+        let mut text = String::new();
+        let mut section = "";
+        for setting in Self::settings() {
+            if setting.section != section {
+                if !section.is_empty() {
+                    text.push('\n');
+                }
+                section = setting.section;
+                text.push_str(&format!("[{section}]\n"));
+            }
+            for line in wrap(setting.help) {
+                text.push_str(&format!("# {line}\n"));
+            }
+            let value = &table[setting.section][setting.key];
+            text.push_str(&format!("{} = {value}\n", setting.key));
+        }
+        text
+    }
+
+    fn to_table(&self) -> Table {
+        // Every value is a number, a string or a boolean, so this cannot fail.
+        Table::try_from(self).unwrap_or_default()
+    }
+}
+
+impl Setting {
+    /// Reads a flag's text as a value of the setting's type.
+    fn value(&self, text: &str) -> Result<Value, ConfigError> {
+        let wrong = |reason: &str| ConfigError::Flag {
+            flag: self.flag(),
+            value: text.into(),
+            reason: reason.into(),
+        };
+        match self.default_value() {
+            Value::Integer(_) => match text.parse::<i64>() {
+                Ok(n) if n >= 0 => Ok(Value::Integer(n)),
+                _ => Err(wrong("a whole number of at least 0 is needed")),
+            },
+            Value::Float(_) => text
+                .parse()
+                .map(Value::Float)
+                .map_err(|_| wrong("a number is needed")),
+            Value::Boolean(_) => text
+                .parse()
+                .map(Value::Boolean)
+                .map_err(|_| wrong("`true` or `false` is needed")),
+            _ if !self.choices.is_empty() && !self.choices.contains(&text) => {
+                Err(wrong(&format!("one of {} is needed", self.choices.join(", "))))
+            }
+            _ => Ok(Value::String(text.into())),
+        }
+    }
+}
+
+fn invalid(place: &str, error: &toml::de::Error) -> ConfigError {
+    ConfigError::Invalid {
+        place: place.into(),
+        reason: error.to_string().trim_end().into(),
+    }
+}
+
+/// Sets the values of `upper` in `lower`, section by section.
+fn overlay(lower: &mut Table, upper: Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                lower.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Breaks a help text into comment lines.
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.len() - 1;
+        if !lines[last].is_empty() && lines[last].len() + word.len() > 96 {
+            lines.push(word.into());
+        } else {
+            if !lines[last].is_empty() {
+                lines[last].push(' ');
+            }
+            lines[last].push_str(word);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(a, b)| (a.to_string(), b.to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_the_preset() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[explainer]\nchannels = 6\ncells = 5\n").unwrap();
+        let config = Config::resolve(Some(file.path()), &flags(&[("cells", "4")])).unwrap();
+        assert_eq!((config.explainer.channels, config.explainer.cells), (6, 4));
+        assert_eq!(config.explainer.nodes, 3, "from the preset of the digits");
+    }
+
+    #[test]
+    fn a_written_configuration_reads_back_the_same() {
+        let config = Config::resolve(None, &flags(&[("dataset", "cifar10"), ("path", "a b")]));
+        let config = config.unwrap();
+        assert_eq!(Config::parse(&config.to_toml(), "test").unwrap(), config);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let refused = |pairs: &[(&str, &str)]| {
+            Config::resolve(None, &flags(pairs)).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(&[("epochs", "many")]),
+            "`many` is no value for --epochs (a whole number of at least 0 is needed)"
+        );
+        assert!(refused(&[("epochs", "0")]).contains("search.epochs = 0 (flag --epochs)"));
+        assert!(refused(&[("method", "magic")]).contains("lease, darts, darts-first"));
+        let error = Config::parse("[search]\nepoch = 3\n", "my.toml").unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("my.toml is not") && text.contains("line 2"), "{text}");
+    }
+
+    #[test]
+    fn flags_are_unique() {
+        let mut seen = std::collections::BTreeSet::new();
+        for setting in Config::settings() {
+            assert!(seen.insert(setting.flag()), "--{} twice", setting.flag());
+        }
+    }
+}

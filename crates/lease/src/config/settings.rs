@@ -1,0 +1,435 @@
+//! The settings themselves.
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+use crate::method::product::MixedProduct;
+use crate::method::stage2::Attack;
+use crate::method::stage3::Reweighting;
+use crate::method::stage4::{Gamma, Method};
+use crate::network::ResNet;
+
+/// One setting, as told by `--help` and `--print-config`.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The TOML section.
+    pub section: &'static str,
+    /// The key in it.
+    pub key: &'static str,
+    /// What its flag starts with.
+    pub prefix: &'static str,
+    /// What it means.
+    pub help: &'static str,
+    /// The values it can take, where they are words.
+    pub choices: &'static [&'static str],
+}
+
+/// A section of the configuration: a struct with defaults, and its settings as data.
+macro_rules! section {
+    ($(#[doc = $about:literal])+ $name:ident, $section:literal, $prefix:literal {
+        $( $(#[doc = $doc:literal])+ $field:ident: $kind:ty = $default:expr $(, [$($choice:literal),+])?; )+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $( $(#[doc = $doc])+ pub $field: $kind, )+ }
+
+        impl Default for $name {
+            fn default() -> Self { Self { $( $field: $default, )+ } }
+        }
+
+        impl $name {
+            const SETTINGS: &[Setting] = &[ $( Setting {
+                section: $section,
+                key: stringify!($field),
+                prefix: $prefix,
+                help: concat!($($doc,)+),
+                choices: &[$($($choice),+)?],
+            }, )+ ];
+        }
+    };
+}
+
+/// Where images come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatasetKind {
+    /// The embedded handwritten digits.
+    #[default]
+    Digits,
+    /// CIFAR-10, official binary files.
+    Cifar10,
+    /// CIFAR-100, official binary files.
+    Cifar100,
+    /// A folder with one sub-folder per class.
+    Folder,
+}
+
+impl DatasetKind {
+    /// Settings that fit the data set where they differ from the defaults, as TOML.
+    pub(super) fn preset(self) -> &'static str {
+        match self {
+            Self::Digits => include_str!("digits.toml"),
+            Self::Cifar10 | Self::Cifar100 | Self::Folder => "",
+        }
+    }
+}
+
+/// How training images are varied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Augment {
+    /// Not at all.
+    None,
+    /// Shifted by up to an eighth of their size.
+    Crop,
+    /// Shifted, and mirrored half the time.
+    #[default]
+    CropFlip,
+}
+
+/// What the audience is validated on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validate {
+    /// Images as they are.
+    #[default]
+    Raw,
+    /// Images weighted by explanations of their own.
+    Reweighted,
+}
+
+/// How training images are shared out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Explainer and audience share one training and one validation part.
+    #[default]
+    Shared,
+    /// Four disjoint sets.
+    Disjoint,
+}
+
+/// What γ multiplies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GammaScale {
+    /// The audience's loss.
+    #[default]
+    Absolute,
+    /// The norm of the explainer's term.
+    Relative,
+}
+
+/// How mixed products are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hypergradient {
+    /// Dual numbers.
+    #[default]
+    Exact,
+    /// Central differences.
+    FiniteDifference,
+}
+
+section! {
+    /// Images.
+    Data, "data", "" {
+        /// Data set: the embedded digits, CIFAR-10 or CIFAR-100 in the official binary layout, or a folder with one sub-folder per class.
+        dataset: DatasetKind = DatasetKind::Digits, ["digits", "cifar10", "cifar100", "folder"];
+        /// Where the data set lies; not used for digits.
+        path: String = String::new();
+        /// Side in pixels to which the images of a folder are resized.
+        image_size: usize = 32;
+        /// Use only the first N training images; 0 means all.
+        limit: usize = 0;
+        /// Use only the first N test images; 0 means all.
+        test_limit: usize = 0;
+        /// Variation of training images (never of validation or test images).
+        augment: Augment = Augment::CropFlip, ["none", "crop", "crop-flip"];
+    }
+}
+
+section! {
+    /// The explainer's supernet.
+    Explainer, "explainer", "" {
+        /// Channels of the first cells; doubled at each reduction.
+        channels: usize = 16;
+        /// Cells; those at 1/3 and 2/3 of the depth reduce the resolution.
+        cells: usize = 8;
+        /// Intermediate nodes of a cell.
+        nodes: usize = 4;
+    }
+}
+
+section! {
+    /// The audience network.
+    AudienceNetwork, "audience", "audience" {
+        /// Residual network that listens.
+        network: ResNet = ResNet::ResNet20, ["resnet18", "resnet20", "resnet32", "resnet34", "resnet56"];
+        /// Multiplier of its channels.
+        width: f64 = 1.0;
+        /// Learning rate at the start, η_w.
+        learning_rate: f64 = 0.025;
+        /// Learning rate at the end of the cosine.
+        min_learning_rate: f64 = 0.001;
+        /// Weight decay, λ_w.
+        weight_decay: f64 = 3e-4;
+    }
+}
+
+section! {
+    /// The method.
+    MethodSettings, "method", "" {
+        /// lease: all four stages; darts: without an audience (second order); darts-first: at fixed weights.
+        method: Method = Method::Lease, ["lease", "darts", "darts-first"];
+        /// Weight of the audience's validation loss.
+        gamma: f64 = 1.0;
+        /// absolute: gamma is the weight; relative: the weight is chosen at each step so that the audience's term has gamma times the norm of the explainer's.
+        gamma_scale: GammaScale = GammaScale::Absolute, ["absolute", "relative"];
+        /// Largest perturbation of a pixel, ε, in standard deviations of the pixels.
+        epsilon: f64 = 0.03;
+        /// Step along the attack's gradient, η_δ; with signed_attack the step itself.
+        attack_step: f64 = 1.0;
+        /// Attack steps; the derivative goes through the last.
+        attack_steps: usize = 1;
+        /// Step along the gradient's sign (PGD). This cuts the audience's path back to the architecture: its term becomes 0.
+        signed_attack: bool = false;
+        /// How an explanation weights pixels: signed is δ ⊙ x, magnitude |δ| ⊙ x.
+        reweighting: Reweighting = Reweighting::Signed, ["signed", "magnitude"];
+        /// Whether the audience is validated on images as they are or reweighted by explanations of their own.
+        validate: Validate = Validate::Raw, ["raw", "reweighted"];
+        /// Mixed products: exact by dual numbers, or by the central difference of older code.
+        hypergradient: Hypergradient = Hypergradient::Exact, ["exact", "finite-difference"];
+        /// Length of the finite difference's step.
+        h0: f64 = 0.01;
+        /// Whether explainer and audience share one training and one validation part, or have four disjoint sets.
+        split: Split = Split::Shared, ["shared", "disjoint"];
+        /// Share of the training images that train; the others validate.
+        training_share: f64 = 0.5;
+    }
+}
+
+section! {
+    /// The search.
+    Search, "search", "" {
+        /// Epochs.
+        epochs: usize = 50;
+        /// First epochs in which the architecture stays as it is.
+        warmup_epochs: usize = 0;
+        /// Images in a mini-batch.
+        batch: usize = 64;
+        /// Seed of everything random.
+        seed: u64 = 0;
+        /// Learning rate of the explainer's weights at the start, η_e.
+        learning_rate: f64 = 0.025;
+        /// Learning rate at the end of the cosine.
+        min_learning_rate: f64 = 0.001;
+        /// Momentum of explainer and audience.
+        momentum: f64 = 0.9;
+        /// Weight decay of the explainer's weights, λ_e.
+        weight_decay: f64 = 3e-4;
+        /// Largest norm of a weight gradient; larger ones are scaled down.
+        clip: f64 = 5.0;
+        /// Learning rate of the architecture (Adam, β 0.5 and 0.999).
+        architecture_learning_rate: f64 = 3e-4;
+        /// Weight decay of the architecture.
+        architecture_weight_decay: f64 = 1e-3;
+        /// Seconds between checkpoints; one is also written after each epoch.
+        checkpoint_seconds: f64 = 60.0;
+        /// Device: cpu, or vulkan[:N] and cuda[:N] in builds that have them.
+        device: String = "cpu".into();
+        /// Threads; 0 means one for each core.
+        threads: usize = 0;
+    }
+}
+
+section! {
+    /// Training a derived network from scratch.
+    Train, "train", "train" {
+        /// Channels of the first cells.
+        channels: usize = 36;
+        /// Cells.
+        cells: usize = 20;
+        /// Epochs.
+        epochs: usize = 600;
+        /// Images in a mini-batch.
+        batch: usize = 96;
+        /// Learning rate at the start of the cosine, which ends at 0.
+        learning_rate: f64 = 0.025;
+        /// Momentum.
+        momentum: f64 = 0.9;
+        /// Weight decay.
+        weight_decay: f64 = 3e-4;
+        /// Largest norm of the gradient.
+        clip: f64 = 5.0;
+        /// Probability of dropping a path, reached at the last epoch and proportional to the epoch before.
+        drop_path: f64 = 0.2;
+        /// Weight of the auxiliary head's loss; 0 means no auxiliary head.
+        auxiliary: f64 = 0.4;
+        /// Side of the square that cutout blanks, as a share of the image's side; 0 means none.
+        cutout: f64 = 0.5;
+    }
+}
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Images.
+    pub data: Data,
+    /// The explainer's supernet.
+    pub explainer: Explainer,
+    /// The audience network.
+    pub audience: AudienceNetwork,
+    /// The method.
+    pub method: MethodSettings,
+    /// The search.
+    pub search: Search,
+    /// Training a derived network from scratch.
+    pub train: Train,
+}
+
+impl Config {
+    /// All settings, in the order of the file.
+    pub fn settings() -> impl Iterator<Item = &'static Setting> {
+        [
+            Data::SETTINGS,
+            Explainer::SETTINGS,
+            AudienceNetwork::SETTINGS,
+            MethodSettings::SETTINGS,
+            Search::SETTINGS,
+            Train::SETTINGS,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The attack of stage II.
+    pub fn attack(&self) -> Attack {
+        Attack {
+            epsilon: self.method.epsilon,
+            step_size: self.method.attack_step,
+            steps: self.method.attack_steps,
+            signed: self.method.signed_attack,
+        }
+    }
+
+    /// How mixed products are computed.
+    pub fn product(&self) -> MixedProduct {
+        match self.method.hypergradient {
+            Hypergradient::Exact => MixedProduct::Exact,
+            Hypergradient::FiniteDifference => MixedProduct::FiniteDifference { h0: self.method.h0 },
+        }
+    }
+
+    /// The weight of the audience's term.
+    pub fn gamma(&self) -> Gamma {
+        match self.method.gamma_scale {
+            GammaScale::Absolute => Gamma::Absolute(self.method.gamma),
+            GammaScale::Relative => Gamma::Relative(self.method.gamma),
+        }
+    }
+
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// Names the first setting that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (m, s, t, w) = (&self.method, &self.search, &self.train, &self.audience);
+        let at_least_1 = "it must be at least 1";
+        for (flag, n) in [
+            ("channels", self.explainer.channels),
+            ("cells", self.explainer.cells),
+            ("nodes", self.explainer.nodes),
+            ("image-size", self.data.image_size),
+            ("attack-steps", m.attack_steps),
+            ("epochs", s.epochs),
+            ("batch", s.batch),
+            ("train-channels", t.channels),
+            ("train-cells", t.cells),
+            ("train-epochs", t.epochs),
+            ("train-batch", t.batch),
+        ] {
+            ensure(n >= 1, flag, n, at_least_1)?;
+        }
+        let positive = "it must be a finite number above 0";
+        for (flag, x) in [
+            ("audience-width", w.width),
+            ("audience-learning-rate", w.learning_rate),
+            ("epsilon", m.epsilon),
+            ("attack-step", m.attack_step),
+            ("h0", m.h0),
+            ("learning-rate", s.learning_rate),
+            ("architecture-learning-rate", s.architecture_learning_rate),
+            ("clip", s.clip),
+            ("train-learning-rate", t.learning_rate),
+            ("train-clip", t.clip),
+        ] {
+            ensure(x > 0.0 && x.is_finite(), flag, x, positive)?;
+        }
+        let not_negative = "it must be a finite number of at least 0";
+        for (flag, x) in [
+            ("gamma", m.gamma),
+            ("audience-min-learning-rate", w.min_learning_rate),
+            ("audience-weight-decay", w.weight_decay),
+            ("min-learning-rate", s.min_learning_rate),
+            ("weight-decay", s.weight_decay),
+            ("architecture-weight-decay", s.architecture_weight_decay),
+            ("checkpoint-seconds", s.checkpoint_seconds),
+            ("train-weight-decay", t.weight_decay),
+            ("train-auxiliary", t.auxiliary),
+        ] {
+            ensure(x >= 0.0 && x.is_finite(), flag, x, not_negative)?;
+        }
+        for (flag, x) in [
+            ("momentum", s.momentum),
+            ("train-momentum", t.momentum),
+            ("train-drop-path", t.drop_path),
+        ] {
+            ensure((0.0..1.0).contains(&x), flag, x, "it must be at least 0 and below 1")?;
+        }
+        ensure(
+            (0.0..=1.0).contains(&t.cutout),
+            "train-cutout",
+            t.cutout,
+            "it must be between 0 and 1",
+        )?;
+        ensure(
+            m.training_share > 0.0 && m.training_share < 1.0,
+            "training-share",
+            m.training_share,
+            "it must be above 0 and below 1, so that both parts have images",
+        )?;
+        ensure(
+            s.warmup_epochs < s.epochs,
+            "warmup-epochs",
+            s.warmup_epochs,
+            "it must be below the number of epochs, or the architecture never changes",
+        )?;
+        ensure(
+            self.data.dataset == DatasetKind::Digits || !self.data.path.is_empty(),
+            "path",
+            "\"\"",
+            "this data set needs the folder where it lies",
+        )
+    }
+}
+
+fn ensure(
+    holds: bool,
+    flag: &str,
+    value: impl ToString,
+    reason: &str,
+) -> Result<(), ConfigError> {
+    if holds {
+        return Ok(());
+    }
+    let setting = Config::find(flag);
+    Err(ConfigError::Range {
+        key: setting.map_or(flag.into(), |s| format!("{}.{}", s.section, s.key)),
+        flag: flag.into(),
+        value: value.to_string(),
+        reason: reason.into(),
+    })
+}

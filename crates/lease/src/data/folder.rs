@@ -1,0 +1,180 @@
+//! A folder of images with one sub-folder per class.
+
+use std::path::{Path, PathBuf};
+
+use image::imageops::FilterType;
+use image::{DynamicImage, GenericImageView};
+
+use super::{DataError, Images, Loaded, every_fifth};
+
+/// Reads `train/CLASS/*` and `test/CLASS/*` if both exist; else `CLASS/*`, of which every fifth image of each
+/// class (in the order of the file names) is a test image. Images are resized to `side` × `side`, and are
+/// grey only if all of them are.
+pub(super) fn load(path: &Path, side: usize) -> Result<Loaded, DataError> {
+    if !path.is_dir() {
+        return Err(DataError::Missing {
+            path: path.into(),
+            advice: "--path must be a folder with one sub-folder of images for each class".into(),
+        });
+    }
+    let (train, test) = (path.join("train"), path.join("test"));
+    if !(train.is_dir() && test.is_dir()) {
+        let classes = class_names(path)?;
+        let decoded = decode(path, &classes, side)?;
+        let images = join(&decoded, grey(&decoded), side);
+        let test = every_fifth(&images.labels, classes.len());
+        let (train, test) = images.split_off(&test);
+        return Ok(("folder", classes, train, test));
+    }
+    let classes = class_names(&train)?;
+    if let Some(unknown) = class_names(&test)?.iter().find(|c| !classes.contains(c)) {
+        return Err(DataError::Invalid {
+            path: test.join(unknown),
+            reason: "this class has test images but no training images".into(),
+        });
+    }
+    let train = decode(&train, &classes, side)?;
+    let test = decode(&test, &classes, side)?;
+    let grey = grey(&train) && grey(&test);
+    let (train, test) = (join(&train, grey, side), join(&test, grey, side));
+    Ok(("folder", classes, train, test))
+}
+
+type Decoded = Vec<(DynamicImage, u16)>;
+
+/// The visible entries of a folder, sorted by name.
+fn entries(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let failed = |source| DataError::Read {
+        path: path.into(),
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in path.read_dir().map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
+    let folders = entries(path)?.into_iter().filter(|e| e.is_dir());
+    let names: Vec<String> = folders
+        .filter_map(|f| Some(f.file_name()?.to_string_lossy().into_owned()))
+        .collect();
+    if names.len() < 2 {
+        return Err(DataError::Invalid {
+            path: path.into(),
+            reason: format!(
+                "it has {} sub-folders; at least two classes, each a sub-folder, are needed",
+                names.len()
+            ),
+        });
+    }
+    Ok(names)
+}
+
+fn decode(path: &Path, classes: &[String], side: usize) -> Result<Decoded, DataError> {
+    let mut all = Vec::new();
+    for (label, class) in classes.iter().enumerate() {
+        let folder = path.join(class);
+        let files = match folder.is_dir() {
+            true => entries(&folder)?,
+            false => Vec::new(),
+        };
+        if files.is_empty() {
+            return Err(DataError::Invalid {
+                path: folder,
+                reason: "this class has no image".into(),
+            });
+        }
+        for file in files {
+            let image = image::ImageReader::open(&file)
+                .and_then(|reader| reader.with_guessed_format())
+                .map_err(|source| DataError::Read {
+                    path: file.clone(),
+                    source,
+                })?
+                .decode()
+                .map_err(|e| DataError::Invalid {
+                    path: file.clone(),
+                    reason: format!("it is no readable image ({e}); remove or replace it"),
+                })?;
+            let side = side as u32;
+            let image = if image.dimensions() == (side, side) {
+                image
+            } else {
+                image.resize_exact(side, side, FilterType::Triangle)
+            };
+            all.push((image, label as u16));
+        }
+    }
+    Ok(all)
+}
+
+fn grey(images: &Decoded) -> bool {
+    images.iter().all(|(image, _)| !image.color().has_color())
+}
+
+fn join(decoded: &Decoded, grey: bool, side: usize) -> Images {
+    let channels = if grey { 1 } else { 3 };
+    let mut images = Images {
+        shape: [channels, side, side],
+        white: 255,
+        pixels: Vec::with_capacity(decoded.len() * channels * side * side),
+        labels: Vec::with_capacity(decoded.len()),
+    };
+    for (image, label) in decoded {
+        let interleaved = if grey {
+            image.to_luma8().into_raw()
+        } else {
+            image.to_rgb8().into_raw()
+        };
+        for channel in 0..channels {
+            let of_channel = interleaved.iter().skip(channel).step_by(channels);
+            images.pixels.extend(of_channel);
+        }
+        images.labels.push(*label);
+    }
+    images
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, level: u8, side: u32) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let image = image::RgbImage::from_pixel(side, side, image::Rgb([level, 0, 255 - level]));
+        image.save(path).unwrap();
+    }
+
+    #[test]
+    fn images_are_resized_and_split_by_class() {
+        let root = tempfile::tempdir().unwrap();
+        for i in 0..5u8 {
+            write(&root.path().join(format!("cat/{i}.png")), 10 * i, 12);
+            write(&root.path().join(format!("dog/{i}.jpg")), 200, 8);
+        }
+        let (_, classes, train, test) = load(root.path(), 8).unwrap();
+        assert_eq!(classes, ["cat", "dog"]);
+        assert_eq!((train.len(), test.labels.as_slice()), (8, [0, 1].as_slice()));
+        assert_eq!(train.shape, [3, 8, 8]);
+        let second = &train.pixels[train.size()..][..train.size()];
+        assert_eq!((second[0], second[64], second[128]), (10, 0, 245));
+    }
+
+    #[test]
+    fn broken_folders_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        let refused = || load(root.path(), 8).unwrap_err().to_string();
+        assert!(refused().contains("at least two classes"));
+        write(&root.path().join("a/0.png"), 1, 8);
+        std::fs::create_dir(root.path().join("b")).unwrap();
+        assert!(refused().contains("no image"), "{}", refused());
+        std::fs::write(root.path().join("b/broken.png"), b"not a picture").unwrap();
+        assert!(refused().contains("broken.png"), "{}", refused());
+    }
+}

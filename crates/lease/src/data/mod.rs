@@ -1,0 +1,237 @@
+//! Images: data sets, splits, augmentation and batches.
+
+mod batch;
+mod cifar;
+mod digits;
+mod folder;
+mod split;
+
+use std::path::{Path, PathBuf};
+
+pub use batch::{Augmentation, Batch, Normalisation};
+pub use split::{BatchOrder, Partition};
+
+use crate::config::DatasetKind;
+
+/// Images that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file or folder cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file or folder is missing.
+    #[error("there is no {path}: {advice}")]
+    Missing {
+        /// What is missing.
+        path: PathBuf,
+        /// What belongs there.
+        advice: String,
+    },
+    /// A file's contents are wrong.
+    #[error("{path} cannot be used: {reason}")]
+    Invalid {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// A part of the data is smaller than a batch.
+    #[error(
+        "{part} has {images} images, fewer than one batch of {batch}; use a smaller batch or more images"
+    )]
+    TooFew {
+        /// The part.
+        part: &'static str,
+        /// Its images.
+        images: usize,
+        /// The batch size.
+        batch: usize,
+    },
+}
+
+/// Labelled images in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Images {
+    /// Channels, height and width of every image.
+    pub shape: [usize; 3],
+    /// The value of a white pixel.
+    pub white: u8,
+    /// Pixels, image by image, `[channels, height, width]` each.
+    pub pixels: Vec<u8>,
+    /// The class of each image.
+    pub labels: Vec<u16>,
+}
+
+impl Images {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Numbers in one image.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    fn truncate(&mut self, images: usize) {
+        if images > 0 && images < self.len() {
+            self.labels.truncate(images);
+            self.pixels.truncate(images * self.size());
+        }
+    }
+
+    /// Moves the images with these (increasing) indices into a set of their own.
+    fn split_off(self, taken: &[usize]) -> (Self, Self) {
+        let empty = || Self {
+            pixels: Vec::new(),
+            labels: Vec::new(),
+            ..self.clone_shape()
+        };
+        let (mut kept, mut moved) = (empty(), empty());
+        let size = self.size();
+        for i in 0..self.len() {
+            let to = if taken.binary_search(&i).is_ok() {
+                &mut moved
+            } else {
+                &mut kept
+            };
+            to.pixels.extend(&self.pixels[i * size..(i + 1) * size]);
+            to.labels.push(self.labels[i]);
+        }
+        (kept, moved)
+    }
+
+    fn clone_shape(&self) -> Self {
+        Self {
+            shape: self.shape,
+            white: self.white,
+            pixels: Vec::new(),
+            labels: Vec::new(),
+        }
+    }
+}
+
+/// A data set: training images, and test images that are asked for once, after training.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// What it is called.
+    pub name: String,
+    /// The names of the classes.
+    pub classes: Vec<String>,
+    /// Training images; searches take their validation images from these.
+    pub train: Images,
+    /// Normalisation, from the training images.
+    pub normalisation: Normalisation,
+    test: Images,
+}
+
+impl Dataset {
+    fn new(name: &str, classes: Vec<String>, train: Images, test: Images) -> Self {
+        Self {
+            name: name.into(),
+            classes,
+            normalisation: Normalisation::of(&train),
+            train,
+            test,
+        }
+    }
+
+    /// Loads what the configuration's `[data]` asks for.
+    ///
+    /// # Errors
+    /// If a file is missing, truncated, corrupt or wrongly labelled, naming it; if a class has no image.
+    pub fn load(settings: &crate::config::Data) -> Result<Self, DataError> {
+        let path = Path::new(&settings.path);
+        let limits = [settings.limit, settings.test_limit];
+        let (name, classes, mut train, mut test) = match settings.dataset {
+            DatasetKind::Digits => digits::load()?,
+            DatasetKind::Cifar10 => cifar::load_10(path)?,
+            DatasetKind::Cifar100 => cifar::load_100(path)?,
+            DatasetKind::Folder => folder::load(path, settings.image_size)?,
+        };
+        train.truncate(limits[0]);
+        test.truncate(limits[1]);
+        if let Some(class) =
+            (0..classes.len()).find(|c| !train.labels.iter().any(|l| *l as usize == *c))
+        {
+            return Err(DataError::Invalid {
+                path: path.into(),
+                reason: format!(
+                    "class {} has no training image; add some, or raise --limit",
+                    classes[class]
+                ),
+            });
+        }
+        Ok(Self::new(name, classes, train, test))
+    }
+
+    /// A digest of the training images and labels, by which a resumed run knows its data again.
+    pub fn digest(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?} {}", self.train.shape, self.classes.len()));
+        hash.update(&self.train.pixels);
+        for label in &self.train.labels {
+            hash.update(label.to_le_bytes());
+        }
+        crate::run::checkpoint::hex(&hash.finalize())
+    }
+
+    /// The test images. To be read once, after training: a choice made by them is no longer tested by them.
+    pub fn test(&self) -> &Images {
+        &self.test
+    }
+
+    /// The variation of training images that a configuration asks for.
+    pub fn augmentation(&self, augment: crate::config::Augment, cutout: f64) -> Augmentation {
+        use crate::config::Augment;
+        let [_, height, width] = self.train.shape;
+        let side = height.min(width);
+        Augmentation {
+            shift: if augment == Augment::None { 0 } else { side / 8 },
+            flip: augment == Augment::CropFlip,
+            cutout: (side as f64 * cutout).round() as usize,
+        }
+    }
+}
+
+type Loaded = (&'static str, Vec<String>, Images, Images);
+
+/// Reads a file, saying what belongs there if it is missing.
+fn read(path: &Path, advice: &str) -> Result<Vec<u8>, DataError> {
+    std::fs::read(path).map_err(|source| {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            DataError::Missing {
+                path: path.into(),
+                advice: advice.into(),
+            }
+        } else {
+            DataError::Read {
+                path: path.into(),
+                source,
+            }
+        }
+    })
+}
+
+/// For a set without a test part: every fifth image of each class, in order.
+fn every_fifth(labels: &[u16], classes: usize) -> Vec<usize> {
+    let mut seen = vec![0; classes];
+    (0..labels.len())
+        .filter(|i| {
+            let count = &mut seen[labels[*i] as usize];
+            *count += 1;
+            *count % 5 == 0
+        })
+        .collect()
+}

@@ -1,0 +1,69 @@
+//! Everything that can go wrong, in one place.
+
+use crate::config::ConfigError;
+use crate::data::DataError;
+use crate::device::DeviceError;
+use crate::network::NetworkError;
+use crate::run::RunError;
+use crate::run::checkpoint::CheckpointError;
+use crate::space::GenotypeError;
+use crate::verify::CaseError;
+
+/// Any error of the library.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Images.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A network's size.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The run folder.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A genotype.
+    #[error(transparent)]
+    Genotype(#[from] GenotypeError),
+    /// A case of the reference.
+    #[error(transparent)]
+    Case(#[from] CaseError),
+    /// A quantity is no finite number any more.
+    #[error(
+        "step {step}: {quantity} is {value}, so the run has diverged; \
+         the last checkpoint is from before"
+    )]
+    Diverged {
+        /// The step, from 0.
+        step: u64,
+        /// What diverged.
+        quantity: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// Anything else that the system refuses.
+    #[error("the system refused: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Error {
+    /// What to do about it, where there is something to say.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Diverged { .. } => Some(
+                "lower --learning-rate, --audience-learning-rate or --attack-step, or --clip; \
+                 a new run is needed, since the configuration is part of it",
+            ),
+            Self::Config(_) => Some("`lease search --print-config` shows every setting with its meaning"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! A derived network: the genotype's cells stacked, with affine batch norm, an auxiliary head and path
+//! dropout, as DARTS evaluates architectures (its `NetworkCIFAR`).
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use burn::tensor::{Tensor, TensorData};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::NetworkError;
+use super::cell::{Preprocess, kernels};
+use super::dual::Dual;
+use super::layers::{
+    BatchNorm, Builder, Conv, FactorizedReduce, LinearLayer, Pass, Separable, Square,
+};
+use super::vector::Layout;
+use crate::space::{CellGenotype, Edge, Genotype, Operation, reduction_positions};
+
+/// The size of a derived network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DerivedShape {
+    /// Channels of the first cells' nodes (DARTS: 36).
+    pub channels: usize,
+    /// Cells (DARTS: 20).
+    pub cells: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Channels, height and width of the images.
+    pub image: [usize; 3],
+    /// The auxiliary head's two widths (DARTS: 128 and 768), if there is one.
+    pub auxiliary: Option<[usize; 2]>,
+}
+
+/// Dropped paths: each image loses the output of an operation (other than the identity) with some
+/// probability, and the others are scaled up.
+pub struct DropPath {
+    /// The probability.
+    pub probability: f64,
+    /// Where the draws come from.
+    pub rng: RefCell<ChaCha8Rng>,
+}
+
+#[derive(Clone, Debug)]
+enum Layer {
+    MaxPool(usize),
+    AvgPool(usize),
+    Identity,
+    Reduce(FactorizedReduce),
+    Separable(Separable),
+}
+
+#[derive(Clone, Debug)]
+struct DerivedCell {
+    preprocess: [Preprocess; 2],
+    nodes: Vec<[(Layer, usize); 2]>,
+    concat: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct AuxiliaryHead {
+    after: usize,
+    first: (Conv, BatchNorm),
+    second: (Conv, BatchNorm),
+    classifier: LinearLayer,
+}
+
+/// A derived network.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    weights: Arc<Layout>,
+    running: Arc<Layout>,
+    stem: (Conv, BatchNorm),
+    cells: Vec<DerivedCell>,
+    auxiliary: Option<AuxiliaryHead>,
+    classifier: LinearLayer,
+}
+
+/// The auxiliary head's first pooling window, and the smallest feature map on which its 2×2 convolution
+/// still fits.
+const AUXILIARY_POOL: usize = 5;
+const AUXILIARY_SIDE: usize = 8;
+
+impl Derived {
+    /// Lays out a derived network.
+    ///
+    /// # Errors
+    /// If a size is 0, or the images are too small for the auxiliary head.
+    pub fn new(genotype: &Genotype, shape: &DerivedShape) -> Result<Self, NetworkError> {
+        let [image_channels, height, width] = shape.image;
+        for (what, n) in [
+            ("channels", shape.channels),
+            ("cells", shape.cells),
+            ("classes", shape.classes),
+            ("image channels", image_channels),
+        ] {
+            if n == 0 {
+                return Err(NetworkError::Zero { what });
+            }
+        }
+        let mut builder = Builder {
+            keep_running: true,
+            ..Builder::default()
+        };
+        let stem_channels = 3 * shape.channels;
+        let stem = (
+            builder.conv("stem.0", image_channels, stem_channels, Square::new(3, 1)),
+            builder.batch_norm("stem.1", stem_channels, true),
+        );
+        let reductions = reduction_positions(shape.cells);
+        let auxiliary_after = 2 * shape.cells / 3;
+        let mut side = height.min(width);
+        let (mut before, mut last, mut channels) = (stem_channels, stem_channels, shape.channels);
+        let mut after_reduction = false;
+        let (mut cells, mut auxiliary) = (Vec::new(), None);
+        for i in 0..shape.cells {
+            let reduction = reductions.contains(&i);
+            if reduction {
+                channels *= 2;
+                side = side.div_ceil(2);
+            }
+            let genes = if reduction {
+                &genotype.reduce
+            } else {
+                &genotype.normal
+            };
+            let name = format!("cells.{i}");
+            let inputs = [(before, after_reduction), (last, false)];
+            cells.push(DerivedCell::new(
+                &mut builder,
+                &name,
+                genes,
+                inputs,
+                channels,
+                reduction,
+            ));
+            (before, last) = (last, genes.concat.len() * channels);
+            after_reduction = reduction;
+            if let Some(widths) = shape.auxiliary
+                && i == auxiliary_after
+            {
+                if side < AUXILIARY_SIDE {
+                    return Err(NetworkError::Auxiliary {
+                        side,
+                        least: AUXILIARY_SIDE,
+                    });
+                }
+                auxiliary = Some((i, last, widths));
+            }
+        }
+        let auxiliary = auxiliary
+            .map(|at| AuxiliaryHead::new(&mut builder, at, shape.classes));
+        let classifier = builder.linear("classifier", last, shape.classes);
+        Ok(Self {
+            weights: Arc::new(builder.weights),
+            running: Arc::new(builder.running),
+            stem,
+            cells,
+            auxiliary,
+            classifier,
+        })
+    }
+
+    /// The layout of its weights. The names are those of PyTorch's DARTS.
+    pub fn weights(&self) -> &Arc<Layout> {
+        &self.weights
+    }
+
+    /// The layout of its running statistics.
+    pub fn running(&self) -> &Arc<Layout> {
+        &self.running
+    }
+
+    /// Parameters, the auxiliary head's left out as is usual.
+    pub fn parameters(&self) -> usize {
+        let entries = self.weights.entries().iter();
+        entries
+            .filter(|e| !e.name.starts_with("auxiliary_head."))
+            .map(|e| e.range.len())
+            .sum()
+    }
+
+    /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, and the auxiliary head's.
+    pub fn forward(
+        &self,
+        pass: &Pass,
+        images: Tensor<4>,
+        drop: Option<&DropPath>,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
+        let (conv, norm) = &self.stem;
+        let stem = norm.forward(pass, conv.forward(pass, images.into()));
+        let (mut s0, mut s1) = (stem.clone(), stem);
+        let mut auxiliary = None;
+        for (i, cell) in self.cells.iter().enumerate() {
+            let output = cell.forward(pass, s0, s1.clone(), drop);
+            (s0, s1) = (s1, output);
+            if let Some(head) = self.auxiliary.as_ref().filter(|head| head.after == i) {
+                auxiliary = Some(head.forward(pass, s1.clone()).value);
+            }
+        }
+        (
+            self.classifier.forward(pass, s1.global_mean()).value,
+            auxiliary,
+        )
+    }
+}
+
+impl DerivedCell {
+    fn new(
+        builder: &mut Builder,
+        name: &str,
+        genes: &CellGenotype,
+        inputs: [(usize, bool); 2],
+        channels: usize,
+        reduction: bool,
+    ) -> Self {
+        let preprocess = [0, 1].map(|i| {
+            let (input, reduce) = inputs[i];
+            let name = format!("{name}.preprocess{i}");
+            Preprocess::new(builder, &name, input, channels, reduce, true)
+        });
+        let mut edge = 0;
+        let mut layer = |Edge(operation, state): Edge| {
+            let stride = if reduction && state < 2 { 2 } else { 1 };
+            let name = format!("{name}._ops.{edge}");
+            edge += 1;
+            let layer = match operation {
+                Operation::MaxPool3x3 => Layer::MaxPool(stride),
+                Operation::AvgPool3x3 => Layer::AvgPool(stride),
+                Operation::SkipConnect if stride == 2 => {
+                    Layer::Reduce(builder.factorized_reduce(&name, channels, channels, true))
+                }
+                operation => match kernels(operation, stride) {
+                    Some(kernels) => {
+                        Layer::Separable(builder.separable(&name, channels, &kernels, true))
+                    }
+                    None => Layer::Identity,
+                },
+            };
+            (layer, state)
+        };
+        Self {
+            preprocess,
+            nodes: genes.nodes.iter().map(|n| n.map(&mut layer)).collect(),
+            concat: genes.concat.clone(),
+        }
+    }
+
+    fn forward(
+        &self,
+        pass: &Pass,
+        s0: Dual<4>,
+        s1: Dual<4>,
+        drop: Option<&DropPath>,
+    ) -> Dual<4> {
+        let [first, second] = &self.preprocess;
+        let mut states = vec![first.forward(pass, s0), second.forward(pass, s1)];
+        for node in &self.nodes {
+            let [a, b] = node
+                .each_ref()
+                .map(|(layer, state)| layer.forward(pass, states[*state].clone(), drop));
+            states.push(a.add(b));
+        }
+        Dual::cat(self.concat.iter().map(|s| states[*s].clone()).collect(), 1)
+    }
+}
+
+impl Layer {
+    fn forward(&self, pass: &Pass, x: Dual<4>, drop: Option<&DropPath>) -> Dual<4> {
+        let y = match self {
+            Self::MaxPool(stride) => x.max_pool_3x3(*stride),
+            Self::AvgPool(stride) => x.avg_pool_3x3(*stride),
+            Self::Identity => return x,
+            Self::Reduce(layer) => layer.forward(pass, x),
+            Self::Separable(layer) => layer.forward(pass, x),
+        };
+        match drop {
+            Some(drop) => drop.apply(y),
+            None => y,
+        }
+    }
+}
+
+impl DropPath {
+    fn apply(&self, x: Dual<4>) -> Dual<4> {
+        let keep = 1.0 - self.probability;
+        let batch = x.value.dims()[0];
+        let mut rng = self.rng.borrow_mut();
+        let scales: Vec<f32> = (0..batch)
+            .map(|_| {
+                let kept = f64::from(rng.next_u32()) < keep * f64::from(u32::MAX);
+                if kept { (1.0 / keep) as f32 } else { 0.0 }
+            })
+            .collect();
+        let (device, dtype) = (x.value.device(), x.value.dtype());
+        let data = TensorData::new(scales, [batch, 1, 1, 1]);
+        x.mul(Tensor::from_data(data, (&device, dtype)).into())
+    }
+}
+
+impl AuxiliaryHead {
+    fn new(
+        builder: &mut Builder,
+        (after, input, [first, second]): (usize, usize, [usize; 2]),
+        classes: usize,
+    ) -> Self {
+        let name = "auxiliary_head.features";
+        let mut layer = |at: usize, input, output, size| {
+            (
+                builder.conv(&format!("{name}.{at}"), input, output, Square::new(size, 1)),
+                builder.batch_norm(&format!("{name}.{}", at + 1), output, true),
+            )
+        };
+        Self {
+            after,
+            first: layer(2, input, first, 1),
+            second: layer(5, first, second, 2),
+            classifier: builder.linear("auxiliary_head.classifier", second, classes),
+        }
+    }
+
+    fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<2> {
+        let apply = |(conv, norm): &(Conv, BatchNorm), x| {
+            norm.forward(pass, conv.forward(pass, x)).relu()
+        };
+        let pooled = x.relu().avg_pool(AUXILIARY_POOL, 3, 0);
+        let x = apply(&self.second, apply(&self.first, pooled));
+        self.classifier.forward(pass, x.global_mean())
+    }
+}

@@ -1,0 +1,164 @@
+//! What a search records: the lines of `metrics.jsonl`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::config::Config;
+use crate::data::Dataset;
+use crate::method::stage4::{AudienceStages, AudienceTerm, ExplainerTerm};
+use crate::space::Genotype;
+
+/// A line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Metrics {
+    /// After a step.
+    Step(StepMetrics),
+    /// After an epoch.
+    Epoch(EpochMetrics),
+}
+
+/// One step. What a method or a warm-up step does not compute is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepMetrics {
+    /// The step, from 0.
+    pub step: u64,
+    /// Its epoch, from 0.
+    pub epoch: usize,
+    /// Whether the architecture stayed as it was.
+    pub warmup: bool,
+    /// L(E, A, B_e^tr).
+    pub explainer_train_loss: f64,
+    /// L(E', A, B_e^val).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explainer_val_loss: Option<f64>,
+    /// L(W, δ' ⊙ x, t) on B_a^tr.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience_train_loss: Option<f64>,
+    /// L(W', B_a^val).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience_val_loss: Option<f64>,
+    /// J before the last attack step, a sum over the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attack_objective: Option<f64>,
+    /// The share of |δ'| at ε.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_at_epsilon: Option<f64>,
+    /// The norm of the explainer's term of the architecture gradient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explainer_term_norm: Option<f64>,
+    /// The norm of the audience's term, not multiplied by γ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience_term_norm: Option<f64>,
+    /// γ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<f64>,
+}
+
+impl StepMetrics {
+    pub(super) fn at(step: u64, epoch: usize, warmup: bool) -> Self {
+        Self {
+            step,
+            epoch,
+            warmup,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn explainer_term(&mut self, term: &ExplainerTerm) {
+        self.explainer_val_loss = Some(term.loss);
+        self.explainer_term_norm = Some(term.gradient.norm());
+    }
+
+    pub(super) fn audience_term(&mut self, term: &AudienceTerm, gamma: f64) {
+        self.audience_val_loss = Some(term.loss);
+        self.audience_term_norm = Some(term.gradient.norm());
+        self.gamma = Some(gamma);
+    }
+
+    pub(super) fn audience(&mut self, stages: &AudienceStages) {
+        self.audience_train_loss = Some(stages.loss);
+        self.attack_objective = Some(stages.explanation.objective);
+        self.share_at_epsilon = Some(stages.explanation.share_at_epsilon);
+    }
+
+    /// Every quantity is a finite number.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let quantities = [
+            ("the explainer's training loss", Some(self.explainer_train_loss)),
+            ("the explainer's validation loss", self.explainer_val_loss),
+            ("the audience's training loss", self.audience_train_loss),
+            ("the audience's validation loss", self.audience_val_loss),
+            ("the attack objective", self.attack_objective),
+            ("the norm of the explainer's term", self.explainer_term_norm),
+            ("the norm of the audience's term", self.audience_term_norm),
+        ];
+        for (quantity, value) in quantities {
+            if let Some(value) = value.filter(|v| !v.is_finite()) {
+                return Err(Error::Diverged {
+                    step: self.step,
+                    quantity,
+                    value,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochMetrics {
+    /// The epoch, from 0.
+    pub epoch: usize,
+    /// η_e.
+    pub explainer_learning_rate: f64,
+    /// Share of the training images classified correctly when they were trained on.
+    pub explainer_train_accuracy: f64,
+    /// Share of D_e^val classified correctly after the epoch, by batch statistics.
+    pub explainer_val_accuracy: f64,
+    /// The same for the audience on reweighted images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience_train_accuracy: Option<f64>,
+    /// The same for the audience on D_a^val, images as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience_val_accuracy: Option<f64>,
+    /// Mean entropy of the normal cell's coefficients, in nats.
+    pub entropy_normal: f64,
+    /// Mean entropy of the reduction cell's coefficients, in nats.
+    pub entropy_reduce: f64,
+    /// Skip-connects in the normal cell that would be derived now.
+    pub skip_connects: usize,
+    /// The genotype that would be derived now.
+    pub genotype: String,
+}
+
+/// What a finished search found.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The derived architecture.
+    pub genotype: Genotype,
+    /// Numbers in E.
+    pub parameters: usize,
+    /// The run folder.
+    pub folder: PathBuf,
+}
+
+/// What `run.json` says.
+pub(super) fn about(config: &Config, dataset: &Dataset) -> impl Serialize {
+    serde_json::json!({
+        "lease": env!("CARGO_PKG_VERSION"),
+        "device": config.search.device,
+        "threads": rayon::current_num_threads(),
+        "seed": config.search.seed,
+        "dataset": dataset.name,
+        "classes": dataset.classes,
+        "training_images": dataset.train.len(),
+        "image_shape": dataset.train.shape,
+        "mean": dataset.normalisation.mean,
+        "std": dataset.normalisation.std,
+        "platform": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+    })
+}

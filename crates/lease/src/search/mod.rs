@@ -1,0 +1,467 @@
+//! The loop around the method: batches, schedules, optimisers, records, checkpoints.
+
+mod metrics;
+mod state;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
+use state::State;
+pub(crate) use state::Tally;
+
+use crate::Error;
+use crate::config::{Config, Validate};
+use crate::data::{Augmentation, Batch, BatchOrder, Dataset, Partition};
+use crate::method::product::gradient;
+use crate::method::stage4::{self, Method, Starts, Unrolling};
+use crate::method::{Batches, Examples, Models, UnrolledStep, stage1};
+use crate::network::{Audience, Supernet, SupernetShape};
+use crate::optimiser::cosine;
+use crate::rng::{Purpose, stream, symmetric};
+use crate::run::{Log, RunFolder, fingerprint};
+use crate::space::{CellKind, Genotype, derive_cell, entropy, softmax_rows};
+
+/// Who watches a search.
+pub trait Observer {
+    /// The search is about to do `steps` steps in `epochs` epochs, of which `done` steps are done.
+    fn started(&mut self, steps: u64, epochs: usize, done: u64);
+    /// Something a person should know.
+    fn note(&mut self, message: &str);
+    /// A step is done.
+    fn step(&mut self, metrics: &StepMetrics);
+    /// An epoch is done.
+    fn epoch(&mut self, metrics: &EpochMetrics);
+}
+
+/// How a search ended.
+pub enum Outcome {
+    /// All epochs are done.
+    Finished(Summary),
+    /// It was asked to stop, and left a checkpoint.
+    Stopped,
+}
+
+/// A search in progress.
+pub struct Search {
+    config: Config,
+    dataset: Dataset,
+    device: Device,
+    models: Models,
+    orders: Orders,
+    augmentation: Augmentation,
+    run: RunFolder,
+    fingerprint: String,
+    state: State,
+    metrics: Log,
+    timing: Log,
+    notes: Vec<String>,
+}
+
+/// The orders of the four parts.
+struct Orders {
+    explainer_train: BatchOrder,
+    audience_train: BatchOrder,
+    explainer_val: BatchOrder,
+    audience_val: BatchOrder,
+}
+
+impl Search {
+    /// Starts a search in a new run folder.
+    ///
+    /// # Errors
+    /// If the data are too few for a batch, a network cannot be built, or the folder cannot be written.
+    pub fn start(config: Config, dataset: Dataset, run: RunFolder) -> Result<Self, Error> {
+        run.write("config.toml", config.to_toml().as_bytes())?;
+        run.write_json("run.json", &metrics::about(&config, &dataset))?;
+        Self::new(config, dataset, run, false)
+    }
+
+    /// Goes on with the search in a run folder from its newest usable checkpoint, or from the start if it
+    /// was killed before the first.
+    ///
+    /// # Errors
+    /// As [`Search::start`]; also if every checkpoint is damaged or foreign.
+    pub fn resume(config: Config, dataset: Dataset, run: RunFolder) -> Result<Self, Error> {
+        Self::new(config, dataset, run, true)
+    }
+
+    fn new(
+        config: Config,
+        dataset: Dataset,
+        run: RunFolder,
+        resume: bool,
+    ) -> Result<Self, Error> {
+        let device = crate::device::device(&config.search.device)?;
+        let classes = dataset.classes.len();
+        let image_channels = dataset.train.shape[0];
+        let models = Models {
+            explainer: Supernet::new(&SupernetShape {
+                channels: config.explainer.channels,
+                cells: config.explainer.cells,
+                nodes: config.explainer.nodes,
+                classes,
+                image_channels,
+            })?,
+            audience: Audience::new(&config.audience.network.shape(
+                config.audience.width,
+                classes,
+                image_channels,
+            ))?,
+        };
+        let orders = Orders::new(&config, dataset.train.len())?;
+        let fingerprint = fingerprint(&config, &dataset.digest());
+        let (state, notes) = if resume {
+            State::resume(&config, &models, &device, &run, &fingerprint)?
+        } else {
+            (State::start(&config, &models, &device), Vec::new())
+        };
+        let (metrics, timing) = (
+            run.log("metrics.jsonl", state.progress.metrics_bytes)?,
+            run.log("timing.jsonl", state.progress.timing_bytes)?,
+        );
+        let augmentation = dataset.augmentation(config.data.augment, 0.0);
+        Ok(Self {
+            config,
+            dataset,
+            device,
+            models,
+            orders,
+            augmentation,
+            run,
+            fingerprint,
+            state,
+            metrics,
+            timing,
+            notes,
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Searches until the last epoch is done, or `stop` is set.
+    ///
+    /// # Errors
+    /// If a quantity is no finite number any more, or the run folder cannot be written.
+    pub fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, Error> {
+        let per_epoch = self.orders.explainer_train.batches_per_epoch();
+        let epochs = self.config.search.epochs;
+        let steps = per_epoch * epochs as u64;
+        observer.started(steps, epochs, self.state.progress.step);
+        for note in std::mem::take(&mut self.notes) {
+            observer.note(&note);
+        }
+        self.announce(observer);
+        let mut saved = Instant::now();
+        let mut epoch_started = Instant::now();
+        while self.state.progress.step < steps {
+            let step = self.state.progress.step;
+            let epoch = (step / per_epoch) as usize;
+            let metrics = self.step(step, epoch)?;
+            self.metrics.append(&Metrics::Step(metrics.clone()))?;
+            observer.step(&metrics);
+            self.state.progress.step += 1;
+            let epoch_done = self.state.progress.step.is_multiple_of(per_epoch);
+            if epoch_done {
+                let metrics = self.finish_epoch(epoch)?;
+                self.metrics.append(&Metrics::Epoch(metrics.clone()))?;
+                let seconds = epoch_started.elapsed().as_secs_f64();
+                self.timing
+                    .append(&serde_json::json!({ "epoch": epoch, "seconds": seconds }))?;
+                epoch_started = Instant::now();
+                observer.epoch(&metrics);
+            }
+            let stopping = stop.load(Ordering::Relaxed);
+            let due = saved.elapsed().as_secs_f64() >= self.config.search.checkpoint_seconds;
+            if epoch_done || stopping || due {
+                self.save()?;
+                saved = Instant::now();
+            }
+            if stopping {
+                return Ok(Outcome::Stopped);
+            }
+        }
+        Ok(Outcome::Finished(self.finish()?))
+    }
+
+    fn announce(&self, observer: &mut dyn Observer) {
+        let (m, s) = (&self.config.method, &self.config.search);
+        if s.warmup_epochs > 0 {
+            observer.note(&format!(
+                "The architecture stays as it is for the first {} epochs (warm-up).",
+                s.warmup_epochs
+            ));
+        }
+        if m.method == Method::Lease && m.signed_attack {
+            observer.note(
+                "The signed attack's derivative is zero almost everywhere: the architecture does not \
+                 hear from the audience through its explanations.",
+            );
+        }
+    }
+
+    /// One iteration: stages I to IV, then the real steps of E and W.
+    fn step(&mut self, step: u64, epoch: usize) -> Result<StepMetrics, Error> {
+        let settings = self.unrolling(epoch);
+        let batches = self.batches(step);
+        let starts = (settings.method == Method::Lease).then(|| self.starts(step));
+        let warmup = epoch < self.config.search.warmup_epochs;
+        let at = self.state.point.clone();
+        let models = &self.models;
+        let mut m = StepMetrics::at(step, epoch, warmup);
+
+        let stages = (settings.method != Method::DartsFirst)
+            .then(|| stage4::stages(models, &at, &batches, starts.as_ref(), &settings));
+        if !warmup {
+            let explainer = match &stages {
+                Some(stages) => {
+                    stage4::explainer_term(models, &at, &batches, stages, &settings)
+                }
+                None => stage4::first_order_term(models, &at, &batches),
+            };
+            let mut gradient = explainer.gradient.clone();
+            m.explainer_term(&explainer);
+            if let (Some(stages), Some(starts)) = (&stages, &starts)
+                && let Some(audience) = &stages.audience
+            {
+                let both = (stages, audience);
+                let term =
+                    stage4::audience_term(models, &at, &batches, starts, both, &settings);
+                let norms = (explainer.gradient.norm(), term.gradient.norm());
+                let gamma = self.config.gamma().value(norms.0, norms.1);
+                gradient = gradient.add_scaled(gamma, &term.gradient);
+                m.audience_term(&term, gamma);
+            }
+            m.check()?;
+            let rate = self.config.search.architecture_learning_rate;
+            let stepper = &mut self.state.architecture_stepper;
+            self.state.point.architecture = stepper.step(rate, &at.architecture, &gradient);
+        }
+
+        // Stage I for real, with the new architecture; if that has not moved, the gradient is known.
+        let explainer_gradient = match (&stages, warmup) {
+            (Some(stages), true) => stages.explainer_gradient.clone(),
+            _ => {
+                let loss = stage1::loss(&self.models.explainer, &batches.explainer_train);
+                let point = [&at.explainer, &self.state.point.architecture];
+                let learned = gradient(loss, point, [0]);
+                m.explainer_train_loss = learned.value;
+                let [vector] = learned.vectors;
+                vector
+            }
+        };
+        if let Some(stages) = &stages {
+            m.explainer_train_loss = stages.explainer_loss;
+        }
+        let rate = settings.explainer.learning_rate;
+        let stepper = &mut self.state.explainer_stepper;
+        self.state.point.explainer = stepper.step(rate, &at.explainer, &explainer_gradient);
+        self.state.progress.explainer.add(&batches.explainer_train);
+
+        // Stage III for real: W and δ' are those of the unrolled step, and so is the gradient.
+        if let Some(audience) = stages.as_ref().and_then(|s| s.audience.as_ref()) {
+            m.audience(audience);
+            let rate = settings.audience.learning_rate;
+            let stepper = &mut self.state.audience_stepper;
+            self.state.point.audience = stepper.step(rate, &at.audience, &audience.gradient);
+            self.state.progress.audience.add(&batches.audience_train);
+        }
+        m.check()?;
+        Ok(m)
+    }
+
+    /// The settings of an epoch's iterations.
+    fn unrolling(&self, epoch: usize) -> Unrolling {
+        let (m, s, w) = (
+            &self.config.method,
+            &self.config.search,
+            &self.config.audience,
+        );
+        Unrolling {
+            method: m.method,
+            explainer: UnrolledStep {
+                learning_rate: cosine(s.learning_rate, s.min_learning_rate, epoch, s.epochs),
+                weight_decay: s.weight_decay,
+            },
+            audience: UnrolledStep {
+                learning_rate: cosine(w.learning_rate, w.min_learning_rate, epoch, s.epochs),
+                weight_decay: w.weight_decay,
+            },
+            attack: self.config.attack(),
+            reweighting: m.reweighting,
+            validate_reweighted: m.validate == Validate::Reweighted,
+            product: self.config.product(),
+        }
+    }
+
+    /// The four batches of a step. Training images are varied, validation images never.
+    fn batches(&mut self, step: u64) -> Batches {
+        let seed = self.config.search.seed;
+        let (dataset, device, augmentation) = (&self.dataset, &self.device, &self.augmentation);
+        let load = |indices: &[u32], vary: Option<Purpose>| {
+            let mut rng = vary.map(|purpose| stream(seed, purpose, step));
+            let vary = rng.as_mut().map(|rng| (augmentation, rng));
+            let batch = dataset.train.batch(indices, &dataset.normalisation, vary);
+            examples(batch, dataset.classes.len(), device)
+        };
+        let o = &mut self.orders;
+        Batches {
+            explainer_train: load(o.explainer_train.at(step), Some(Purpose::AugmentExplainer)),
+            audience_train: load(o.audience_train.at(step), Some(Purpose::AugmentAudience)),
+            explainer_val: load(o.explainer_val.at(step), None),
+            audience_val: load(o.audience_val.at(step), None),
+        }
+    }
+
+    /// Random starts of the step's explanations.
+    fn starts(&self, step: u64) -> Starts {
+        let [channels, height, width] = self.dataset.train.shape;
+        let shape = [self.config.search.batch, channels, height, width];
+        let draw = |purpose| {
+            let mut rng = stream(self.config.search.seed, purpose, step);
+            let n = shape.iter().product();
+            let values = symmetric(&mut rng, n, self.config.method.epsilon);
+            Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F32))
+        };
+        Starts {
+            train: draw(Purpose::DeltaTrain),
+            val: draw(Purpose::DeltaVal),
+        }
+    }
+
+    fn finish_epoch(&mut self, epoch: usize) -> Result<EpochMetrics, Error> {
+        let lease = self.config.method.method == Method::Lease;
+        let progress = &mut self.state.progress;
+        let train = std::mem::take(&mut progress.explainer).accuracy();
+        let audience_train = std::mem::take(&mut progress.audience).accuracy();
+        let (point, models) = (&self.state.point, &self.models);
+        let (e, a, w) = (
+            point.explainer.open(None, false),
+            point.architecture.open(None, false),
+            point.audience.open(None, false),
+        );
+        let explainer_val = self.accuracy(self.orders.explainer_val.indices(), |images| {
+            models.explainer.forward(&e, &a, images.into()).value
+        });
+        let audience_val = lease.then(|| {
+            self.accuracy(self.orders.audience_val.indices(), |images| {
+                models.audience.forward(&w, images.into()).value
+            })
+        });
+        let rows = self.rows();
+        let genotype = self.genotype()?;
+        Ok(EpochMetrics {
+            epoch,
+            explainer_learning_rate: self.unrolling(epoch).explainer.learning_rate,
+            explainer_train_accuracy: train,
+            explainer_val_accuracy: explainer_val,
+            audience_train_accuracy: lease.then_some(audience_train),
+            audience_val_accuracy: audience_val,
+            entropy_normal: entropy(&rows[0]),
+            entropy_reduce: entropy(&rows[1]),
+            skip_connects: genotype.normal.skip_connects(),
+            genotype: genotype.to_string(),
+        })
+    }
+
+    /// The share of these training images that a network classifies correctly, by batch statistics.
+    fn accuracy(&self, indices: &[u32], forward: impl Fn(Tensor<4>) -> Tensor<2>) -> f64 {
+        let dataset = &self.dataset;
+        let mut correct = 0;
+        for part in indices.chunks(self.config.search.batch) {
+            let batch = dataset.train.batch(part, &dataset.normalisation, None);
+            let batch = examples(batch, dataset.classes.len(), &self.device);
+            batch.note(&forward(batch.images.clone()).into());
+            correct += batch.correct();
+        }
+        correct as f64 / indices.len() as f64
+    }
+
+    /// The mixing coefficients of both cells.
+    fn rows(&self) -> [Vec<crate::space::Row>; 2] {
+        [CellKind::Normal, CellKind::Reduction].map(|kind| {
+            let slot = self.models.explainer.alphas(kind);
+            let alphas = self.state.point.architecture.part(slot).into_data();
+            let alphas: Vec<f64> = alphas.iter::<f64>().collect();
+            softmax_rows(&alphas)
+        })
+    }
+
+    /// The genotype that would be derived now.
+    fn genotype(&self) -> Result<Genotype, Error> {
+        let [normal, reduce] = self.rows();
+        Ok(Genotype {
+            normal: derive_cell(&normal)?,
+            reduce: derive_cell(&reduce)?,
+        })
+    }
+
+    fn save(&mut self) -> Result<(), Error> {
+        self.state.progress.metrics_bytes = self.metrics.position()?;
+        self.state.progress.timing_bytes = self.timing.position()?;
+        let checkpoint = self.state.checkpoint(&self.fingerprint)?;
+        checkpoint.save(&self.run.checkpoints(), self.state.progress.step)?;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Summary, Error> {
+        let genotype = self.genotype()?;
+        self.run
+            .write("genotype.json", genotype.to_json().as_bytes())?;
+        let point = &self.state.point;
+        for (name, vector) in [
+            ("weights/explainer.safetensors", &point.explainer),
+            ("weights/audience.safetensors", &point.audience),
+            ("weights/architecture.safetensors", &point.architecture),
+        ] {
+            self.run.write_weights(name, &[vector])?;
+        }
+        Ok(Summary {
+            genotype,
+            parameters: self.models.explainer.weights().len(),
+            folder: self.run.path().into(),
+        })
+    }
+}
+
+impl Orders {
+    fn new(config: &Config, images: usize) -> Result<Self, Error> {
+        let (m, s) = (&config.method, &config.search);
+        let parts = Partition::new(images, m.split, m.training_share, s.seed);
+        let order = |name, indices, purpose| BatchOrder::new(name, indices, s.batch, s.seed, purpose);
+        Ok(Self {
+            explainer_train: order(
+                "the explainer's training part",
+                parts.explainer_train,
+                Purpose::ExplainerTrain,
+            )?,
+            audience_train: order(
+                "the audience's training part",
+                parts.audience_train,
+                Purpose::AudienceTrain,
+            )?,
+            explainer_val: order(
+                "the explainer's validation part",
+                parts.explainer_val,
+                Purpose::ExplainerVal,
+            )?,
+            audience_val: order(
+                "the audience's validation part",
+                parts.audience_val,
+                Purpose::AudienceVal,
+            )?,
+        })
+    }
+}
+
+/// A batch on the device.
+pub(crate) fn examples(batch: Batch, classes: usize, device: &Device) -> Examples {
+    let data = TensorData::new(batch.values, batch.shape);
+    let images = Tensor::from_data(data, (device, DType::F32));
+    Examples::new(images, batch.labels, classes)
+}
