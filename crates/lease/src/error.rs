@@ -1,5 +1,7 @@
 //! Everything that can go wrong, in one place.
 
+use std::path::PathBuf;
+
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
@@ -49,6 +51,17 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
+    /// A file with a genotype.
+    #[error("{path}: {reason}")]
+    GenotypeFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Arguments that do not fit together.
+    #[error("{0}")]
+    Usage(&'static str),
     /// Anything else that the system refuses.
     #[error("the system refused: {0}")]
     Io(#[from] std::io::Error),
@@ -62,7 +75,9 @@ impl Error {
                 "lower --learning-rate, --audience-learning-rate or --attack-step, or --clip; \
                  a new run is needed, since the configuration is part of it",
             ),
-            Self::Config(_) => Some("`lease search --print-config` shows every setting with its meaning"),
+            Self::Config(_) => {
+                Some("`lease search --print-config` shows every setting with its meaning")
+            }
             _ => None,
         }
     }

@@ -6,7 +6,9 @@
 use burn::grad_clipping::GradientClipping;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{Adam, AdamConfig, Optimizer, RecordState, Sgd, SgdConfig, StateSink, StateSource};
+use burn::optim::{
+    Adam, AdamConfig, Optimizer, RecordState, Sgd, SgdConfig, StateSink, StateSource,
+};
 use burn::tensor::Device;
 
 use crate::network::Vector;

@@ -32,7 +32,9 @@ pub enum CaseError {
         source: std::io::Error,
     },
     /// The file is not a case.
-    #[error("{path} is not a case of the reference: {reason}; make one with reference/lease_reference.py")]
+    #[error(
+        "{path} is not a case of the reference: {reason}; make one with reference/lease_reference.py"
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -119,7 +121,9 @@ impl Case {
                 Dtype::F64 => chunks(view.data(), f64::from_le_bytes),
                 Dtype::I64 => chunks(view.data(), |b| i64::from_le_bytes(b) as f64),
                 other => {
-                    return Err(foreign(format!("{name} is of type {other:?}, not F64 or I64")));
+                    return Err(foreign(format!(
+                        "{name} is of type {other:?}, not F64 or I64"
+                    )));
                 }
             };
             tensors.insert(name.to_string(), values);
@@ -314,8 +318,14 @@ impl Case {
             return Err(self.foreign("it has no audience".into()));
         };
         let explainer = stage4::explainer_term(models, &at, &batches, &stages, &settings);
-        let listener =
-            stage4::audience_term(models, &at, &batches, &starts, (&stages, audience), &settings);
+        let listener = stage4::audience_term(
+            models,
+            &at,
+            &batches,
+            &starts,
+            (&stages, audience),
+            &settings,
+        );
         let gamma = Gamma::Absolute(self.settings.gamma).value(0.0, 0.0);
         let total = |e: &Vector, a: &Vector| e.add_scaled(gamma, a);
 
@@ -337,7 +347,10 @@ impl Case {
             ("stage4.grad_first_order_explainer.", &explainer.first_order),
             ("stage4.grad_explainer_term.", &explainer.gradient),
             ("stage4.grad_audience_term.", &listener.gradient),
-            ("stage4.grad_total.", &total(&explainer.gradient, &listener.gradient)),
+            (
+                "stage4.grad_total.",
+                &total(&explainer.gradient, &listener.gradient),
+            ),
             ("adjoint.audience.", &listener.adjoint_audience),
             ("adjoint.explainer.", &adjoint_e),
         ] {
@@ -388,7 +401,14 @@ fn order(quantity: &str) -> (u8, String) {
         "adjoint.explainer" => 3,
         _ => 0,
     };
-    (rank, if rank == 0 { quantity.into() } else { String::new() })
+    (
+        rank,
+        if rank == 0 {
+            quantity.into()
+        } else {
+            String::new()
+        },
+    )
 }
 
 fn compared(name: &str, ours: &[f64], reference: &[f64]) -> Comparison {

@@ -80,31 +80,7 @@ impl Config {
     /// # Errors
     /// If the file cannot be read or parsed, a key is unknown, or a value is of the wrong type or range.
     pub fn resolve(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self, ConfigError> {
-        let mut layers = Table::new();
-        if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-                path: path.into(),
-                source,
-            })?;
-            // Parsed as a whole first, so that a mistake is reported with its line.
-            let place = path.display().to_string();
-            Self::parse(&text, &place)?;
-            layers = text.parse().map_err(|e| invalid(&place, &e))?;
-        }
-        for (flag, text) in flags {
-            let setting = Self::find(flag).ok_or_else(|| ConfigError::Flag {
-                flag: flag.clone(),
-                value: text.clone(),
-                reason: "there is no such setting".into(),
-            })?;
-            let value = setting.value(text)?;
-            let section = layers
-                .entry(setting.section)
-                .or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(section) = section {
-                section.insert(setting.key.into(), value);
-            }
-        }
+        let layers = layers(file, flags)?;
         let data: settings::Data = match layers.get("data") {
             Some(data) => data
                 .clone()
@@ -112,15 +88,28 @@ impl Config {
                 .map_err(|e| invalid("the configuration", &e))?,
             None => settings::Data::default(),
         };
+        let preset = data.dataset.preset().parse();
+        let preset: Table = preset.map_err(|e| invalid("the preset", &e))?;
         let mut merged = Self::default().to_table();
-        let preset: Table = data
-            .dataset
-            .preset()
-            .parse()
-            .map_err(|e| invalid("the preset", &e))?;
         overlay(&mut merged, preset);
-        overlay(&mut merged, layers);
-        let config: Self = merged
+        Self::merged(merged, layers)
+    }
+
+    /// This configuration under a TOML file and flags: what a later command changes of a run's.
+    ///
+    /// # Errors
+    /// As [`Config::resolve`].
+    pub fn overlaid(
+        &self,
+        file: Option<&Path>,
+        flags: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        Self::merged(self.to_table(), layers(file, flags)?)
+    }
+
+    fn merged(mut lower: Table, upper: Table) -> Result<Self, ConfigError> {
+        overlay(&mut lower, upper);
+        let config: Self = lower
             .try_into()
             .map_err(|e| invalid("the configuration", &e))?;
         config.validate()?;
@@ -189,12 +178,43 @@ impl Setting {
                 .parse()
                 .map(Value::Boolean)
                 .map_err(|_| wrong("`true` or `false` is needed")),
-            _ if !self.choices.is_empty() && !self.choices.contains(&text) => {
-                Err(wrong(&format!("one of {} is needed", self.choices.join(", "))))
-            }
+            _ if !self.choices.is_empty() && !self.choices.contains(&text) => Err(wrong(&format!(
+                "one of {} is needed",
+                self.choices.join(", ")
+            ))),
             _ => Ok(Value::String(text.into())),
         }
     }
+}
+
+/// What a file and flags set, section by section.
+fn layers(file: Option<&Path>, flags: &[(String, String)]) -> Result<Table, ConfigError> {
+    let mut layers = Table::new();
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        // Parsed as a whole first, so that a mistake is reported with its line.
+        let place = path.display().to_string();
+        Config::parse(&text, &place)?;
+        layers = text.parse().map_err(|e| invalid(&place, &e))?;
+    }
+    for (flag, text) in flags {
+        let setting = Config::find(flag).ok_or_else(|| ConfigError::Flag {
+            flag: flag.clone(),
+            value: text.clone(),
+            reason: "there is no such setting".into(),
+        })?;
+        let value = setting.value(text)?;
+        let section = layers
+            .entry(setting.section)
+            .or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(section) = section {
+            section.insert(setting.key.into(), value);
+        }
+    }
+    Ok(layers)
 }
 
 fn invalid(place: &str, error: &toml::de::Error) -> ConfigError {
@@ -263,7 +283,9 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_place() {
         let refused = |pairs: &[(&str, &str)]| {
-            Config::resolve(None, &flags(pairs)).unwrap_err().to_string()
+            Config::resolve(None, &flags(pairs))
+                .unwrap_err()
+                .to_string()
         };
         assert_eq!(
             refused(&[("epochs", "many")]),
@@ -273,7 +295,10 @@ mod tests {
         assert!(refused(&[("method", "magic")]).contains("lease, darts, darts-first"));
         let error = Config::parse("[search]\nepoch = 3\n", "my.toml").unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("my.toml is not") && text.contains("line 2"), "{text}");
+        assert!(
+            text.starts_with("my.toml is not") && text.contains("line 2"),
+            "{text}"
+        );
     }
 
     #[test]

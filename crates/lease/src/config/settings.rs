@@ -319,7 +319,9 @@ impl Config {
     pub fn product(&self) -> MixedProduct {
         match self.method.hypergradient {
             Hypergradient::Exact => MixedProduct::Exact,
-            Hypergradient::FiniteDifference => MixedProduct::FiniteDifference { h0: self.method.h0 },
+            Hypergradient::FiniteDifference => {
+                MixedProduct::FiniteDifference { h0: self.method.h0 }
+            }
         }
     }
 
@@ -387,7 +389,12 @@ impl Config {
             ("train-momentum", t.momentum),
             ("train-drop-path", t.drop_path),
         ] {
-            ensure((0.0..1.0).contains(&x), flag, x, "it must be at least 0 and below 1")?;
+            ensure(
+                (0.0..1.0).contains(&x),
+                flag,
+                x,
+                "it must be at least 0 and below 1",
+            )?;
         }
         ensure(
             (0.0..=1.0).contains(&t.cutout),
@@ -416,12 +423,7 @@ impl Config {
     }
 }
 
-fn ensure(
-    holds: bool,
-    flag: &str,
-    value: impl ToString,
-    reason: &str,
-) -> Result<(), ConfigError> {
+fn ensure(holds: bool, flag: &str, value: impl ToString, reason: &str) -> Result<(), ConfigError> {
     if holds {
         return Ok(());
     }

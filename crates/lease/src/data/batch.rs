@@ -81,11 +81,15 @@ impl Images {
                 None => View::default(),
             };
             let pixels = &self.pixels[*index as usize * self.size()..][..self.size()];
-            let planes = pixels.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
+            let planes = pixels
+                .chunks_exact(height * width)
+                .zip(out.chunks_exact_mut(height * width));
             for (channel, (from, to)) in planes.enumerate() {
                 let scale = 1.0 / (f32::from(self.white) * normalisation.std[channel]);
                 let offset = normalisation.mean[channel] / normalisation.std[channel];
-                view.copy(from, to, height, width, |pixel| f32::from(pixel) * scale - offset);
+                view.copy(from, to, height, width, |pixel| {
+                    f32::from(pixel) * scale - offset
+                });
             }
         }
         Batch {
@@ -180,8 +184,16 @@ mod tests {
         let batch = data.train.batch(&all, &data.normalisation, None);
         let n = batch.values.len() as f64;
         let mean = batch.values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-        let squares = batch.values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / n;
-        assert!(mean.abs() < 1e-5 && (squares - 1.0).abs() < 1e-5, "{mean} {squares}");
+        let squares = batch
+            .values
+            .iter()
+            .map(|v| f64::from(*v).powi(2))
+            .sum::<f64>()
+            / n;
+        assert!(
+            mean.abs() < 1e-5 && (squares - 1.0).abs() < 1e-5,
+            "{mean} {squares}"
+        );
     }
 
     #[test]

@@ -160,7 +160,10 @@ mod tests {
         }
         let (_, classes, train, test) = load(root.path(), 8).unwrap();
         assert_eq!(classes, ["cat", "dog"]);
-        assert_eq!((train.len(), test.labels.as_slice()), (8, [0, 1].as_slice()));
+        assert_eq!(
+            (train.len(), test.labels.as_slice()),
+            (8, [0, 1].as_slice())
+        );
         assert_eq!(train.shape, [3, 8, 8]);
         let second = &train.pixels[train.size()..][..train.size()];
         assert_eq!((second[0], second[64], second[128]), (10, 0, 245));

@@ -198,7 +198,11 @@ impl Dataset {
         let [_, height, width] = self.train.shape;
         let side = height.min(width);
         Augmentation {
-            shift: if augment == Augment::None { 0 } else { side / 8 },
+            shift: if augment == Augment::None {
+                0
+            } else {
+                side / 8
+            },
             flip: augment == Augment::CropFlip,
             cutout: (side as f64 * cutout).round() as usize,
         }

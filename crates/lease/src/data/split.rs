@@ -129,7 +129,11 @@ mod tests {
         assert_eq!(all, (0..103).collect::<Vec<_>>());
         let p = Partition::new(103, Split::Shared, 0.5, 3);
         assert_eq!(p.explainer_train, p.audience_train);
-        assert!(p.explainer_val.iter().all(|i| !p.explainer_train.contains(i)));
+        assert!(
+            p.explainer_val
+                .iter()
+                .all(|i| !p.explainer_train.contains(i))
+        );
     }
 
     #[test]

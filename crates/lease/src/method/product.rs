@@ -52,9 +52,8 @@ impl MixedProduct {
         let (u, v) = along;
         match self {
             Self::Exact => {
-                let leaves: [Leaves; N] = std::array::from_fn(|i| {
-                    at[i].open((i == u).then_some(v), wrt.contains(&i))
-                });
+                let leaves: [Leaves; N] =
+                    std::array::from_fn(|i| at[i].open((i == u).then_some(v), wrt.contains(&i)));
                 match loss(leaves.each_ref()).tangent {
                     Some(tangent) => backward(&tangent, &leaves, wrt),
                     None => wrt.map(|i| at[i].scale(0.0)),

@@ -25,6 +25,16 @@ pub enum Method {
     DartsFirst,
 }
 
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Lease => "lease",
+            Self::Darts => "darts",
+            Self::DartsFirst => "darts-first",
+        })
+    }
+}
+
 /// The settings of one iteration's derivatives.
 #[derive(Clone, Debug)]
 pub struct Unrolling {

@@ -107,7 +107,10 @@ impl Audience {
         let sizes = shape.widths.iter().chain(&shape.blocks);
         for (what, zero) in [
             ("audience stages", shape.widths.is_empty()),
-            ("audience widths and blocks", sizes.into_iter().any(|n| *n == 0)),
+            (
+                "audience widths and blocks",
+                sizes.into_iter().any(|n| *n == 0),
+            ),
             ("classes", shape.classes == 0),
             ("image channels", shape.image_channels == 0),
         ] {

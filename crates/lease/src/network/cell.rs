@@ -4,9 +4,7 @@
 //! on every device. A faster implementation for one device comes in here and is held against this one.
 
 use super::dual::Dual;
-use super::layers::{
-    BatchNorm, Builder, FactorizedReduce, Pass, ReluConvBn, Separable, Square,
-};
+use super::layers::{BatchNorm, Builder, FactorizedReduce, Pass, ReluConvBn, Separable, Square};
 use crate::space::{CellKind, Operation, edge_index};
 
 /// How a cell is built.

@@ -148,8 +148,7 @@ impl Derived {
                 auxiliary = Some((i, last, widths));
             }
         }
-        let auxiliary = auxiliary
-            .map(|at| AuxiliaryHead::new(&mut builder, at, shape.classes));
+        let auxiliary = auxiliary.map(|at| AuxiliaryHead::new(&mut builder, at, shape.classes));
         let classifier = builder.linear("classifier", last, shape.classes);
         Ok(Self {
             weights: Arc::new(builder.weights),
@@ -246,13 +245,7 @@ impl DerivedCell {
         }
     }
 
-    fn forward(
-        &self,
-        pass: &Pass,
-        s0: Dual<4>,
-        s1: Dual<4>,
-        drop: Option<&DropPath>,
-    ) -> Dual<4> {
+    fn forward(&self, pass: &Pass, s0: Dual<4>, s1: Dual<4>, drop: Option<&DropPath>) -> Dual<4> {
         let [first, second] = &self.preprocess;
         let mut states = vec![first.forward(pass, s0), second.forward(pass, s1)];
         for node in &self.nodes {
@@ -320,9 +313,8 @@ impl AuxiliaryHead {
     }
 
     fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<2> {
-        let apply = |(conv, norm): &(Conv, BatchNorm), x| {
-            norm.forward(pass, conv.forward(pass, x)).relu()
-        };
+        let apply =
+            |(conv, norm): &(Conv, BatchNorm), x| norm.forward(pass, conv.forward(pass, x)).relu();
         let pooled = x.relu().avg_pool(AUXILIARY_POOL, 3, 0);
         let x = apply(&self.second, apply(&self.first, pooled));
         self.classifier.forward(pass, x.global_mean())

@@ -291,7 +291,8 @@ impl BatchNorm {
         }
         let [batch, _, height, width] = x.dims();
         let normal = batch_norm_train(x, scale, shift, EPSILON);
-        if let (Statistics::Noted(noted), Some((mean, variance))) = (&pass.statistics, &self.running)
+        if let (Statistics::Noted(noted), Some((mean, variance))) =
+            (&pass.statistics, &self.running)
         {
             let n = (batch * height * width) as f64;
             let unbiased = normal.variance.inner().mul_scalar(n / (n - 1.0).max(1.0));

@@ -196,8 +196,8 @@ impl Checkpoint {
             path: path.clone(),
             source,
         };
-        let header = serde_json::to_string(&self.header)
-            .map_err(|e| failed(std::io::Error::other(e)))?;
+        let header =
+            serde_json::to_string(&self.header).map_err(|e| failed(std::io::Error::other(e)))?;
         let metadata = HashMap::from([
             ("lease".to_string(), header.clone()),
             ("sha256".to_string(), digest(&header, &self.tensors)),
@@ -246,7 +246,10 @@ impl Checkpoint {
             )));
         }
         if header.kind != kind {
-            return Err(unusable(format!("it is of a {}, not a {kind}", header.kind)));
+            return Err(unusable(format!(
+                "it is of a {}, not a {kind}",
+                header.kind
+            )));
         }
         if header.fingerprint != fingerprint {
             return Err(unusable(
@@ -328,7 +331,9 @@ pub fn joined<'a>(
         if data.shape().as_slice() != entry.shape {
             return Err(format!(
                 "{} has shape {:?} where {:?} is needed",
-                entry.name, data.shape(), entry.shape
+                entry.name,
+                data.shape(),
+                entry.shape
             ));
         }
         values.extend(data.iter::<f32>());

@@ -87,7 +87,10 @@ impl StepMetrics {
     /// Every quantity is a finite number.
     pub(super) fn check(&self) -> Result<(), Error> {
         let quantities = [
-            ("the explainer's training loss", Some(self.explainer_train_loss)),
+            (
+                "the explainer's training loss",
+                Some(self.explainer_train_loss),
+            ),
             ("the explainer's validation loss", self.explainer_val_loss),
             ("the audience's training loss", self.audience_train_loss),
             ("the audience's validation loss", self.audience_val_loss),

@@ -88,12 +88,7 @@ impl Search {
         Self::new(config, dataset, run, true)
     }
 
-    fn new(
-        config: Config,
-        dataset: Dataset,
-        run: RunFolder,
-        resume: bool,
-    ) -> Result<Self, Error> {
+    fn new(config: Config, dataset: Dataset, run: RunFolder, resume: bool) -> Result<Self, Error> {
         let device = crate::device::device(&config.search.device)?;
         let classes = dataset.classes.len();
         let image_channels = dataset.train.shape[0];
@@ -219,9 +214,7 @@ impl Search {
             .then(|| stage4::stages(models, &at, &batches, starts.as_ref(), &settings));
         if !warmup {
             let explainer = match &stages {
-                Some(stages) => {
-                    stage4::explainer_term(models, &at, &batches, stages, &settings)
-                }
+                Some(stages) => stage4::explainer_term(models, &at, &batches, stages, &settings),
                 None => stage4::first_order_term(models, &at, &batches),
             };
             let mut gradient = explainer.gradient.clone();
@@ -230,8 +223,7 @@ impl Search {
                 && let Some(audience) = &stages.audience
             {
                 let both = (stages, audience);
-                let term =
-                    stage4::audience_term(models, &at, &batches, starts, both, &settings);
+                let term = stage4::audience_term(models, &at, &batches, starts, both, &settings);
                 let norms = (explainer.gradient.norm(), term.gradient.norm());
                 let gamma = self.config.gamma().value(norms.0, norms.1);
                 gradient = gradient.add_scaled(gamma, &term.gradient);
@@ -433,7 +425,8 @@ impl Orders {
     fn new(config: &Config, images: usize) -> Result<Self, Error> {
         let (m, s) = (&config.method, &config.search);
         let parts = Partition::new(images, m.split, m.training_share, s.seed);
-        let order = |name, indices, purpose| BatchOrder::new(name, indices, s.batch, s.seed, purpose);
+        let order =
+            |name, indices, purpose| BatchOrder::new(name, indices, s.batch, s.seed, purpose);
         Ok(Self {
             explainer_train: order(
                 "the explainer's training part",

@@ -85,9 +85,7 @@ impl Genotype {
             let nodes: Vec<String> = c
                 .nodes
                 .iter()
-                .map(|[a, b]| {
-                    format!("      [[\"{}\", {}], [\"{}\", {}]]", a.0, a.1, b.0, b.1)
-                })
+                .map(|[a, b]| format!("      [[\"{}\", {}], [\"{}\", {}]]", a.0, a.1, b.0, b.1))
                 .collect();
             format!(
                 "{{\n    \"nodes\": [\n{}\n    ],\n    \"concat\": {:?}\n  }}",
@@ -253,12 +251,20 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_place() {
         let refused = |text: &str| Genotype::parse(text).unwrap_err().to_string();
-        let unknown = refused("Genotype(normal=[('sep_conv_7x7', 0), ('skip_connect', 1)], reduce=[])");
-        assert!(unknown.contains("line 1, column 19") && unknown.contains("sep_conv_7x7"), "{unknown}");
+        let unknown =
+            refused("Genotype(normal=[('sep_conv_7x7', 0), ('skip_connect', 1)], reduce=[])");
+        assert!(
+            unknown.contains("line 1, column 19") && unknown.contains("sep_conv_7x7"),
+            "{unknown}"
+        );
         let odd = refused("Genotype(normal=[('skip_connect', 0)], reduce=[])");
         assert!(odd.contains("two edges"), "{odd}");
         let late = DARTS_V2.replacen("('sep_conv_3x3', 1)", "('sep_conv_3x3', 2)", 1);
-        assert!(refused(&late).contains("node 0 takes state 2"), "{}", refused(&late));
+        assert!(
+            refused(&late).contains("node 0 takes state 2"),
+            "{}",
+            refused(&late)
+        );
         let same = DARTS_V2.replacen("('sep_conv_3x3', 1)", "('sep_conv_3x3', 0)", 1);
         assert!(refused(&same).contains("both edges of node 0"));
         let concat = DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", "normal_concat=[2, 6]");

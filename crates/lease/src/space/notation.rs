@@ -42,9 +42,9 @@ pub(super) fn parse(text: &str) -> Result<Genotype, NotationError> {
     let (mut cells, mut concats) = ([None, None], [None, None]);
     while !p.accept(')') {
         let place = p.skip();
-        let key = p
-            .word()
-            .ok_or_else(|| p.error("normal, normal_concat, reduce or reduce_concat was expected"))?;
+        let key = p.word().ok_or_else(|| {
+            p.error("normal, normal_concat, reduce or reduce_concat was expected")
+        })?;
         p.expect('=')?;
         let repeated = match key {
             "normal" => cells[0].replace(p.edges()?).is_some(),

@@ -203,12 +203,7 @@ impl Training {
         let epochs = self.config.train.epochs;
         let per_epoch = self.order.batches_per_epoch();
         let steps = per_epoch * epochs as u64;
-        observer.started(
-            self.network.parameters(),
-            steps,
-            epochs,
-            self.progress.step,
-        );
+        observer.started(self.network.parameters(), steps, epochs, self.progress.step);
         for note in std::mem::take(&mut self.notes) {
             observer.note(&note);
         }

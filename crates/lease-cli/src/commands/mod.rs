@@ -1,0 +1,7 @@
+//! The subcommands.
+
+pub mod genotype;
+pub mod run;
+pub mod search;
+pub mod train;
+pub mod verify;

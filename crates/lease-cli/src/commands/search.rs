@@ -1,0 +1,156 @@
+//! `lease search`: search an architecture.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use lease::Error;
+use lease::config::Config;
+use lease::data::Dataset;
+use lease::run::RunFolder;
+use lease::search::{Outcome, Search, Summary};
+
+use crate::Ended;
+use crate::console::{Console, stop_on_interrupt};
+use crate::settings::Settings;
+
+/// Search an architecture, and leave a run folder.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Go on with the run in this folder; its own settings hold
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
+    /// Where the run folder goes [default: a new one in runs/]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Print every setting with its meaning and value, as TOML, and end
+    #[arg(long)]
+    pub print_config: bool,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// A run to start or to go on with.
+pub struct Prepared {
+    config: Config,
+    dataset: Dataset,
+    run: RunFolder,
+    resume: bool,
+}
+
+pub fn run(arguments: Arguments) -> Result<Ended, Error> {
+    let Some(prepared) = prepare(&arguments)? else {
+        return Ok(Ended::Well);
+    };
+    let stop = stop_on_interrupt();
+    let again = |run: &Path| format!("lease search --resume {}", run.display());
+    match prepared.search(&stop, again)? {
+        Some(summary) => {
+            report(&summary);
+            let folder = summary.folder.display();
+            println!("Train it from scratch: lease train {folder}");
+            Ok(Ended::Well)
+        }
+        None => Ok(Ended::Stopped),
+    }
+}
+
+/// What the arguments ask for; nothing if they only ask for the settings.
+pub fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, Error> {
+    if let Some(path) = &arguments.resume {
+        if !arguments.settings.is_empty() {
+            return Err(Error::Usage(
+                "--resume goes on with the settings of the run folder's config.toml; \
+                 leave the other settings out, or start a new run",
+            ));
+        }
+        let (run, config) = RunFolder::existing(path)?;
+        let dataset = Dataset::load(&config.data)?;
+        return Ok(Some(Prepared {
+            config,
+            dataset,
+            run,
+            resume: true,
+        }));
+    }
+    let config = arguments.settings.resolve()?;
+    if arguments.print_config {
+        print!("{}", config.to_toml());
+        return Ok(None);
+    }
+    lease::device::device(&config.search.device)?;
+    let dataset = Dataset::load(&config.data)?;
+    let path = match &arguments.out {
+        Some(path) => path.clone(),
+        None => fresh(&dataset.name, &config),
+    };
+    Ok(Some(Prepared {
+        run: RunFolder::create(&path)?,
+        config,
+        dataset,
+        resume: false,
+    }))
+}
+
+/// `runs/DATASET-METHOD-seedN`, with a number where that is taken.
+fn fresh(dataset: &str, config: &Config) -> PathBuf {
+    let method = config.method.method;
+    let name = format!("runs/{dataset}-{method}-seed{}", config.search.seed);
+    let numbered = (2..).map(|i| PathBuf::from(format!("{name}-{i}")));
+    std::iter::once(PathBuf::from(&name))
+        .chain(numbered)
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| name.into())
+}
+
+impl Prepared {
+    /// The run folder, its configuration and data.
+    pub fn parts(&self) -> (RunFolder, Config, Dataset) {
+        (self.run.clone(), self.config.clone(), self.dataset.clone())
+    }
+
+    /// Searches; nothing if it was stopped, after saying by what command it goes on.
+    pub fn search(
+        self,
+        stop: &AtomicBool,
+        again: impl Fn(&Path) -> String,
+    ) -> Result<Option<Summary>, Error> {
+        let path = self.run.path().to_path_buf();
+        let (m, n) = (&self.config.method, &self.config.explainer);
+        eprintln!(
+            "Searching by {} on {} ({} images): supernet of {} channels, {} cells, {} nodes. Run folder: {}",
+            m.method,
+            self.dataset.name,
+            self.dataset.train.len(),
+            n.channels,
+            n.cells,
+            n.nodes,
+            path.display()
+        );
+        let outcome = lease::device::with_threads(self.config.search.threads, || {
+            let search = if self.resume {
+                Search::resume(self.config, self.dataset, self.run)
+            } else {
+                Search::start(self.config, self.dataset, self.run)
+            };
+            search?.run(&mut Console::new(), stop)
+        })??;
+        match outcome {
+            Outcome::Finished(summary) => Ok(Some(summary)),
+            Outcome::Stopped => {
+                eprintln!("Stopped with a checkpoint. Go on with: {}", again(&path));
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What was found.
+pub fn report(summary: &Summary) {
+    println!("Found: {}", summary.genotype);
+    println!(
+        "  skip-connects in the normal cell: {}; operations without weights: {:.0} %",
+        summary.genotype.normal.skip_connects(),
+        100.0 * summary.genotype.parameter_free_share()
+    );
+    println!("Run folder: {}", summary.folder.display());
+}

@@ -1,0 +1,143 @@
+//! The architecture gradient against central differences of whole iterations, for what the reference's
+//! cases do not cover.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use lease::method::product::MixedProduct;
+use lease::method::stage2::Attack;
+use lease::method::stage3::Reweighting;
+use lease::method::stage4::{self, Method, Starts, Unrolling};
+use lease::method::{Batches, Examples, Models, Point, UnrolledStep};
+use lease::network::{Audience, Layout, ResNetShape, Supernet, SupernetShape, Vector};
+use lease::rng::{Purpose, stream, symmetric};
+
+const SHAPE: [usize; 4] = [4, 2, 6, 5];
+const CLASSES: usize = 3;
+
+fn tensor(index: u64, bound: f64) -> Tensor<4> {
+    let n = SHAPE.iter().product();
+    let values = symmetric(&mut stream(7, Purpose::DeltaTrain, index), n, bound);
+    Tensor::from_data(
+        TensorData::new(values, SHAPE),
+        (&Device::flex(), DType::F64),
+    )
+}
+
+fn batch(index: u64) -> Examples {
+    let labels = (0..SHAPE[0] as i64).map(|i| (i + index as i64) % CLASSES as i64);
+    Examples::new(tensor(index, 1.7), labels.collect(), CLASSES)
+}
+
+fn vector(layout: &std::sync::Arc<Layout>, index: u64, scale: f64) -> Vector {
+    let values = layout.initial_values(&mut stream(7, Purpose::ExplainerInit, index));
+    Vector::from_values(layout.clone(), values, &Device::flex(), DType::F64).scale(scale)
+}
+
+/// A tiny explainer and audience, wide steps, and a share of δ clamped.
+fn setting() -> (Models, Point, Batches, Starts, Unrolling) {
+    let models = Models {
+        explainer: Supernet::new(&SupernetShape {
+            channels: 2,
+            cells: 3,
+            nodes: 1,
+            classes: CLASSES,
+            image_channels: SHAPE[1],
+        })
+        .unwrap(),
+        audience: Audience::new(&ResNetShape {
+            widths: vec![3, 4],
+            blocks: vec![1, 1],
+            classes: CLASSES,
+            image_channels: SHAPE[1],
+        })
+        .unwrap(),
+    };
+    let at = Point {
+        explainer: vector(models.explainer.weights(), 1, 1.0),
+        audience: vector(models.audience.weights(), 2, 1.0),
+        architecture: vector(models.explainer.architecture(), 3, 300.0),
+    };
+    let batches = Batches {
+        explainer_train: batch(1),
+        audience_train: batch(2),
+        explainer_val: batch(3),
+        audience_val: batch(4),
+    };
+    let starts = Starts {
+        train: tensor(5, 0.1),
+        val: tensor(6, 0.1),
+    };
+    let step = UnrolledStep {
+        learning_rate: 0.2,
+        weight_decay: 1e-2,
+    };
+    let settings = Unrolling {
+        method: Method::Lease,
+        explainer: step,
+        audience: step,
+        attack: Attack {
+            epsilon: 0.1,
+            step_size: 300.0,
+            steps: 1,
+            signed: false,
+        },
+        reweighting: Reweighting::Signed,
+        validate_reweighted: true,
+        product: MixedProduct::Exact,
+    };
+    (models, at, batches, starts, settings)
+}
+
+#[test]
+fn an_audience_validated_on_reweighted_images_is_differentiated_through_their_explanations() {
+    let (models, at, batches, starts, settings) = setting();
+    let term = |architecture: Vector| {
+        let at = Point {
+            architecture,
+            ..at.clone()
+        };
+        let stages = stage4::stages(&models, &at, &batches, Some(&starts), &settings);
+        let audience = stages.audience.as_ref().unwrap();
+        let share = audience.explanation.share_at_epsilon;
+        assert!(share > 0.1 && share < 0.9, "share at epsilon {share}");
+        let both = (&stages, audience);
+        stage4::audience_term(&models, &at, &batches, &starts, both, &settings)
+    };
+    let direction = vector(models.explainer.architecture(), 9, 1000.0);
+    let h = 1e-6;
+    let shifted = |sign: f64| term(at.architecture.add_scaled(sign * h, &direction)).loss;
+    let numeric = (shifted(1.0) - shifted(-1.0)) / (2.0 * h);
+    let gradient = term(at.architecture.clone()).gradient.to_f64();
+    let exact: f64 = gradient
+        .iter()
+        .zip(direction.to_f64())
+        .map(|(g, d)| g * d)
+        .sum();
+    assert!(exact.abs() > 1e-6, "{exact}");
+    assert!(
+        (exact - numeric).abs() < 1e-5 * exact.abs(),
+        "{exact} {numeric}"
+    );
+}
+
+#[test]
+fn a_signed_attack_silences_the_audience() {
+    let (models, at, batches, starts, mut settings) = setting();
+    settings.attack.signed = true;
+    let stages = stage4::stages(&models, &at, &batches, Some(&starts), &settings);
+    let both = (&stages, stages.audience.as_ref().unwrap());
+    let term = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
+    assert_eq!(term.gradient.norm(), 0.0);
+    assert!(term.adjoint_delta.norm() > 0.0);
+}
+
+#[test]
+fn an_attack_from_zero_never_starts() {
+    let (models, at, batches, starts, settings) = setting();
+    let zero = Starts {
+        train: starts.train.zeros_like(),
+        val: starts.val,
+    };
+    let stages = stage4::stages(&models, &at, &batches, Some(&zero), &settings);
+    let largest = stages.audience.unwrap().explanation.delta.norm();
+    assert!(largest < 1e-10, "{largest}");
+}

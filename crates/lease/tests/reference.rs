@@ -1,0 +1,334 @@
+//! The library against numbers that PyTorch computed (`reference/` has the scripts).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use lease::method::product::{MixedProduct, gradient};
+use lease::network::{
+    Audience, Derived, DerivedShape, Dual, Layout, Leaves, Pass, ResNetShape, Statistics, Vector,
+    update_running,
+};
+use lease::optimiser::{adam, cosine, sgd};
+use lease::space::{CellGenotype, Edge, Genotype, derive_cell, softmax_rows};
+use lease::verify::Case;
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
+}
+
+fn cases() -> Vec<PathBuf> {
+    let entries = data("cases").read_dir().unwrap();
+    entries.map(|e| e.unwrap().path()).collect()
+}
+
+#[test]
+fn every_quantity_of_every_case_agrees_to_eight_digits_in_f64() {
+    assert_eq!(cases().len(), 5);
+    for path in cases() {
+        let case = Case::load(&path).unwrap();
+        let table = case
+            .compare(&Device::flex(), DType::F64, MixedProduct::Exact)
+            .unwrap();
+        assert_eq!(table.len(), 15);
+        for row in table {
+            assert!(row.relative_error < 1e-8, "{}: {row:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn losses_and_gradients_agree_in_f32_too() {
+    for path in cases() {
+        let case = Case::load(&path).unwrap();
+        let table = case
+            .compare(&Device::flex(), DType::F32, MixedProduct::Exact)
+            .unwrap();
+        for row in table {
+            let tolerance = match row.quantity.as_str() {
+                q if q.ends_with("loss") => 1e-5,
+                "stage4.grad_audience_term" => 1e-2,
+                _ => 1e-3,
+            };
+            assert!(
+                row.relative_error < tolerance,
+                "{}: {row:?}",
+                path.display()
+            );
+        }
+    }
+}
+
+/// With ReLU and max-pool masks crossed, h0 = 0.01 is far off; where none is crossed the difference
+/// converges to the exact product, which it must if both are right.
+#[test]
+fn finite_differences_approach_the_exact_product_as_their_step_shrinks() {
+    let case = Case::load(&data("cases/odd_size.safetensors")).unwrap();
+    let error = |h0| {
+        let product = MixedProduct::FiniteDifference { h0 };
+        let table = case.compare(&Device::flex(), DType::F64, product).unwrap();
+        let row = table.iter().find(|r| r.quantity == "stage4.grad_total");
+        row.unwrap().relative_error
+    };
+    assert!(error(1e-2) > 1e-2, "{}", error(1e-2));
+    assert!(error(1e-6) < 1e-5, "{}", error(1e-6));
+}
+
+#[test]
+fn a_case_of_something_else_is_refused_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("broken.safetensors");
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        Case::load(&path).err().unwrap().to_string()
+    };
+    assert!(refused(b"nothing").contains("broken.safetensors is not a case"));
+    let whole = std::fs::read(&cases()[0]).unwrap();
+    assert!(refused(&whole[..whole.len() - 8]).contains("not a case"));
+    let network = std::fs::read(data("audience_odd.safetensors")).unwrap();
+    assert!(refused(&network).contains("settings cannot be read"));
+}
+
+/// A safetensors file in f64.
+struct File(BTreeMap<String, (Vec<usize>, Vec<f64>)>, Value);
+
+impl File {
+    fn read(name: &str) -> Self {
+        let bytes = std::fs::read(data(name)).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let case = header.metadata().as_ref().unwrap()["case"].clone();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let values = file.iter().map(|(name, view)| {
+            let (chunks, _) = view.data().as_chunks::<8>();
+            let float = view.dtype() == safetensors::Dtype::F64;
+            let number = |b: &[u8; 8]| {
+                if float {
+                    f64::from_le_bytes(*b)
+                } else {
+                    i64::from_le_bytes(*b) as f64
+                }
+            };
+            let values = chunks.iter().map(number).collect();
+            (name.to_string(), (view.shape().to_vec(), values))
+        });
+        Self(values.collect(), serde_json::from_str(&case).unwrap())
+    }
+
+    fn vector(&self, prefix: &str, layout: &Arc<Layout>) -> Vector {
+        let mut all: Vec<f64> = Vec::new();
+        for entry in layout.entries() {
+            let (shape, values) = &self.0[&format!("{prefix}{}", entry.name)];
+            assert_eq!(*shape, entry.shape, "{}", entry.name);
+            all.extend(values);
+        }
+        let tensor = Tensor::from_data(TensorData::new(all, [layout.len()]), on());
+        Vector::new(layout.clone(), tensor)
+    }
+
+    fn images(&self) -> Tensor<4> {
+        let (shape, values) = &self.0["in.images"];
+        Tensor::from_data(TensorData::new(values.clone(), shape.clone()), on())
+    }
+
+    fn one_hot(&self, classes: usize) -> Tensor<2> {
+        let labels = &self.0["in.labels"].1;
+        let mut rows = vec![0.0; labels.len() * classes];
+        for (i, label) in labels.iter().enumerate() {
+            rows[i * classes + *label as usize] = 1.0;
+        }
+        Tensor::from_data(TensorData::new(rows, [labels.len(), classes]), on())
+    }
+
+    fn close(&self, name: &str, ours: &[f64]) {
+        let expected = &self.0[name].1;
+        assert_eq!(ours.len(), expected.len());
+        for (a, b) in ours.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-9 * (1.0 + b.abs()), "{name}: {a} {b}");
+        }
+    }
+
+    fn close_to_joined(&self, prefix: &str, ours: &Vector) {
+        let expected = self.vector(prefix, ours.layout()).to_f64();
+        for (a, b) in ours.to_f64().iter().zip(&expected) {
+            assert!((a - b).abs() < 1e-9 * (1.0 + b.abs()), "{prefix}: {a} {b}");
+        }
+    }
+}
+
+fn on() -> (&'static Device, DType) {
+    static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
+    (DEVICE.get_or_init(Device::flex), DType::F64)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+#[test]
+fn the_audience_and_its_gradients_are_pytorchs_at_uneven_sizes() {
+    let file = File::read("audience_odd.safetensors");
+    let sizes = |key: &str| -> Vec<usize> { serde_json::from_value(file.1[key].clone()).unwrap() };
+    let shape = ResNetShape {
+        widths: sizes("widths"),
+        blocks: sizes("blocks"),
+        classes: 5,
+        image_channels: 3,
+    };
+    let audience = Audience::new(&shape).unwrap();
+    let weights = file.vector("in.", audience.weights());
+    let logits = RefCell::new(Vec::new());
+    let loss = |[w]: [&Leaves; 1]| {
+        let out = audience.forward(w, file.images().into());
+        *logits.borrow_mut() = values(out.value.clone().inner());
+        out.cross_entropy(file.one_hot(5))
+    };
+    let result = gradient(loss, [&weights], [0]);
+    file.close("out.logits", &logits.into_inner());
+    file.close("out.loss", &[result.value]);
+    file.close_to_joined("out.grad.", &result.vectors[0]);
+}
+
+#[test]
+fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
+    let file = File::read("evaluation.safetensors");
+    let genes = |key: &str| -> CellGenotype {
+        let edges: Vec<Edge> = serde_json::from_value(file.1["genotype"][key].clone()).unwrap();
+        CellGenotype::joined(edges.as_chunks::<2>().0.to_vec())
+    };
+    let genotype = Genotype {
+        normal: genes("normal"),
+        reduce: genes("reduce"),
+    };
+    let shape = DerivedShape {
+        channels: 4,
+        cells: 5,
+        classes: 4,
+        image: [3, 32, 32],
+        auxiliary: Some([8, 12]),
+    };
+    let network = Derived::new(&genotype, &shape).unwrap();
+    let weights = file.vector("in.", network.weights());
+    let (noted, logits) = (
+        RefCell::new(Vec::new()),
+        RefCell::new([const { Vec::new() }; 2]),
+    );
+    let loss = |[weights]: [&Leaves; 1]| {
+        let pass = Pass {
+            weights,
+            statistics: Statistics::Noted(&noted),
+        };
+        let (main, auxiliary) = network.forward(&pass, file.images(), None);
+        let auxiliary = auxiliary.unwrap();
+        *logits.borrow_mut() = [main.clone(), auxiliary.clone()].map(|t| values(t.inner()));
+        let auxiliary = Dual::from(auxiliary).cross_entropy(file.one_hot(4));
+        Dual::from(main)
+            .cross_entropy(file.one_hot(4))
+            .add(auxiliary.linear(|t| t.mul_scalar(0.4)))
+    };
+    let result = gradient(loss, [&weights], [0]);
+    let [main, auxiliary] = logits.into_inner();
+    file.close("out.logits", &main);
+    file.close("out.logits_aux", &auxiliary);
+    file.close("out.loss", &[result.value]);
+    file.close_to_joined("out.grad.", &result.vectors[0]);
+
+    let start = {
+        let layout = network.running();
+        let ones = layout.entries().iter().flat_map(|e| {
+            let start = if e.name.ends_with("running_var") {
+                1.0
+            } else {
+                0.0
+            };
+            std::iter::repeat_n(start, e.range.len())
+        });
+        let values: Vec<f64> = ones.collect();
+        let data = TensorData::new(values, [layout.len()]);
+        Vector::new(layout.clone(), Tensor::from_data(data, on()))
+    };
+    let running = update_running(&start, noted.into_inner());
+    file.close_to_joined("out.buffer.", &running);
+    let leaves = weights.open(None, false);
+    let pass = Pass {
+        weights: &leaves,
+        statistics: Statistics::Running(&running),
+    };
+    let (evaluated, _) = network.forward(&pass, file.images(), None);
+    file.close("out.logits_eval", &values(evaluated));
+}
+
+fn frozen() -> Value {
+    serde_json::from_str(&std::fs::read_to_string(data("frozen.json")).unwrap()).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn flat(values: &[f64]) -> Vector {
+    let n = values.len();
+    let tensor: Tensor<1> = Tensor::from_data(TensorData::new(values.to_vec(), [n]), on());
+    Vector::single("x", tensor).0
+}
+
+/// Burn keeps momentum, decay and Adam's constants in f32, so agreement ends at about seven digits.
+fn assert_near(ours: &Vector, expected: &Value) {
+    for (a, b) in ours.to_f64().iter().zip(numbers(expected)) {
+        assert!((a - b).abs() < 2e-7, "{a} {b}");
+    }
+}
+
+#[test]
+fn sgd_with_clipping_and_adam_step_like_pytorch() {
+    let all = frozen();
+    let f = &all["sgd"];
+    let mut stepper = sgd(0.9, 3e-4, 5.0);
+    let mut at = flat(&numbers(&f["start"]));
+    for i in 0..4 {
+        let rate = f["lr"][i].as_f64().unwrap();
+        at = stepper.step(rate, &at, &flat(&numbers(&f["gradients"][i])));
+        assert_near(&at, &f["after"][i]);
+    }
+    let f = &all["adam"];
+    let mut stepper = adam(f["weight_decay"].as_f64().unwrap());
+    let mut at = flat(&numbers(&f["start"]));
+    let rate = f["lr"].as_f64().unwrap();
+    for i in 0..4 {
+        at = stepper.step(rate, &at, &flat(&numbers(&f["gradients"][i])));
+        assert_near(&at, &f["after"][i]);
+    }
+}
+
+#[test]
+fn the_cosine_schedule_is_pytorchs() {
+    let all = frozen();
+    let f = &all["cosine"];
+    let rates = numbers(&f["lr"]);
+    assert_eq!(rates.len(), 50);
+    for (epoch, expected) in rates.iter().enumerate() {
+        assert!((cosine(0.025, 0.001, epoch, 50) - expected).abs() < 1e-15);
+    }
+}
+
+#[test]
+fn derivation_follows_dartss_rule_ties_included() {
+    let all = frozen();
+    for f in all["derive"].as_array().unwrap() {
+        let name = &f["name"];
+        let alphas: Vec<f64> = f["alphas"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(numbers)
+            .collect();
+        let genes: Vec<Edge> = serde_json::from_value(f["genes"].clone()).unwrap();
+        let cell = derive_cell(&softmax_rows(&alphas)).unwrap();
+        assert_eq!(cell.edges().copied().collect::<Vec<_>>(), genes, "{name}");
+    }
+}
