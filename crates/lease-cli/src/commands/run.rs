@@ -22,7 +22,11 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     let Some(prepared) = search::prepare(&arguments.search)? else {
         return Ok(Ended::Well);
     };
-    let (run, config, dataset) = prepared.parts();
+    let (path, config, dataset) = (
+        prepared.path().to_path_buf(),
+        prepared.config.clone(),
+        prepared.dataset.clone(),
+    );
     let stop = stop_on_interrupt();
     let again = |run: &Path| format!("lease run --resume {}", run.display());
     let Some(summary) = prepared.search(&stop, again)? else {
@@ -36,13 +40,10 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         ("random", "train-random", random),
     ] {
         eprintln!("Training the {name} architecture from scratch.");
-        let folder = run.path().join(folder);
+        let folder = path.join(folder);
         let trained = train::train(config.clone(), genotype, dataset.clone(), &folder, &stop)?;
         let Some(result) = trained else {
-            eprintln!(
-                "Stopped with a checkpoint. Go on with: {}",
-                again(run.path())
-            );
+            eprintln!("Stopped with a checkpoint. Go on with: {}", again(&path));
             return Ok(Ended::Stopped);
         };
         results.push((name, result));
@@ -57,10 +58,10 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         );
     }
     println!("{}", caution(&results));
-    println!("Run folder: {}", run.path().display());
+    println!("Run folder: {}", path.display());
     println!(
         "Train longer: lease train {0} --train-epochs 100 --out {0}/train-100",
-        run.path().display()
+        path.display()
     );
     Ok(Ended::Well)
 }

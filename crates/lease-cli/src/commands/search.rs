@@ -31,10 +31,14 @@ pub struct Arguments {
 
 /// A run to start or to go on with.
 pub struct Prepared {
-    config: Config,
-    dataset: Dataset,
-    run: RunFolder,
-    resume: bool,
+    pub config: Config,
+    pub dataset: Dataset,
+    place: Place,
+}
+
+enum Place {
+    New(PathBuf),
+    Existing(RunFolder),
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
@@ -68,8 +72,7 @@ pub fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, Error> {
         return Ok(Some(Prepared {
             config,
             dataset,
-            run,
-            resume: true,
+            place: Place::Existing(run),
         }));
     }
     let config = arguments.settings.resolve()?;
@@ -77,17 +80,15 @@ pub fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, Error> {
         print!("{}", config.to_toml());
         return Ok(None);
     }
-    lease::device::device(&config.search.device)?;
     let dataset = Dataset::load(&config.data)?;
     let path = match &arguments.out {
         Some(path) => path.clone(),
         None => fresh(&dataset.name, &config),
     };
     Ok(Some(Prepared {
-        run: RunFolder::create(&path)?,
         config,
         dataset,
-        resume: false,
+        place: Place::New(path),
     }))
 }
 
@@ -103,9 +104,12 @@ fn fresh(dataset: &str, config: &Config) -> PathBuf {
 }
 
 impl Prepared {
-    /// The run folder, its configuration and data.
-    pub fn parts(&self) -> (RunFolder, Config, Dataset) {
-        (self.run.clone(), self.config.clone(), self.dataset.clone())
+    /// The run folder.
+    pub fn path(&self) -> &Path {
+        match &self.place {
+            Place::New(path) => path,
+            Place::Existing(run) => run.path(),
+        }
     }
 
     /// Searches; nothing if it was stopped, after saying by what command it goes on.
@@ -114,23 +118,11 @@ impl Prepared {
         stop: &AtomicBool,
         again: impl Fn(&Path) -> String,
     ) -> Result<Option<Summary>, Error> {
-        let path = self.run.path().to_path_buf();
-        let (m, n) = (&self.config.method, &self.config.explainer);
-        eprintln!(
-            "Searching by {} on {} ({} images): supernet of {} channels, {} cells, {} nodes. Run folder: {}",
-            m.method,
-            self.dataset.name,
-            self.dataset.train.len(),
-            n.channels,
-            n.cells,
-            n.nodes,
-            path.display()
-        );
+        let path = self.path().to_path_buf();
         let outcome = lease::device::with_threads(self.config.search.threads, || {
-            let search = if self.resume {
-                Search::resume(self.config, self.dataset, self.run)
-            } else {
-                Search::start(self.config, self.dataset, self.run)
+            let search = match self.place {
+                Place::New(path) => Search::start(self.config, self.dataset, &path),
+                Place::Existing(run) => Search::resume(self.config, self.dataset, run),
             };
             search?.run(&mut Console::new(), stop)
         })??;

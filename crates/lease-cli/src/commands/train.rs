@@ -118,9 +118,8 @@ pub fn train(
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<Option<TrainResult>, Error> {
-    let run = RunFolder::open(folder)?;
     let outcome = lease::device::with_threads(config.search.threads, || {
-        Training::new(config, genotype, dataset, run)?.run(&mut Console::new(), stop)
+        Training::new(config, genotype, dataset, folder)?.run(&mut Console::new(), stop)
     })??;
     Ok(match outcome {
         Outcome::Finished(result) => Some(result),

@@ -3,6 +3,7 @@
 mod metrics;
 mod state;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -60,6 +61,36 @@ pub struct Search {
     notes: Vec<String>,
 }
 
+/// What a search needs besides its state.
+struct Parts {
+    device: Device,
+    models: Models,
+    orders: Orders,
+}
+
+impl Parts {
+    fn new(config: &Config, dataset: &Dataset) -> Result<Self, Error> {
+        let (classes, image_channels) = (dataset.classes.len(), dataset.train.shape[0]);
+        let explainer = Supernet::new(&SupernetShape {
+            channels: config.explainer.channels,
+            cells: config.explainer.cells,
+            nodes: config.explainer.nodes,
+            classes,
+            image_channels,
+        })?;
+        let w = &config.audience;
+        let audience = Audience::new(&w.network.shape(w.width, classes, image_channels))?;
+        Ok(Self {
+            device: crate::device::device(&config.search.device)?,
+            models: Models {
+                explainer,
+                audience,
+            },
+            orders: Orders::new(config, dataset.train.len())?,
+        })
+    }
+}
+
 /// The orders of the four parts.
 struct Orders {
     explainer_train: BatchOrder,
@@ -69,14 +100,26 @@ struct Orders {
 }
 
 impl Search {
-    /// Starts a search in a new run folder.
+    /// Starts a search in a new run folder at `path`, which is made only once all else is in order.
     ///
     /// # Errors
-    /// If the data are too few for a batch, a network cannot be built, or the folder cannot be written.
-    pub fn start(config: Config, dataset: Dataset, run: RunFolder) -> Result<Self, Error> {
+    /// If the device is absent, the data are too few for a batch, a network cannot be built, or the folder
+    /// exists or cannot be written.
+    pub fn start(config: Config, dataset: Dataset, path: &Path) -> Result<Self, Error> {
+        let parts = Parts::new(&config, &dataset)?;
+        let state = State::start(&config, &parts.models, &parts.device);
+        let run = RunFolder::create(path)?;
         run.write("config.toml", config.to_toml().as_bytes())?;
         run.write_json("run.json", &metrics::about(&config, &dataset))?;
-        Self::new(config, dataset, run, false)
+        let fingerprint = fingerprint(&config, &dataset.digest());
+        Self::new(
+            config,
+            dataset,
+            run,
+            fingerprint,
+            parts,
+            (state, Vec::new()),
+        )
     }
 
     /// Goes on with the search in a run folder from its newest usable checkpoint, or from the start if it
@@ -85,51 +128,32 @@ impl Search {
     /// # Errors
     /// As [`Search::start`]; also if every checkpoint is damaged or foreign.
     pub fn resume(config: Config, dataset: Dataset, run: RunFolder) -> Result<Self, Error> {
-        Self::new(config, dataset, run, true)
+        let parts = Parts::new(&config, &dataset)?;
+        let fingerprint = fingerprint(&config, &dataset.digest());
+        let found = State::resume(&config, &parts.models, &parts.device, &run, &fingerprint)?;
+        Self::new(config, dataset, run, fingerprint, parts, found)
     }
 
-    fn new(config: Config, dataset: Dataset, run: RunFolder, resume: bool) -> Result<Self, Error> {
-        let device = crate::device::device(&config.search.device)?;
-        let classes = dataset.classes.len();
-        let image_channels = dataset.train.shape[0];
-        let models = Models {
-            explainer: Supernet::new(&SupernetShape {
-                channels: config.explainer.channels,
-                cells: config.explainer.cells,
-                nodes: config.explainer.nodes,
-                classes,
-                image_channels,
-            })?,
-            audience: Audience::new(&config.audience.network.shape(
-                config.audience.width,
-                classes,
-                image_channels,
-            ))?,
-        };
-        let orders = Orders::new(&config, dataset.train.len())?;
-        let fingerprint = fingerprint(&config, &dataset.digest());
-        let (state, notes) = if resume {
-            State::resume(&config, &models, &device, &run, &fingerprint)?
-        } else {
-            (State::start(&config, &models, &device), Vec::new())
-        };
-        let (metrics, timing) = (
-            run.log("metrics.jsonl", state.progress.metrics_bytes)?,
-            run.log("timing.jsonl", state.progress.timing_bytes)?,
-        );
-        let augmentation = dataset.augmentation(config.data.augment, 0.0);
+    fn new(
+        config: Config,
+        dataset: Dataset,
+        run: RunFolder,
+        fingerprint: String,
+        parts: Parts,
+        (state, notes): (State, Vec<String>),
+    ) -> Result<Self, Error> {
         Ok(Self {
+            metrics: run.log("metrics.jsonl", state.progress.metrics_bytes)?,
+            timing: run.log("timing.jsonl", state.progress.timing_bytes)?,
+            augmentation: dataset.augmentation(config.data.augment, 0.0),
+            device: parts.device,
+            models: parts.models,
+            orders: parts.orders,
             config,
             dataset,
-            device,
-            models,
-            orders,
-            augmentation,
             run,
             fingerprint,
             state,
-            metrics,
-            timing,
             notes,
         })
     }
@@ -148,10 +172,10 @@ impl Search {
         let epochs = self.config.search.epochs;
         let steps = per_epoch * epochs as u64;
         observer.started(steps, epochs, self.state.progress.step);
+        self.announce(observer);
         for note in std::mem::take(&mut self.notes) {
             observer.note(&note);
         }
-        self.announce(observer);
         let mut saved = Instant::now();
         let mut epoch_started = Instant::now();
         while self.state.progress.step < steps {
@@ -185,7 +209,23 @@ impl Search {
     }
 
     fn announce(&self, observer: &mut dyn Observer) {
-        let (m, s) = (&self.config.method, &self.config.search);
+        let (m, s, n) = (
+            &self.config.method,
+            &self.config.search,
+            &self.config.explainer,
+        );
+        observer.note(&format!(
+            "Searching by {} on {} ({} images): a supernet of {} channels, {} cells, {} nodes, {} weights.\n\
+             Run folder: {}",
+            m.method,
+            self.dataset.name,
+            self.dataset.train.len(),
+            n.channels,
+            n.cells,
+            n.nodes,
+            self.models.explainer.weights().len(),
+            self.run.path().display()
+        ));
         if s.warmup_epochs > 0 {
             observer.note(&format!(
                 "The architecture stays as it is for the first {} epochs (warm-up).",

@@ -3,6 +3,7 @@
 //! read once, at the end.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -110,7 +111,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// Starts a training in `run`, or goes on with the one that was interrupted there.
+    /// Starts a training in the folder `path`, or goes on with the one that was interrupted there. A new
+    /// folder is made only once all else is in order.
     ///
     /// # Errors
     /// If the network cannot be built, the data are fewer than a batch, the folder cannot be written, or a
@@ -119,7 +121,7 @@ impl Training {
         config: Config,
         genotype: Genotype,
         dataset: Dataset,
-        run: RunFolder,
+        path: &Path,
     ) -> Result<Self, Error> {
         let device = crate::device::device(&config.search.device)?;
         let (t, seed) = (&config.train, config.search.seed);
@@ -142,6 +144,7 @@ impl Training {
             Purpose::DerivedTrain,
         )?;
         let fingerprint = fingerprint(&config, &format!("{genotype} {}", dataset.digest()));
+        let run = RunFolder::open(path)?;
         let mut stepper = sgd(t.momentum, t.weight_decay, t.clip);
         let mut notes = Vec::new();
         let (weights, running, progress) =

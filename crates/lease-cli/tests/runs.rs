@@ -1,0 +1,366 @@
+//! Whole runs of the program: killed, resumed, damaged, repeated.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A search that takes seconds, with a checkpoint after every step.
+const TINY: &[&str] = &[
+    "--limit",
+    "200",
+    "--channels",
+    "2",
+    "--nodes",
+    "1",
+    "--batch",
+    "20",
+    "--audience-width",
+    "0.1",
+    "--seed",
+    "3",
+];
+
+const TINY_TRAINING: &[&str] = &[
+    "--limit",
+    "200",
+    "--train-channels",
+    "2",
+    "--train-cells",
+    "3",
+    "--train-epochs",
+    "3",
+    "--train-batch",
+    "20",
+    "--train-drop-path",
+    "0.2",
+    "--checkpoint-seconds",
+    "0",
+];
+
+fn lease(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lease"));
+    command.args(arguments);
+    command
+}
+
+fn done(mut command: Command) -> Output {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    output
+}
+
+/// What the program says when it refuses; it must not panic.
+fn refused(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && !stderr.contains("panicked"),
+        "{stderr}"
+    );
+    stderr
+}
+
+fn search_saving_every(seconds: &str, out: &Path, more: &[&str]) -> Command {
+    let mut command = lease(&["search", "--out", out.to_str().unwrap()]);
+    command
+        .args(TINY)
+        .args(["--checkpoint-seconds", seconds])
+        .args(more);
+    if !more.contains(&"--epochs") {
+        command.args(["--epochs", "3"]);
+    }
+    command
+}
+
+fn search(out: &Path, more: &[&str]) -> Command {
+    search_saving_every("0", out, more)
+}
+
+fn resume(run: &Path) -> Command {
+    lease(&["search", "--resume", run.to_str().unwrap()])
+}
+
+fn checkpoints(run: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = run.join("checkpoints").read_dir() else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    paths.retain(|p| p.extension().is_some_and(|e| e == "safetensors"));
+    paths.sort();
+    paths
+}
+
+/// Starts a command and kills it (SIGKILL) once the checkpoint of this step is there.
+fn kill_after(mut command: Command, run: &Path, step: u64) {
+    let mut child: Child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let name = format!("step-{step:09}.safetensors");
+    let started = Instant::now();
+    while checkpoints(run)
+        .last()
+        .is_none_or(|p| p.file_name().unwrap() < name.as_str())
+    {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it ended before step {step}"
+        );
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// What must not depend on interruptions.
+fn assert_same_search(a: &Path, b: &Path) {
+    for file in [
+        "metrics.jsonl",
+        "genotype.json",
+        "weights/explainer.safetensors",
+        "weights/audience.safetensors",
+        "weights/architecture.safetensors",
+    ] {
+        assert!(
+            fs::read(a.join(file)).unwrap() == fs::read(b.join(file)).unwrap(),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn a_search_killed_twice_and_resumed_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    done(search(&whole, &[]));
+    // In the middle of an epoch, and again after resuming.
+    kill_after(search(&broken, &[]), &broken, 2);
+    kill_after(resume(&broken), &broken, 7);
+    done(resume(&broken));
+    assert_same_search(&whole, &broken);
+    let lines = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 15 + 3, "15 steps and 3 epochs");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_and_the_one_before_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    done(search(&whole, &["--method", "darts"]));
+    kill_after(search(&broken, &["--method", "darts"]), &broken, 4);
+    let newest = checkpoints(&broken).pop().unwrap();
+    let mut bytes = fs::read(&newest).unwrap();
+    let near_the_end = bytes.len() - 100;
+    bytes[near_the_end] ^= 1;
+    fs::write(&newest, &bytes).unwrap();
+    let output = done(resume(&broken));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        told.contains("digest") && told.contains("Using the checkpoint before"),
+        "{told}"
+    );
+    assert_same_search(&whole, &broken);
+
+    // With none left to fall back on, it says so.
+    for path in checkpoints(&broken) {
+        fs::write(path, b"broken").unwrap();
+    }
+    let told = refused(resume(&broken));
+    assert!(
+        told.contains("no checkpoint in") && told.contains("damaged"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_run_whose_configuration_was_changed_is_not_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    kill_after(search(&run, &["--method", "darts-first"]), &run, 2);
+    let config = run.join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("gamma = 1.0", "gamma = 2.0")).unwrap();
+    assert!(refused(resume(&run)).contains("another configuration"));
+}
+
+#[test]
+fn one_and_two_threads_give_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |threads: &str| {
+        let path = folder.path().join(threads);
+        done(search(&path, &["--threads", threads, "--epochs", "1"]));
+        path
+    };
+    assert_same_search(&run("1"), &run("2"));
+}
+
+#[test]
+fn a_training_killed_and_started_again_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |name: &str| {
+        let out = folder.path().join(name);
+        let mut command = lease(&["train", "random:5", "--out", out.to_str().unwrap()]);
+        command.args(TINY_TRAINING);
+        (command, out)
+    };
+    let (command, whole) = train("whole");
+    done(command);
+    let (command, broken) = train("broken");
+    kill_after(command, &broken, 13);
+    done(train("broken").0);
+    for file in ["metrics.jsonl", "result.json", "weights.safetensors"] {
+        let (a, b) = (
+            fs::read(whole.join(file)).unwrap(),
+            fs::read(broken.join(file)).unwrap(),
+        );
+        assert!(a == b, "{file}");
+    }
+    let result = fs::read_to_string(whole.join("result.json")).unwrap();
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    assert_eq!(result["test_images"], 355);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, stopped) = (folder.path().join("whole"), folder.path().join("stopped"));
+    done(search_saving_every("1000", &whole, &[]));
+    let mut command = search_saving_every("1000", &stopped, &[]);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while fs::metadata(stopped.join("metrics.jsonl")).map_or(0, |m| m.len()) == 0 {
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let interrupted = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupted.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        told.contains(&format!("lease search --resume {}", stopped.display())),
+        "{told}"
+    );
+    assert_eq!(checkpoints(&stopped).len(), 1);
+    done(resume(&stopped));
+    assert_same_search(&whole, &stopped);
+}
+
+#[test]
+fn bad_arguments_get_one_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    for (arguments, expected) in [
+        (
+            vec!["search", "--batch", "0"],
+            "search.batch = 0 (flag --batch) cannot be used",
+        ),
+        (
+            vec!["search", "--batch", "5000"],
+            "fewer than one batch of 5000",
+        ),
+        (
+            vec!["search", "--device", "tpu"],
+            "`tpu` is no device; this build has cpu",
+        ),
+        (
+            vec!["search", "--dataset", "cifar10"],
+            "this data set needs the folder",
+        ),
+        (
+            vec!["search", "--dataset", "cifar10", "--path", "/nowhere"],
+            "data_batch_1.bin",
+        ),
+        (
+            vec!["search", "--config", "/nowhere.toml"],
+            "cannot read the configuration",
+        ),
+        (
+            vec!["train", "/nowhere"],
+            "no folder, no file, and no genotype",
+        ),
+        (vec!["train", "Genotype(normal=[])"], "has no reduce cell"),
+        (
+            vec!["train", "random:1", "--train-auxiliary", "0.4"],
+            "train without it",
+        ),
+    ] {
+        let mut command = lease(&arguments);
+        command.args(["--out", out.to_str().unwrap()]);
+        let told = refused(command);
+        assert!(
+            told.contains(expected) && told.starts_with("error: "),
+            "{arguments:?}: {told}"
+        );
+        assert!(
+            !out.join("config.toml").exists(),
+            "{arguments:?} left a run behind"
+        );
+    }
+    for (arguments, expected) in [
+        (
+            vec!["search", "--resume", "/nowhere"],
+            "is no run folder: it has no config.toml",
+        ),
+        (vec!["verify", "/nowhere"], "cannot read the case /nowhere"),
+        (vec!["genotype", "{}"], "no valid JSON"),
+    ] {
+        let told = refused(lease(&arguments));
+        assert!(
+            told.contains(expected) && told.starts_with("error: "),
+            "{arguments:?}: {told}"
+        );
+    }
+}
+
+#[test]
+fn a_diverging_search_stops_with_step_quantity_and_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let rates = ["--learning-rate", "1e30", "--clip", "1e30"];
+    let told = refused(search(&folder.path().join("run"), &rates));
+    assert!(
+        told.contains("step ") && told.contains("has diverged"),
+        "{told}"
+    );
+    assert!(told.contains("hint: lower --learning-rate"), "{told}");
+}
+
+#[test]
+fn every_printed_setting_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = done(lease(&["search", "--print-config", "--seed", "9"]));
+    let file = folder.path().join("config.toml");
+    fs::write(&file, &output.stdout).unwrap();
+    let again = done(lease(&[
+        "search",
+        "--print-config",
+        "--config",
+        file.to_str().unwrap(),
+    ]));
+    assert_eq!(output.stdout, again.stdout);
+    assert!(String::from_utf8_lossy(&again.stdout).contains("seed = 9"));
+}
+
+#[test]
+fn verify_tells_right_from_wrong() {
+    let case = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../lease/tests/data/cases/odd_size.safetensors"
+    );
+    let output = done(lease(&["verify", case]));
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("stage4.grad_total") && table.contains("worst relative error"));
+    // Finite differences at the usual h0 are far off, and the exit code says so.
+    let output = lease(&["verify", case, "--finite-difference", "0.01"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("WRONG"));
+}
