@@ -368,7 +368,7 @@ impl Case {
             let reference = self.get(&format!("out.{name}"), ours.layout().len())?;
             table.push(compared(name, &ours.to_f64(), reference));
         }
-        table.sort_by(|a, b| order(&a.quantity).cmp(&order(&b.quantity)));
+        table.sort_by_key(|row| order(&row.quantity));
         self.all_compared(&table)?;
         Ok(table)
     }

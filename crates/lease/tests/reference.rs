@@ -227,9 +227,7 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
         let auxiliary = auxiliary.unwrap();
         *logits.borrow_mut() = [main.clone(), auxiliary.clone()].map(|t| values(t.inner()));
         let auxiliary = Dual::from(auxiliary).cross_entropy(file.one_hot(4));
-        Dual::from(main)
-            .cross_entropy(file.one_hot(4))
-            .add(auxiliary.linear(|t| t.mul_scalar(0.4)))
+        Dual::from(main).cross_entropy(file.one_hot(4)) + auxiliary.linear(|t| t.mul_scalar(0.4))
     };
     let result = gradient(loss, [&weights], [0]);
     let [main, auxiliary] = logits.into_inner();

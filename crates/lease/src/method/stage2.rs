@@ -56,7 +56,7 @@ fn perturbed(
     slot: &Slot<4>,
     [delta, e, a]: [&Leaves; 3],
 ) -> Dual<2> {
-    explainer.forward(e, a, delta.get(slot).add(images.clone().into()))
+    explainer.forward(e, a, delta.get(slot) + images.clone().into())
 }
 
 /// Attacks the explainer's own predictions on `images`, from the random start `delta0` of their shape.

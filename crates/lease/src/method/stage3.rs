@@ -18,8 +18,8 @@ impl Reweighting {
     /// The images weighted by the explanation, both `[batch, channels, h, w]`.
     pub fn apply(self, images: Dual<4>, delta: Dual<4>) -> Dual<4> {
         match self {
-            Self::Signed => images.mul(delta),
-            Self::Magnitude => images.mul(delta.abs()),
+            Self::Signed => images * delta,
+            Self::Magnitude => images * delta.abs(),
         }
     }
 }

@@ -176,7 +176,7 @@ impl Audience {
                 None => x.clone(),
             };
             let y = apply(pass, &block.first, x).relu();
-            x = apply(pass, &block.second, y).add(residual).relu();
+            x = (apply(pass, &block.second, y) + residual).relu();
         }
         self.classifier.forward(pass, x.global_mean())
     }

@@ -24,7 +24,7 @@ pub struct CellShape {
 #[derive(Clone, Debug)]
 pub(super) enum Preprocess {
     Project(ReluConvBn),
-    Reduce(FactorizedReduce),
+    Reduce(Box<FactorizedReduce>),
 }
 
 impl Preprocess {
@@ -37,7 +37,9 @@ impl Preprocess {
         affine: bool,
     ) -> Self {
         if reduce {
-            Self::Reduce(builder.factorized_reduce(name, input, output, affine))
+            Self::Reduce(Box::new(
+                builder.factorized_reduce(name, input, output, affine),
+            ))
         } else {
             Self::Project(builder.relu_conv_bn(name, input, output, affine))
         }
@@ -172,7 +174,7 @@ impl Cell {
                 let edge = edge_index(node, from);
                 for term in self.edges[edge].terms(pass, state, &mixture[edge]) {
                     total = Some(match total {
-                        Some(sum) => sum.add(term),
+                        Some(sum) => sum + term,
                         None => term,
                     });
                 }
@@ -216,13 +218,13 @@ impl Edge {
             None => state.value.clone(),
         };
         let mut terms = vec![
-            state.max_pool.clone().mul(weight(Operation::MaxPool3x3)),
-            state.avg_pool.clone().mul(weight(Operation::AvgPool3x3)),
-            skip.mul(weight(Operation::SkipConnect)),
+            state.max_pool.clone() * weight(Operation::MaxPool3x3),
+            state.avg_pool.clone() * weight(Operation::AvgPool3x3),
+            skip * weight(Operation::SkipConnect),
         ];
         for (k, op) in &self.separable {
             let output = op.forward_rectified(pass, state.rectified.clone());
-            terms.push(output.mul(mixture[*k].clone()));
+            terms.push(output * mixture[*k].clone());
         }
         terms
     }

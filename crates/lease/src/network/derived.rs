@@ -46,7 +46,7 @@ enum Layer {
     MaxPool(usize),
     AvgPool(usize),
     Identity,
-    Reduce(FactorizedReduce),
+    Reduce(Box<FactorizedReduce>),
     Separable(Separable),
 }
 
@@ -226,9 +226,9 @@ impl DerivedCell {
             let layer = match operation {
                 Operation::MaxPool3x3 => Layer::MaxPool(stride),
                 Operation::AvgPool3x3 => Layer::AvgPool(stride),
-                Operation::SkipConnect if stride == 2 => {
-                    Layer::Reduce(builder.factorized_reduce(&name, channels, channels, true))
-                }
+                Operation::SkipConnect if stride == 2 => Layer::Reduce(Box::new(
+                    builder.factorized_reduce(&name, channels, channels, true),
+                )),
                 operation => match kernels(operation, stride) {
                     Some(kernels) => {
                         Layer::Separable(builder.separable(&name, channels, &kernels, true))
@@ -252,7 +252,7 @@ impl DerivedCell {
             let [a, b] = node
                 .each_ref()
                 .map(|(layer, state)| layer.forward(pass, states[*state].clone(), drop));
-            states.push(a.add(b));
+            states.push(a + b);
         }
         Dual::cat(self.concat.iter().map(|s| states[*s].clone()).collect(), 1)
     }
@@ -287,7 +287,7 @@ impl DropPath {
             .collect();
         let (device, dtype) = (x.value.device(), x.value.dtype());
         let data = TensorData::new(scales, [batch, 1, 1, 1]);
-        x.mul(Tensor::from_data(data, (&device, dtype)).into())
+        x * Tensor::from_data(data, (&device, dtype)).into()
     }
 }
 

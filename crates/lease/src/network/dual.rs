@@ -6,6 +6,8 @@
 //!
 //! Images and states are `[batch, channels, height, width]`.
 
+use std::ops::{Add, Mul};
+
 use burn::tensor::activation::{log_softmax, relu, softmax};
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d, max_pool2d_with_indices};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
@@ -37,30 +39,37 @@ fn sum<const D: usize>(a: Option<Tensor<D>>, b: Option<Tensor<D>>) -> Option<Ten
     }
 }
 
+impl<const D: usize> Add for Dual<D> {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            value: self.value + other.value,
+            tangent: sum(self.tangent, other.tangent),
+        }
+    }
+}
+
+/// The product, element by element; either side may be of size 1 along a dimension.
+impl<const D: usize> Mul for Dual<D> {
+    type Output = Self;
+
+    fn mul(self, other: Self) -> Self {
+        let left = self.tangent.map(|t| t * other.value.clone());
+        let right = other.tangent.map(|t| t * self.value.clone());
+        Self {
+            value: self.value * other.value,
+            tangent: sum(left, right),
+        }
+    }
+}
+
 impl<const D: usize> Dual<D> {
     /// Applies a linear map to value and tangent alike.
     pub fn linear<const E: usize>(self, map: impl Fn(Tensor<D>) -> Tensor<E>) -> Dual<E> {
         Dual {
             value: map(self.value),
             tangent: self.tangent.map(map),
-        }
-    }
-
-    /// self + other.
-    pub fn add(self, other: Self) -> Self {
-        Self {
-            value: self.value + other.value,
-            tangent: sum(self.tangent, other.tangent),
-        }
-    }
-
-    /// The product, element by element; either side may be of size 1 along a dimension.
-    pub fn mul(self, other: Self) -> Self {
-        let left = self.tangent.map(|t| t * other.value.clone());
-        let right = other.tangent.map(|t| t * self.value.clone());
-        Self {
-            value: self.value * other.value,
-            tangent: sum(left, right),
         }
     }
 

@@ -325,7 +325,7 @@ impl BatchNorm {
             return normal;
         };
         let shape = [1, self.channels, 1, 1];
-        let scaled = normal.mul(scale.linear(|t| t.reshape(shape)));
+        let scaled = normal * scale.linear(|t| t.reshape(shape));
         let shift = shift.linear(|t| t.reshape(shape));
         let full = scaled.value.dims();
         Dual {

@@ -31,12 +31,17 @@ pub struct StepMetrics {
     pub warmup: bool,
     /// L(E, A, B_e^tr).
     pub explainer_train_loss: f64,
+    /// The norm of the gradient of E's real step, before clipping.
+    pub explainer_gradient_norm: f64,
     /// L(E', A, B_e^val).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explainer_val_loss: Option<f64>,
     /// L(W, δ' ⊙ x, t) on B_a^tr.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience_train_loss: Option<f64>,
+    /// The norm of the gradient of W's real step, before clipping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience_gradient_norm: Option<f64>,
     /// L(W', B_a^val).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience_val_loss: Option<f64>,
@@ -80,6 +85,7 @@ impl StepMetrics {
 
     pub(super) fn audience(&mut self, stages: &AudienceStages) {
         self.audience_train_loss = Some(stages.loss);
+        self.audience_gradient_norm = Some(stages.gradient.norm());
         self.attack_objective = Some(stages.explanation.objective);
         self.share_at_epsilon = Some(stages.explanation.share_at_epsilon);
     }
@@ -95,6 +101,14 @@ impl StepMetrics {
             ("the audience's training loss", self.audience_train_loss),
             ("the audience's validation loss", self.audience_val_loss),
             ("the attack objective", self.attack_objective),
+            (
+                "the norm of the explainer's gradient",
+                Some(self.explainer_gradient_norm),
+            ),
+            (
+                "the norm of the audience's gradient",
+                self.audience_gradient_norm,
+            ),
             ("the norm of the explainer's term", self.explainer_term_norm),
             ("the norm of the audience's term", self.audience_term_norm),
         ];

@@ -290,6 +290,7 @@ impl Search {
         if let Some(stages) = &stages {
             m.explainer_train_loss = stages.explainer_loss;
         }
+        m.explainer_gradient_norm = explainer_gradient.norm();
         let rate = settings.explainer.learning_rate;
         let stepper = &mut self.state.explainer_stepper;
         self.state.point.explainer = stepper.step(rate, &at.explainer, &explainer_gradient);

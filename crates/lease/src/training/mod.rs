@@ -275,7 +275,7 @@ impl Training {
                 Some(auxiliary) => {
                     let weight = self.config.train.auxiliary;
                     let more = Dual::from(auxiliary).cross_entropy(batch.one_hot.clone());
-                    loss.add(more.linear(|t| t.mul_scalar(weight)))
+                    loss + more.linear(|t| t.mul_scalar(weight))
                 }
                 None => loss,
             }
@@ -283,14 +283,19 @@ impl Training {
         let trained = gradient(loss, [&self.weights], [0]);
         let main = main_loss.into_inner();
         let value = main.map_or(trained.value, |t| t.into_scalar::<f64>());
-        if !trained.value.is_finite() {
-            return Err(Error::Diverged {
-                step,
-                quantity: "the training loss",
-                value: trained.value,
-            });
-        }
         let [direction] = &trained.vectors;
+        for (quantity, value) in [
+            ("the training loss", trained.value),
+            ("the norm of the gradient", direction.norm()),
+        ] {
+            if !value.is_finite() {
+                return Err(Error::Diverged {
+                    step,
+                    quantity,
+                    value,
+                });
+            }
+        }
         self.weights = self
             .stepper
             .step(epoch.learning_rate, &self.weights, direction);
