@@ -1,10 +1,14 @@
 //! The explainer: a supernet of the DARTS space, f(·; E, A).
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use lease_kernels::cell::Input;
 
 use super::NetworkError;
 use super::cell::{Cell, CellShape};
 use super::dual::Dual;
+use super::fused::{self, Blocked};
 use super::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
 use super::vector::{Init, Layout, Leaves, Slot};
 use crate::space::{CellKind, Operation, edge_count, reduction_positions};
@@ -24,6 +28,33 @@ pub struct SupernetShape {
     pub image_channels: usize,
 }
 
+/// How the cells are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// By the CPU's kernels where they serve, else composed.
+    #[default]
+    Fast,
+    /// From ordinary tensor operations.
+    Composed,
+}
+
+/// A cell in its place.
+#[derive(Clone)]
+struct Member {
+    kind: CellKind,
+    cell: Cell,
+    fused: Arc<lease_kernels::cell::Cell>,
+    /// Its entries in the layout.
+    entries: Range<usize>,
+    channels: usize,
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.cell.fmt(f)
+    }
+}
+
 /// The explainer's supernet.
 #[derive(Clone, Debug)]
 pub struct Supernet {
@@ -32,7 +63,8 @@ pub struct Supernet {
     architecture: Arc<Layout>,
     alphas: [Slot<2>; 2],
     stem: (Conv, BatchNorm),
-    cells: Vec<(CellKind, Cell)>,
+    cells: Vec<Member>,
+    kernels: Kernels,
     classifier: LinearLayer,
 }
 
@@ -67,6 +99,11 @@ impl Supernet {
         let reductions = reduction_positions(shape.cells);
         let (mut before, mut last, mut channels) = (stem_channels, stem_channels, shape.channels);
         let mut after_reduction = false;
+        let stem_input = Input {
+            groups: 1,
+            channels: stem_channels,
+        };
+        let mut inputs = [stem_input; 2];
         let mut cells = Vec::with_capacity(shape.cells);
         for i in 0..shape.cells {
             let kind = if reductions.contains(&i) {
@@ -83,11 +120,26 @@ impl Supernet {
                 kind,
                 after_reduction,
             };
-            cells.push((
+            let first = builder.weights.entries().len();
+            let cell = Cell::new(&mut builder, &format!("cells.{i}"), &cell_shape);
+            cells.push(Member {
                 kind,
-                Cell::new(&mut builder, &format!("cells.{i}"), &cell_shape),
-            ));
+                cell,
+                fused: Arc::new(lease_kernels::cell::Cell::new(kernel_shape(
+                    &cell_shape,
+                    inputs,
+                ))),
+                entries: first..builder.weights.entries().len(),
+                channels,
+            });
             (before, last) = (last, shape.nodes * channels);
+            inputs = [
+                inputs[1],
+                Input {
+                    groups: shape.nodes,
+                    channels,
+                },
+            ];
             after_reduction = kind == CellKind::Reduction;
         }
         let classifier = builder.linear("classifier", last, shape.classes);
@@ -102,8 +154,14 @@ impl Supernet {
             alphas,
             stem,
             cells,
+            kernels: Kernels::default(),
             classifier,
         })
+    }
+
+    /// The same supernet, its cells computed in this way.
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
     }
 
     /// The size it was made with.
@@ -129,23 +187,65 @@ impl Supernet {
     /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
     pub fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
         let pass = &Pass::new(weights);
-        let mixtures = [CellKind::Normal, CellKind::Reduction]
-            .map(|kind| coefficients(architecture.get(self.alphas(kind))));
         let (conv, norm) = &self.stem;
         let stem = norm.forward(pass, conv.forward(pass, images));
+        let mixtures = [CellKind::Normal, CellKind::Reduction]
+            .map(|kind| architecture.get(self.alphas(kind)).softmax());
+        let pooled = if self.kernels == Kernels::Fast
+            && fused::serves(&stem)
+            && !architecture.has_tangents()
+        {
+            self.cells_fused(weights, stem, mixtures)
+        } else {
+            self.cells_composed(pass, stem, mixtures)
+        };
+        self.classifier.forward(pass, pooled)
+    }
+
+    /// The cells from ordinary operations, on any device.
+    fn cells_composed(&self, pass: &Pass, stem: Dual<4>, mixtures: [Dual<2>; 2]) -> Dual<2> {
+        let mixtures = mixtures.map(coefficients);
         let (mut s0, mut s1) = (stem.clone(), stem);
-        for (kind, cell) in &self.cells {
-            let output = cell.forward(pass, s0, s1.clone(), &mixtures[*kind as usize]);
+        for member in &self.cells {
+            let mixture = &mixtures[member.kind as usize];
+            let output = member.cell.forward(pass, s0, s1.clone(), mixture);
             (s0, s1) = (s1, output);
         }
-        self.classifier.forward(pass, s1.global_mean())
+        s1.global_mean()
+    }
+
+    /// The cells by the CPU's kernels.
+    fn cells_fused(&self, weights: &Leaves, stem: Dual<4>, mixtures: [Dual<2>; 2]) -> Dual<2> {
+        let dual = stem.tangent.is_some() || weights.has_tangents();
+        let stem = Blocked::new(stem, dual);
+        let (mut s0, mut s1) = (stem.clone(), stem);
+        let mut channels = 0;
+        for member in &self.cells {
+            let own = weights.joined(member.entries.clone());
+            let mixture = mixtures[member.kind as usize].value.clone();
+            let stride = if member.kind == CellKind::Reduction { 2 } else { 1 };
+            let output = s1.cell(&s0, &member.fused, own, mixture, stride);
+            (s0, s1) = (s1, output);
+            channels = member.channels;
+        }
+        s1.global_mean(channels)
     }
 }
 
-/// softmax(α), one `[1, 1, 1, 1]` tensor for each edge and operation.
-fn coefficients(alphas: Dual<2>) -> Vec<Vec<Dual<4>>> {
-    let [edges, operations] = alphas.value.dims();
-    let weights = alphas.softmax();
+/// A cell's shape for the kernels.
+fn kernel_shape(shape: &CellShape, inputs: [Input; 2]) -> lease_kernels::cell::CellShape {
+    lease_kernels::cell::CellShape {
+        nodes: shape.nodes,
+        channels: shape.channels[2],
+        inputs,
+        reduction: shape.kind == CellKind::Reduction,
+        after_reduction: shape.after_reduction,
+    }
+}
+
+/// The mixing coefficients, one `[1, 1, 1, 1]` tensor for each edge and operation.
+fn coefficients(weights: Dual<2>) -> Vec<Vec<Dual<4>>> {
+    let [edges, operations] = weights.value.dims();
     (0..edges)
         .map(|edge| {
             (0..operations)

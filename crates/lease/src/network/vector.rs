@@ -272,6 +272,20 @@ impl Leaves {
         }
     }
 
+    /// The tensors numbered in `entries`, one after the other, flat.
+    pub fn joined(&self, entries: std::ops::Range<usize>) -> Dual<1> {
+        let join = |leaves: &[Tensor<1>]| Tensor::cat(leaves[entries.clone()].to_vec(), 0);
+        Dual {
+            value: join(&self.values),
+            tangent: self.tangents.as_deref().map(join),
+        }
+    }
+
+    /// Whether the pass carries tangents for this vector.
+    pub fn has_tangents(&self) -> bool {
+        self.tangents.is_some()
+    }
+
     /// A vector of zeros in these leaves' layout.
     pub fn zeros(&self) -> Vector {
         let parts = self.values.iter().map(|t| t.clone().inner().zeros_like());

@@ -1,0 +1,418 @@
+//! Batch normalisation by batch statistics, on dual numbers.
+//!
+//! With x̂ = (z − μ)·r, r = (σ² + ε)^−½, ċ = ż − ṁ (ṁ the mean of ż) and p = mean(x̂·ċ), the tangent of x̂ is
+//! ẏ = r·(ċ − p·x̂). Given the adjoints ȳ of x̂ and t̄ of ẏ, and q = mean(t̄·x̂), s = mean(t̄·ċ):
+//!
+//! ```text
+//! adjoint of ż = r·(t̄ − mean t̄ − q·x̂)
+//! adjoint of z = r·(ȳ − mean ȳ − mean(ȳ·x̂)·x̂) − r²·(p·(t̄ − mean t̄) + q·ċ + (s − 3pq)·x̂)
+//! ```
+//!
+//! All of it is, channel by channel, a linear form of what is in memory; [`Form`]s hold the coefficients.
+
+use pulp::{Simd, WithSimd};
+
+use crate::simd::{lanes, load, run};
+use crate::{LANES, Lanes};
+
+/// Added to a variance before its root is taken.
+const EPSILON: f64 = 1e-5;
+
+/// One block's sums over one image, centred on the image's own mean, so that f32 suffices.
+#[derive(Clone, Copy, Default)]
+pub struct ImageSums {
+    mean: Lanes,
+    squares: Lanes,
+    tangent_mean: Lanes,
+    cross: Lanes,
+}
+
+/// The sums of one plane and its tangent.
+pub fn image_sums(z: &[Lanes], tangent: Option<&[Lanes]>) -> ImageSums {
+    run(Sums { z, tangent })
+}
+
+struct Sums<'a> {
+    z: &'a [Lanes],
+    tangent: Option<&'a [Lanes]>,
+}
+
+impl WithSimd for Sums<'_> {
+    type Output = ImageSums;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) -> ImageSums {
+        let zero = s.splat_f32s(0.0);
+        let share = s.splat_f32s(1.0 / self.z.len() as f32);
+        let mean = |plane: &[Lanes]| {
+            let (pairs, rest) = plane.as_chunks::<2>();
+            let (mut a, mut b) = (zero, zero);
+            for [even, odd] in pairs {
+                a = s.add_f32s(a, load::<S>(even));
+                b = s.add_f32s(b, load::<S>(odd));
+            }
+            for last in rest {
+                a = s.add_f32s(a, load::<S>(last));
+            }
+            s.mul_f32s(s.add_f32s(a, b), share)
+        };
+        let centre = mean(self.z);
+        let mut squares = zero;
+        for z in self.z {
+            let c = s.sub_f32s(load::<S>(z), centre);
+            squares = s.mul_add_e_f32s(c, c, squares);
+        }
+        let mut sums = ImageSums {
+            mean: lanes::<S>(centre),
+            squares: lanes::<S>(squares),
+            ..ImageSums::default()
+        };
+        if let Some(tangent) = self.tangent {
+            let mut cross = zero;
+            for (z, t) in self.z.iter().zip(tangent) {
+                let c = s.sub_f32s(load::<S>(z), centre);
+                cross = s.mul_add_e_f32s(c, load::<S>(t), cross);
+            }
+            sums.tangent_mean = lanes::<S>(mean(tangent));
+            sums.cross = lanes::<S>(cross);
+        }
+        sums
+    }
+}
+
+/// A batch norm's statistics, for each channel.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    mean: Vec<f64>,
+    /// r.
+    scale: Vec<f64>,
+    tangent_mean: Vec<f64>,
+    /// p.
+    projection: Vec<f64>,
+    count: f64,
+}
+
+/// Coefficients of a linear form, for each block.
+pub type Form = Vec<Lanes>;
+
+/// y = scale · z + shift, and its tangent scale · ż + slope · z + tangent_shift.
+pub struct Affine {
+    /// Of z, and of ż in the tangent.
+    pub scale: Form,
+    /// The constant.
+    pub shift: Form,
+    /// Of z in the tangent.
+    pub slope: Form,
+    /// The tangent's constant.
+    pub tangent_shift: Form,
+}
+
+/// Sums over the batch of an adjoint g of y (and g' of ẏ) against z: what [`Norm::backward`] needs.
+#[derive(Clone, Debug)]
+pub struct AdjointSums {
+    /// Σ g.
+    pub g: Vec<f64>,
+    /// Σ g·(z − μ).
+    pub gz: Vec<f64>,
+    /// Σ g'.
+    pub t: Vec<f64>,
+    /// Σ g'·(z − μ).
+    pub tz: Vec<f64>,
+    /// Σ g'·(ż − ṁ).
+    pub tc: Vec<f64>,
+}
+
+/// The adjoints of z and ż as linear forms of g, g', z and ż.
+pub struct Adjoint {
+    /// Of g: in z's adjoint, and of g' in ż's.
+    pub g: Form,
+    /// Of g' in z's adjoint.
+    pub t: Form,
+    /// Of z in z's adjoint.
+    pub z: Form,
+    /// Of ż in z's adjoint, and of z in ż's.
+    pub cross: Form,
+    /// The constant in z's adjoint.
+    pub constant: Form,
+    /// The constant in ż's adjoint.
+    pub tangent_constant: Form,
+}
+
+fn form(n: usize, value: impl Fn(usize) -> f64) -> Form {
+    let blocks = 0..n / LANES;
+    blocks
+        .map(|b| std::array::from_fn(|l| value(b * LANES + l) as f32))
+        .collect()
+}
+
+impl Norm {
+    /// The statistics of a batch: the sums of its images, `[image][block]`, each over `pixels`.
+    pub fn new(images: &[Vec<ImageSums>], pixels: usize) -> Self {
+        let channels = images.first().map_or(0, Vec::len) * LANES;
+        let n = images.len() as f64;
+        let pixels = pixels as f64;
+        let count = n * pixels;
+        let mut norm = Self {
+            mean: vec![0.0; channels],
+            scale: vec![0.0; channels],
+            tangent_mean: vec![0.0; channels],
+            projection: vec![0.0; channels],
+            count,
+        };
+        for c in 0..channels {
+            let (b, l) = (c / LANES, c % LANES);
+            let sum = |of: &dyn Fn(&ImageSums) -> f64| images.iter().map(|i| of(&i[b])).sum::<f64>();
+            let mean = sum(&|i| f64::from(i.mean[l])) / n;
+            let away = |i: &ImageSums| f64::from(i.mean[l]) - mean;
+            let squares = sum(&|i| f64::from(i.squares[l]) + pixels * away(i) * away(i));
+            let cross =
+                sum(&|i| f64::from(i.cross[l]) + pixels * away(i) * f64::from(i.tangent_mean[l]));
+            let scale = 1.0 / (squares / count + EPSILON).sqrt();
+            norm.mean[c] = mean;
+            norm.scale[c] = scale;
+            norm.tangent_mean[c] = sum(&|i| f64::from(i.tangent_mean[l])) / n;
+            norm.projection[c] = scale * cross / count;
+        }
+        norm
+    }
+
+    /// No normalisation at all: what the identity has.
+    pub fn none(channels: usize) -> Self {
+        Self {
+            mean: vec![0.0; channels],
+            scale: vec![1.0; channels],
+            tangent_mean: vec![0.0; channels],
+            projection: vec![0.0; channels],
+            count: f64::INFINITY,
+        }
+    }
+
+    fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// `weight` times the normalised z.
+    pub fn forward(&self, weight: f64) -> Affine {
+        let n = self.channels();
+        let r = |c: usize| self.scale[c] * weight;
+        let slope = |c: usize| -r(c) * self.scale[c] * self.projection[c];
+        Affine {
+            scale: form(n, r),
+            shift: form(n, |c| -r(c) * self.mean[c]),
+            slope: form(n, slope),
+            tangent_shift: form(n, |c| -r(c) * self.tangent_mean[c] - slope(c) * self.mean[c]),
+        }
+    }
+
+    /// The means that [`AdjointSums`] are centred on: μ and ṁ.
+    pub fn centres(&self) -> [Form; 2] {
+        let n = self.channels();
+        [form(n, |c| self.mean[c]), form(n, |c| self.tangent_mean[c])]
+    }
+
+    /// The inner product of the adjoints with y and ẏ: the derivative with respect to a weight of y.
+    pub fn along(&self, sums: &AdjointSums) -> f64 {
+        (0..self.channels())
+            .map(|c| {
+                let (r, p) = (self.scale[c], self.projection[c]);
+                r * sums.gz[c] + r * (sums.tc[c] - p * r * sums.tz[c])
+            })
+            .sum()
+    }
+
+    /// The adjoints of z and ż where those of y and ẏ are `weight` times g and g'.
+    pub fn backward(&self, weight: f64, sums: &AdjointSums) -> Adjoint {
+        let (n, m) = (self.channels(), self.count);
+        let r = &self.scale;
+        let p = &self.projection;
+        let q = |c: usize| weight * r[c] * sums.tz[c] / m;
+        let mean_t = |c: usize| weight * sums.t[c] / m;
+        let mean_y = |c: usize| weight * sums.g[c] / m;
+        // What multiplies x̂ in z's adjoint.
+        let along = |c: usize| {
+            let mean_yx = weight * r[c] * sums.gz[c] / m;
+            let s = weight * sums.tc[c] / m;
+            -r[c] * mean_yx - r[c] * r[c] * (s - 3.0 * p[c] * q(c))
+        };
+        let cross = |c: usize| -r[c] * r[c] * q(c);
+        Adjoint {
+            g: form(n, |c| r[c] * weight),
+            t: form(n, |c| -r[c] * r[c] * p[c] * weight),
+            z: form(n, |c| along(c) * r[c]),
+            cross: form(n, cross),
+            constant: form(n, |c| {
+                -r[c] * mean_y(c) + r[c] * r[c] * p[c] * mean_t(c)
+                    - cross(c) * self.tangent_mean[c]
+                    - along(c) * r[c] * self.mean[c]
+            }),
+            tangent_constant: form(n, |c| -r[c] * mean_t(c) - cross(c) * self.mean[c]),
+        }
+    }
+}
+
+impl AdjointSums {
+    /// No sums yet.
+    pub fn zeros(blocks: usize) -> Self {
+        let zeros = vec![0.0; blocks * LANES];
+        Self {
+            g: zeros.clone(),
+            gz: zeros.clone(),
+            t: zeros.clone(),
+            tz: zeros.clone(),
+            tc: zeros,
+        }
+    }
+
+    /// Adds one plane's: of g and g' against z and ż, centred.
+    pub fn add(&mut self, block: usize, planes: &Planes, centre: [&Lanes; 2]) {
+        let sums = run(PlaneSums { planes, centre });
+        let all = [
+            &mut self.g,
+            &mut self.gz,
+            &mut self.t,
+            &mut self.tz,
+            &mut self.tc,
+        ];
+        for (total, sum) in all.into_iter().zip(sums) {
+            for (total, sum) in total[block * LANES..].iter_mut().zip(sum) {
+                *total += f64::from(sum);
+            }
+        }
+    }
+
+    /// Adds another's.
+    pub fn merge(&mut self, other: &Self) {
+        let ours = [
+            &mut self.g,
+            &mut self.gz,
+            &mut self.t,
+            &mut self.tz,
+            &mut self.tc,
+        ];
+        let theirs = [&other.g, &other.gz, &other.t, &other.tz, &other.tc];
+        for (ours, theirs) in ours.into_iter().zip(theirs) {
+            for (a, b) in ours.iter_mut().zip(theirs) {
+                *a += b;
+            }
+        }
+    }
+}
+
+/// A plane of each of g and z, and of g' and ż.
+#[derive(Clone, Copy)]
+pub struct Planes<'a> {
+    /// The adjoint of the value.
+    pub g: &'a [Lanes],
+    /// The value before normalisation.
+    pub z: &'a [Lanes],
+    /// The adjoint of the tangent, and the tangent.
+    pub dual: Option<(&'a [Lanes], &'a [Lanes])>,
+}
+
+struct PlaneSums<'a, 'b> {
+    planes: &'b Planes<'a>,
+    centre: [&'b Lanes; 2],
+}
+
+impl WithSimd for PlaneSums<'_, '_> {
+    type Output = [Lanes; 5];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) -> [Lanes; 5] {
+        let zero = s.splat_f32s(0.0);
+        let [mean, tangent_mean] = self.centre.map(load::<S>);
+        let (mut g_sum, mut gz) = ([zero; 2], [zero; 2]);
+        for (i, (g, z)) in self.planes.g.iter().zip(self.planes.z).enumerate() {
+            let g = load::<S>(g);
+            let z = s.sub_f32s(load::<S>(z), mean);
+            g_sum[i % 2] = s.add_f32s(g_sum[i % 2], g);
+            gz[i % 2] = s.mul_add_e_f32s(g, z, gz[i % 2]);
+        }
+        let (mut t_sum, mut tz, mut tc) = (zero, zero, zero);
+        if let Some((t, zt)) = self.planes.dual {
+            for ((t, z), zt) in t.iter().zip(self.planes.z).zip(zt) {
+                let t = load::<S>(t);
+                let z = s.sub_f32s(load::<S>(z), mean);
+                let c = s.sub_f32s(load::<S>(zt), tangent_mean);
+                t_sum = s.add_f32s(t_sum, t);
+                tz = s.mul_add_e_f32s(t, z, tz);
+                tc = s.mul_add_e_f32s(t, c, tc);
+            }
+        }
+        let both = |[a, b]: [S::f32s; 2]| lanes::<S>(s.add_f32s(a, b));
+        [
+            both(g_sum),
+            both(gz),
+            lanes::<S>(t_sum),
+            lanes::<S>(tz),
+            lanes::<S>(tc),
+        ]
+    }
+}
+
+/// out = constant + Σ coefficient · plane, or that added to `out`.
+pub fn combine(
+    constant: &Lanes,
+    terms: &[(&Lanes, &[Lanes])],
+    out: &mut [Lanes],
+    add: bool,
+) {
+    run(Combine {
+        constant,
+        terms,
+        out,
+        add,
+    });
+}
+
+struct Combine<'a> {
+    constant: &'a Lanes,
+    terms: &'a [(&'a Lanes, &'a [Lanes])],
+    out: &'a mut [Lanes],
+    add: bool,
+}
+
+impl WithSimd for Combine<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        // Up to four terms at a time, so that coefficients stay in registers.
+        let mut add = self.add;
+        let mut constant = load::<S>(self.constant);
+        let zero = s.splat_f32s(0.0);
+        for group in self.terms.chunks(4) {
+            match *group {
+                [a, b, c, d] => combine_some(s, constant, [a, b, c, d], self.out, add),
+                [a, b, c] => combine_some(s, constant, [a, b, c], self.out, add),
+                [a, b] => combine_some(s, constant, [a, b], self.out, add),
+                [a] => combine_some(s, constant, [a], self.out, add),
+                _ => {}
+            }
+            (add, constant) = (true, zero);
+        }
+    }
+}
+
+#[inline(always)]
+fn combine_some<S: Simd, const N: usize>(
+    s: S,
+    constant: S::f32s,
+    terms: [(&Lanes, &[Lanes]); N],
+    out: &mut [Lanes],
+    add: bool,
+) {
+    let n = out.len();
+    let coefficients = terms.map(|(c, _)| load::<S>(c));
+    let planes = terms.map(|(_, plane)| &plane[..n]);
+    for (i, out) in out.iter_mut().enumerate() {
+        let mut sum = constant;
+        if add {
+            sum = s.add_f32s(sum, load::<S>(out));
+        }
+        for k in 0..N {
+            sum = s.mul_add_e_f32s(load::<S>(&planes[k][i]), coefficients[k], sum);
+        }
+        *out = lanes::<S>(sum);
+    }
+}

@@ -1,0 +1,55 @@
+//! Buffers that are used again: first touch of fresh memory costs more than most kernels.
+
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::{LANES, Lanes};
+
+fn free() -> &'static Mutex<HashMap<usize, Vec<Vec<Lanes>>>> {
+    static FREE: OnceLock<Mutex<HashMap<usize, Vec<Vec<Lanes>>>>> = OnceLock::new();
+    FREE.get_or_init(Mutex::default)
+}
+
+/// A buffer that goes back to the pool when it is dropped.
+#[derive(Debug)]
+pub struct Buffer(Vec<Lanes>);
+
+impl Buffer {
+    /// A buffer of this many pixels with whatever was in it before.
+    pub fn stale(len: usize) -> Self {
+        let mut free = free().lock().unwrap_or_else(PoisonError::into_inner);
+        let reused = free.get_mut(&len).and_then(Vec::pop);
+        drop(free);
+        Self(reused.unwrap_or_else(|| vec![[0.0; LANES]; len]))
+    }
+
+    /// A buffer of zeros.
+    pub fn zeros(len: usize) -> Self {
+        let mut buffer = Self::stale(len);
+        buffer.fill([0.0; LANES]);
+        buffer
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.0);
+        let mut free = free().lock().unwrap_or_else(PoisonError::into_inner);
+        free.entry(buffer.len()).or_default().push(buffer);
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [Lanes];
+
+    fn deref(&self) -> &[Lanes] {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [Lanes] {
+        &mut self.0
+    }
+}
