@@ -5,7 +5,7 @@ use crate::edge::{Gradients, Pair, PairMut, Scratch, Stage, StageShape};
 use crate::field::{Field, Part, share_out};
 use crate::norm::{Adjoint, AdjointSums, ImageSums, Norm, Planes, combine, image_sums};
 use crate::plane::{
-    Size, add_gated, add_to_maxima, avg_pool, avg_pool_backward, gate, max_pool, pad, rectify,
+    Size, add, add_gated, add_to_maxima, avg_pool, avg_pool_backward, gate, max_pool, pad, rectify,
     take_maxima,
 };
 use crate::pool::Buffer;
@@ -192,7 +192,11 @@ impl Cell {
     }
 
     fn stride(&self, state: usize) -> usize {
-        if self.shape.reduction && state < 2 { 2 } else { 1 }
+        if self.shape.reduction && state < 2 {
+            2
+        } else {
+            1
+        }
     }
 
     /// The edges into a node, by number.
@@ -276,12 +280,8 @@ impl Cell {
             let mut all = Vec::new();
             for i in part.images.clone() {
                 rectified.rectify(input.image(i));
-                let x = reduction_samples(
-                    &stage.shape,
-                    rectified.read(),
-                    input.size,
-                    &mut gathered,
-                );
+                let x =
+                    reduction_samples(&stage.shape, rectified.read(), input.size, &mut gathered);
                 let mut fields = part.image(i);
                 stage.forward(x, size, fields[0].again(), &mut scratch);
                 all.push(sums_of(fields[0].read(), size));
@@ -307,7 +307,11 @@ impl Cell {
         // Per edge: the first halves of sep 3×3 and 5×5, dil 3×3, dil 5×5, skip.
         let mut z: Vec<Vec<Field>> = stages
             .iter()
-            .map(|(skip, ..)| (0..4 + usize::from(skip.is_some())).map(|_| field()).collect())
+            .map(|(skip, ..)| {
+                (0..4 + usize::from(skip.is_some()))
+                    .map(|_| field())
+                    .collect()
+            })
             .collect();
         let (mut max, mut avg) = (field(), field());
         let mut fields: Vec<&mut Field> = vec![&mut max, &mut avg];
@@ -342,12 +346,8 @@ impl Cell {
                     }
                     if let Some(stage) = skip {
                         let mut z = next();
-                        let samples = reduction_samples(
-                            &stage.shape,
-                            rectified.read(),
-                            size,
-                            &mut gathered,
-                        );
+                        let samples =
+                            reduction_samples(&stage.shape, rectified.read(), size, &mut gathered);
                         stage.forward(samples, after, z.again(), &mut scratch);
                         image_sums.push(sums_of(z.read(), after));
                     }
@@ -411,7 +411,9 @@ impl Cell {
                 let with = |stage, (z, norm): (Field, Norm)| (stage, z, norm);
                 let mut seconds = second.into_iter();
                 let sep = two(sep.into_iter().zip(firsts).map(|([a, b], first)| {
-                    let norm = second_norms.next().unwrap_or_else(|| unreachable!("two each"));
+                    let norm = second_norms
+                        .next()
+                        .unwrap_or_else(|| unreachable!("two each"));
                     let z = seconds.next().unwrap_or_else(|| unreachable!("two each"));
                     [with(a, first), (b, z, norm)]
                 }));
@@ -437,7 +439,10 @@ impl Cell {
         let template = &pools[0].max.0;
         let dual = template.tangent.is_some();
         let mut out = Field::stale(template.images, self.blocks(), template.size, dual);
-        let edges: Vec<&Edge> = self.into_node(node).filter_map(|e| edges[e].as_ref()).collect();
+        let edges: Vec<&Edge> = self
+            .into_node(node)
+            .filter_map(|e| edges[e].as_ref())
+            .collect();
         let first = self.into_node(node).start;
         let area = template.size.area();
         let sources = |edge: usize| sources(&states[edge], &pools[edge], edges[edge]);
@@ -460,8 +465,10 @@ impl Cell {
                     let range = b * area..(b + 1) * area;
                     for (j, forms) in forms.iter().enumerate() {
                         let sources = sources(j);
-                        let planes: Vec<Pair> =
-                            sources.iter().map(|s| s.1.image(i).plane(b, area)).collect();
+                        let planes: Vec<Pair> = sources
+                            .iter()
+                            .map(|s| s.1.image(i).plane(b, area))
+                            .collect();
                         let mut constant = [0.0; LANES];
                         let mut tangent_constant = [0.0; LANES];
                         for form in forms {
@@ -538,7 +545,14 @@ impl Cell {
             self.node_backward(saved, edges, g, &adjoints, before, &mut weights);
         }
         let [a, b] = [0, 1].map(|i| {
-            self.preprocess_backward(i, inputs[i], &saved.preprocess[i], &states[i], wanted, &mut weights)
+            self.preprocess_backward(
+                i,
+                inputs[i],
+                &saved.preprocess[i],
+                &states[i],
+                wanted,
+                &mut weights,
+            )
         });
         CellGradients {
             inputs: a.zip(b).map(|(a, b)| [a, b]),
@@ -565,7 +579,9 @@ impl Cell {
             .collect();
         let parts = share_out(g.images, Vec::new(), |part: Part| {
             let zeros = |s: &Vec<Source>| -> Vec<AdjointSums> {
-                s.iter().map(|_| AdjointSums::zeros(self.blocks())).collect()
+                s.iter()
+                    .map(|_| AdjointSums::zeros(self.blocks()))
+                    .collect()
             };
             let mut sums: Vec<Vec<AdjointSums>> = all.iter().map(zeros).collect();
             for i in part.images.clone() {
@@ -610,8 +626,10 @@ impl Cell {
         let area = after.area();
         let want = weights.is_some();
         let hidden_field = || Field::stale(g.images, n, after, dual);
-        let mut hidden: Vec<[Field; 2]> =
-            edges.clone().map(|_| [hidden_field(), hidden_field()]).collect();
+        let mut hidden: Vec<[Field; 2]> = edges
+            .clone()
+            .map(|_| [hidden_field(), hidden_field()])
+            .collect();
         let hidden_centres: Vec<_> = edges
             .clone()
             .map(|e| saved.edges[e].sep.each_ref().map(|sep| sep[0].2.centres()))
@@ -628,8 +646,10 @@ impl Cell {
                 .clone()
                 .map(|_| [AdjointSums::zeros(n), AdjointSums::zeros(n)])
                 .collect();
-            let mut gradients: Vec<EdgeGradients> =
-                edges.clone().map(|e| EdgeGradients::new(&saved.edges[e])).collect();
+            let mut gradients: Vec<EdgeGradients> = edges
+                .clone()
+                .map(|e| EdgeGradients::new(&saved.edges[e]))
+                .collect();
             let mut wide: Vec<Wide> = Vec::new();
             for j in 0..edges.len() {
                 wide.push(Wide::new(n, saved.states[j].size, after, dual));
@@ -743,8 +763,10 @@ impl Cell {
         let fields = before.iter_mut().collect();
         let first_gradients = share_out(g.images, fields, |mut part| {
             let mut z_adjoint = Memory::new(n, after, dual);
-            let mut gradients: Vec<EdgeGradients> =
-                edges.clone().map(|e| EdgeGradients::new(&saved.edges[e])).collect();
+            let mut gradients: Vec<EdgeGradients> = edges
+                .clone()
+                .map(|e| EdgeGradients::new(&saved.edges[e]))
+                .collect();
             let mut wide: Vec<Wide> = Vec::new();
             for j in 0..edges.len() {
                 wide.push(Wide::new(n, saved.states[j].size, after, dual));
@@ -777,10 +799,12 @@ impl Cell {
             gradients
         });
         if let Some(weights) = weights {
-            for gradients in gradients.into_iter().chain(first_gradients) {
-                for (e, gradients) in edges.clone().zip(gradients) {
-                    gradients.unpack(&saved.edges[e], weights);
-                }
+            let parts = gradients.into_iter().chain(first_gradients).collect();
+            let total = merged(parts, |a: &mut Vec<EdgeGradients>, b| {
+                a.iter_mut().zip(b).for_each(|(a, b)| a.merge(b));
+            });
+            for (e, gradients) in edges.zip(total) {
+                gradients.unpack(&saved.edges[e], weights);
             }
         }
     }
@@ -831,7 +855,14 @@ impl Cell {
                     wide.adjoint.write()
                 };
                 let wanted = wanted.weights.then_some(&mut gradients);
-                stage.backward(samples, size, z_adjoint.read(), wanted, target, &mut scratch);
+                stage.backward(
+                    samples,
+                    size,
+                    z_adjoint.read(),
+                    wanted,
+                    target,
+                    &mut scratch,
+                );
                 if reduce {
                     wide.spread(input.size, size);
                 }
@@ -840,9 +871,8 @@ impl Cell {
             gradients
         });
         if let Some(weights) = weights {
-            for gradients in &gradients {
-                stage.shape.unpack(gradients, weights);
-            }
+            let total = merged(gradients, |a: &mut Gradients, b| a.merge(b));
+            stage.shape.unpack(&total, weights);
         }
         wanted.inputs.then_some(out)
     }
@@ -862,8 +892,16 @@ fn sources<'a>(state: &'a Field, pools: &'a Pools, edge: &'a Edge) -> Vec<Source
         (AVG, &pools.avg.0, Some(&pools.avg.1)),
         skip,
     ];
-    all.extend(SEP.iter().zip(&edge.sep).map(|(k, sep)| (*k, &sep[1].1, Some(&sep[1].2))));
-    all.extend(DIL.iter().zip(&edge.dil).map(|(k, dil)| (*k, &dil.1, Some(&dil.2))));
+    all.extend(
+        SEP.iter()
+            .zip(&edge.sep)
+            .map(|(k, sep)| (*k, &sep[1].1, Some(&sep[1].2))),
+    );
+    all.extend(
+        DIL.iter()
+            .zip(&edge.dil)
+            .map(|(k, dil)| (*k, &dil.1, Some(&dil.2))),
+    );
     all
 }
 
@@ -883,7 +921,9 @@ fn two<T>(items: impl Iterator<Item = T>) -> [T; 2] {
 /// The tasks' results added up in order.
 fn merged<T>(parts: Vec<T>, add: impl Fn(&mut T, &T)) -> T {
     let mut parts = parts.into_iter();
-    let mut total = parts.next().unwrap_or_else(|| unreachable!("at least one task"));
+    let mut total = parts
+        .next()
+        .unwrap_or_else(|| unreachable!("at least one task"));
     for part in parts {
         add(&mut total, &part);
     }
@@ -1049,7 +1089,11 @@ fn reduction_samples<'a>(
             for (at, out) in out.iter_mut().enumerate() {
                 let (y, x) = (at / after.w * 2 + shift, at % after.w * 2 + shift);
                 let inside = y < size.h && x < size.w;
-                *out = if inside { plane[y * size.w + x] } else { [0.0; LANES] };
+                *out = if inside {
+                    plane[y * size.w + x]
+                } else {
+                    [0.0; LANES]
+                };
             }
         }
     };
@@ -1194,11 +1238,6 @@ impl Wide {
 
 impl PairMut<'_> {
     fn add(&mut self, x: Pair) {
-        let add = |x: &[Lanes], out: &mut [Lanes]| {
-            for (out, x) in out.iter_mut().flatten().zip(x.iter().flatten()) {
-                *out += x;
-            }
-        };
         add(x.value, self.value);
         if let (Some(t), Some(out)) = (x.tangent, &mut self.tangent) {
             add(t, out);
@@ -1230,10 +1269,21 @@ impl EdgeGradients {
         }
     }
 
+    fn merge(&mut self, other: &Self) {
+        if let (Some(a), Some(b)) = (&mut self.skip, &other.skip) {
+            a.merge(b);
+        }
+        let ours = self.sep.iter_mut().flatten().chain(&mut self.dil);
+        for (a, b) in ours.zip(other.sep.iter().flatten().chain(&other.dil)) {
+            a.merge(b);
+        }
+    }
+
     fn unpack(&self, edge: &Edge, weights: &mut [f32]) {
-        let add = |(stage, ..): &(Stage, Field, Norm), gradients: &Gradients, weights: &mut [f32]| {
-            stage.shape.unpack(gradients, weights);
-        };
+        let add =
+            |(stage, ..): &(Stage, Field, Norm), gradients: &Gradients, weights: &mut [f32]| {
+                stage.shape.unpack(gradients, weights);
+            };
         if let (Some(stage), Some(gradients)) = (&edge.skip, &self.skip) {
             add(stage, gradients, weights);
         }

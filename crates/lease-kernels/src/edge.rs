@@ -3,7 +3,7 @@
 use crate::conv::{
     Kernel, depthwise, depthwise_taps, flipped, pointwise, pointwise_weights, transposed,
 };
-use crate::plane::{Size, pad};
+use crate::plane::{Size, add, pad};
 use crate::pool::Buffer;
 use crate::{LANES, Lanes, blocks};
 
@@ -39,17 +39,20 @@ impl StageShape {
         let inputs = self.groups * self.group;
         let outputs = self.outputs / self.matrices.len();
         let rows = self.rows();
-        self.matrices.iter().enumerate().flat_map(move |(m, start)| {
-            (0..outputs).flat_map(move |o| {
-                let channel = m * outputs + o;
-                (0..inputs).map(move |i| {
-                    let padded = i / self.group * blocks(self.group) * LANES + i % self.group;
-                    let row = m * self.padded_inputs() + padded;
-                    let place = start + o * inputs + i;
-                    (place, channel / LANES * rows + row, channel % LANES)
+        self.matrices
+            .iter()
+            .enumerate()
+            .flat_map(move |(m, start)| {
+                (0..outputs).flat_map(move |o| {
+                    let channel = m * outputs + o;
+                    (0..inputs).map(move |i| {
+                        let padded = i / self.group * blocks(self.group) * LANES + i % self.group;
+                        let row = m * self.padded_inputs() + padded;
+                        let place = start + o * inputs + i;
+                        (place, channel / LANES * rows + row, channel % LANES)
+                    })
                 })
             })
-        })
     }
 
     /// (place, index, lane) of every tap.
@@ -351,3 +354,10 @@ impl Stage {
     }
 }
 
+impl Gradients {
+    /// Adds another's.
+    pub fn merge(&mut self, other: &Self) {
+        add(&other.taps, &mut self.taps);
+        add(&other.matrix, &mut self.matrix);
+    }
+}

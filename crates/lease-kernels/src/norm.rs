@@ -161,7 +161,8 @@ impl Norm {
         };
         for c in 0..channels {
             let (b, l) = (c / LANES, c % LANES);
-            let sum = |of: &dyn Fn(&ImageSums) -> f64| images.iter().map(|i| of(&i[b])).sum::<f64>();
+            let sum =
+                |of: &dyn Fn(&ImageSums) -> f64| images.iter().map(|i| of(&i[b])).sum::<f64>();
             let mean = sum(&|i| f64::from(i.mean[l])) / n;
             let away = |i: &ImageSums| f64::from(i.mean[l]) - mean;
             let squares = sum(&|i| f64::from(i.squares[l]) + pixels * away(i) * away(i));
@@ -200,7 +201,9 @@ impl Norm {
             scale: form(n, r),
             shift: form(n, |c| -r(c) * self.mean[c]),
             slope: form(n, slope),
-            tangent_shift: form(n, |c| -r(c) * self.tangent_mean[c] - slope(c) * self.mean[c]),
+            tangent_shift: form(n, |c| {
+                -r(c) * self.tangent_mean[c] - slope(c) * self.mean[c]
+            }),
         }
     }
 
@@ -351,12 +354,7 @@ impl WithSimd for PlaneSums<'_, '_> {
 }
 
 /// out = constant + Σ coefficient · plane, or that added to `out`.
-pub fn combine(
-    constant: &Lanes,
-    terms: &[(&Lanes, &[Lanes])],
-    out: &mut [Lanes],
-    add: bool,
-) {
+pub fn combine(constant: &Lanes, terms: &[(&Lanes, &[Lanes])], out: &mut [Lanes], add: bool) {
     run(Combine {
         constant,
         terms,

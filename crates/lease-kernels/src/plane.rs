@@ -57,27 +57,80 @@ pub fn pad(plane: &[Lanes], size: Size, padded: &mut [Lanes], outer: Size, step:
 
 /// max(x, 0).
 pub fn rectify(x: &[Lanes], out: &mut [Lanes]) {
-    for (x, out) in x.iter().zip(out) {
-        for (x, out) in x.iter().zip(out) {
-            *out = if *x > 0.0 { *x } else { 0.0 };
-        }
-    }
+    run(Gate {
+        x,
+        gate: x,
+        out,
+        add: false,
+    });
 }
 
 /// `x` where `gate` is above 0, else 0.
 pub fn gate(x: &[Lanes], gate: &[Lanes], out: &mut [Lanes]) {
-    for ((x, gate), out) in x.iter().zip(gate).zip(out) {
-        for ((x, gate), out) in x.iter().zip(gate).zip(out) {
-            *out = if *gate > 0.0 { *x } else { 0.0 };
-        }
-    }
+    run(Gate {
+        x,
+        gate,
+        out,
+        add: false,
+    });
 }
 
 /// Adds `x` where `gate` is above 0.
 pub fn add_gated(x: &[Lanes], gate: &[Lanes], out: &mut [Lanes]) {
-    for ((x, gate), out) in x.iter().zip(gate).zip(out) {
-        for ((x, gate), out) in x.iter().zip(gate).zip(out) {
-            *out += if *gate > 0.0 { *x } else { 0.0 };
+    run(Gate {
+        x,
+        gate,
+        out,
+        add: true,
+    });
+}
+
+struct Gate<'a> {
+    x: &'a [Lanes],
+    gate: &'a [Lanes],
+    out: &'a mut [Lanes],
+    add: bool,
+}
+
+impl WithSimd for Gate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let zero = s.splat_f32s(0.0);
+        let pixels = self.x.iter().zip(self.gate).zip(self.out);
+        if self.add {
+            for ((x, gate), out) in pixels {
+                let open = s.greater_than_f32s(load::<S>(gate), zero);
+                let x = s.select_f32s(open, load::<S>(x), zero);
+                *out = lanes::<S>(s.add_f32s(load::<S>(out), x));
+            }
+        } else {
+            for ((x, gate), out) in pixels {
+                let open = s.greater_than_f32s(load::<S>(gate), zero);
+                *out = lanes::<S>(s.select_f32s(open, load::<S>(x), zero));
+            }
+        }
+    }
+}
+
+/// Adds `x`.
+pub fn add(x: &[Lanes], out: &mut [Lanes]) {
+    run(Add { x, out });
+}
+
+struct Add<'a> {
+    x: &'a [Lanes],
+    out: &'a mut [Lanes],
+}
+
+impl WithSimd for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        for (x, out) in self.x.iter().zip(self.out) {
+            *out = lanes::<S>(s.add_f32s(load::<S>(x), load::<S>(out)));
         }
     }
 }
@@ -177,17 +230,36 @@ impl WithSimd for AvgPool<'_> {
 
 /// Adds the gradient of [`avg_pool`]'s input.
 pub fn avg_pool_backward(g: &[Lanes], size: Size, stride: usize, out: &mut [Lanes]) {
-    let after = size.strided(stride);
-    for y in 0..after.h {
-        let rows = window(y, stride, size.h);
-        for xx in 0..after.w {
-            let columns = window(xx, stride, size.w);
-            let share = 1.0 / (rows.len() * columns.len()) as f32;
-            let g = g[y * after.w + xx].map(|g| g * share);
-            for row in rows.clone() {
-                for pixel in &mut out[row * size.w..][columns.clone()] {
-                    for l in 0..LANES {
-                        pixel[l] += g[l];
+    run(AvgPoolBackward {
+        g,
+        size,
+        stride,
+        out,
+    });
+}
+
+struct AvgPoolBackward<'a> {
+    g: &'a [Lanes],
+    size: Size,
+    stride: usize,
+    out: &'a mut [Lanes],
+}
+
+impl WithSimd for AvgPoolBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let after = self.size.strided(self.stride);
+        for y in 0..after.h {
+            let rows = window(y, self.stride, self.size.h);
+            for x in 0..after.w {
+                let columns = window(x, self.stride, self.size.w);
+                let share = s.splat_f32s(1.0 / (rows.len() * columns.len()) as f32);
+                let g = s.mul_f32s(load::<S>(&self.g[y * after.w + x]), share);
+                for row in rows.clone() {
+                    for pixel in &mut self.out[row * self.size.w..][columns.clone()] {
+                        *pixel = lanes::<S>(s.add_f32s(load::<S>(pixel), g));
                     }
                 }
             }

@@ -33,7 +33,9 @@ pub struct Plan {
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan").field("sizes", &self.sizes).finish_non_exhaustive()
+        f.debug_struct("Plan")
+            .field("sizes", &self.sizes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,13 +105,20 @@ struct Pass {
     output: Size,
 }
 
-fn forward(s: [&Primitive; 2], weights: &Primitive, mixture: &Primitive, plan: &Plan) -> (Primitive, Pass) {
+fn forward(
+    s: [&Primitive; 2],
+    weights: &Primitive,
+    mixture: &Primitive,
+    plan: &Plan,
+) -> (Primitive, Pass) {
     let inputs = [0, 1].map(|i| field(&s[i].to_contiguous(), plan.sizes[i], plan.dual));
     let (weights, mixture) = (weights.to_contiguous(), mixture.to_contiguous());
     let (values, tangents) = numbers(&weights).split_at(plan.cell.weights());
     let tangents = (!tangents.is_empty()).then_some(tangents);
     let mixture = numbers(&mixture).to_vec();
-    let (output, saved) = plan.cell.forward(inputs.each_ref(), values, tangents, &mixture);
+    let (output, saved) = plan
+        .cell
+        .forward(inputs.each_ref(), values, tangents, &mixture);
     let pass = Pass {
         inputs,
         mixture,
@@ -120,7 +129,13 @@ fn forward(s: [&Primitive; 2], weights: &Primitive, mixture: &Primitive, plan: &
 }
 
 impl CellOps for Flex {
-    fn cell(s0: Primitive, s1: Primitive, weights: Primitive, mixture: Primitive, plan: Plan) -> Primitive {
+    fn cell(
+        s0: Primitive,
+        s1: Primitive,
+        weights: Primitive,
+        mixture: Primitive,
+        plan: Plan,
+    ) -> Primitive {
         forward([&s0, &s1], &weights, &mixture, &plan).0
     }
 }

@@ -223,7 +223,11 @@ impl Supernet {
         for member in &self.cells {
             let own = weights.joined(member.entries.clone());
             let mixture = mixtures[member.kind as usize].value.clone();
-            let stride = if member.kind == CellKind::Reduction { 2 } else { 1 };
+            let stride = if member.kind == CellKind::Reduction {
+                2
+            } else {
+                1
+            };
             let output = s1.cell(&s0, &member.fused, own, mixture, stride);
             (s0, s1) = (s1, output);
             channels = member.channels;

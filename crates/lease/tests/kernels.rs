@@ -1,0 +1,190 @@
+//! The CPU kernels against the composed cells, over random shapes: the composed cells in f64 are the oracle,
+//! and the reference's cases hold those to PyTorch.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use lease::method::product::{MixedProduct, gradient};
+use lease::network::{Dual, Kernels, Leaves, Slot, Supernet, SupernetShape, Vector};
+use lease::rng::{Purpose, stream, symmetric};
+use proptest::prelude::*;
+
+/// What a kernel can get wrong: values, the gradients of E, A and the input, and the mixed products along E
+/// and along the input.
+struct Quantities(Vec<(&'static str, Vec<f64>)>);
+
+#[derive(Clone, Debug)]
+struct Setting {
+    shape: SupernetShape,
+    image: [usize; 4],
+    seed: u64,
+    /// Constant images: every channel constant, every max-pool window a tie.
+    constant: bool,
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    let sizes = (
+        1usize..11,
+        1usize..5,
+        1usize..4,
+        1usize..12,
+        1usize..12,
+        2usize..5,
+    );
+    (sizes, any::<u64>(), prop::bool::weighted(0.2)).prop_map(
+        |((channels, cells, nodes, height, width, batch), seed, constant)| Setting {
+            shape: SupernetShape {
+                channels,
+                cells,
+                nodes,
+                classes: 3,
+                image_channels: 2,
+            },
+            image: [batch, 2, height, width],
+            seed,
+            constant,
+        },
+    )
+}
+
+fn compute(setting: &Setting, kernels: Kernels, dtype: DType) -> Quantities {
+    let device = Device::flex();
+    let net = Supernet::new(&setting.shape).unwrap().with_kernels(kernels);
+    let draw = |layout: &std::sync::Arc<lease::network::Layout>, index| {
+        let values =
+            layout.initial_values(&mut stream(setting.seed, Purpose::ExplainerInit, index));
+        Vector::from_values(layout.clone(), values, &device, dtype)
+    };
+    let images = |index, bound| {
+        let n = setting.image.iter().product();
+        let mut values = symmetric(
+            &mut stream(setting.seed, Purpose::DeltaTrain, index),
+            n,
+            bound,
+        );
+        if setting.constant && index == 0 {
+            values.fill(0.5);
+        }
+        Tensor::from_data(TensorData::new(values, setting.image), (&device, dtype))
+    };
+    let (e, a) = (
+        draw(net.weights(), 0),
+        draw(net.architecture(), 1).scale(500.0),
+    );
+    let (x, slot): (Vector, Slot<4>) = Vector::single("images", images(0, 1.7));
+    let [batch, ..] = setting.image;
+    let one_hot: Vec<f32> = (0..batch)
+        .flat_map(|i| [0, 1, 2].map(|k| f32::from(k == i % 3)))
+        .collect();
+    let one_hot: Tensor<2> =
+        Tensor::from_data(TensorData::new(one_hot, [batch, 3]), (&device, dtype));
+    let loss = |[e, a, x]: [&Leaves; 3]| -> Dual<1> {
+        net.forward(e, a, x.get(&slot))
+            .cross_entropy(one_hot.clone())
+    };
+    let at = [&e, &a, &x];
+    let first = gradient(loss, at, [0, 1, 2]);
+    let mut all = vec![("loss", vec![first.value])];
+    let names = ["∇E", "∇A", "∇x"];
+    all.extend(
+        names
+            .into_iter()
+            .zip(first.vectors.iter().map(Vector::to_f64)),
+    );
+    let exact = MixedProduct::Exact;
+    let along_e = draw(net.weights(), 2);
+    let products = exact.product(loss, at, (0, &along_e), [0, 1, 2]);
+    let names = ["mixed E E", "mixed E A", "mixed E x"];
+    all.extend(names.into_iter().zip(products.iter().map(Vector::to_f64)));
+    let only_a = exact.product(loss, at, (0, &along_e), [1]);
+    all.push(("mixed E A alone", only_a[0].to_f64()));
+    let (along_x, _) = Vector::single("images", images(1, 1.0));
+    let products = exact.product(loss, at, (2, &along_x), [0, 1]);
+    let names = ["mixed x E", "mixed x A"];
+    all.extend(names.into_iter().zip(products.iter().map(Vector::to_f64)));
+    Quantities(all)
+}
+
+fn norm(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// ‖ours − oracle‖ / ‖oracle‖ of each quantity.
+fn errors(ours: &Quantities, oracle: &Quantities) -> Vec<(&'static str, f64)> {
+    let pairs = ours.0.iter().zip(&oracle.0);
+    pairs
+        .map(|((name, a), (_, b))| {
+            let size = norm(b.iter().copied());
+            let difference = norm(a.iter().zip(b).map(|(a, b)| a - b));
+            (
+                *name,
+                if difference == 0.0 {
+                    0.0
+                } else {
+                    difference / size
+                },
+            )
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// f32 itself loses digits where a batch norm divides by almost nothing, so the composed cells in f32
+    /// say how many a setting leaves: the kernels may lose no more than a few times theirs.
+    #[test]
+    fn kernels_and_composed_cells_agree_on_everything(setting in setting()) {
+        let oracle = compute(&setting, Kernels::Composed, DType::F64);
+        let composed = errors(&compute(&setting, Kernels::Composed, DType::F32), &oracle);
+        let fast = errors(&compute(&setting, Kernels::Fast, DType::F32), &oracle);
+        for ((name, fast), (_, composed)) in fast.iter().zip(composed) {
+            prop_assert!(
+                fast.is_finite() && *fast < 1e-4 + 30.0 * composed,
+                "{name}: kernels {fast:.1e}, composed {composed:.1e}"
+            );
+        }
+    }
+}
+
+#[test]
+fn at_ordinary_sizes_five_digits_agree() {
+    for (channels, cells, nodes, size) in [(16, 3, 4, 16), (4, 4, 2, 9), (6, 3, 3, 12)] {
+        let setting = Setting {
+            shape: SupernetShape {
+                channels,
+                cells,
+                nodes,
+                classes: 3,
+                image_channels: 2,
+            },
+            image: [6, 2, size, size],
+            seed: 4,
+            constant: false,
+        };
+        let oracle = compute(&setting, Kernels::Composed, DType::F64);
+        for (name, error) in errors(&compute(&setting, Kernels::Fast, DType::F32), &oracle) {
+            assert!(error < 1e-5, "{channels} channels, {name}: {error:.1e}");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let setting = Setting {
+        shape: SupernetShape {
+            channels: 5,
+            cells: 3,
+            nodes: 2,
+            classes: 3,
+            image_channels: 2,
+        },
+        image: [11, 2, 7, 6],
+        seed: 1,
+        constant: false,
+    };
+    let with = |threads| {
+        let work = || compute(&setting, Kernels::Fast, DType::F32).0;
+        lease::device::with_threads(threads, work).unwrap()
+    };
+    let one = with(1);
+    assert!(one == with(2) && one == with(3));
+}
