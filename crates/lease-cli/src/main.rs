@@ -24,6 +24,7 @@ enum Command {
     Search(commands::search::Arguments),
     Train(commands::train::Arguments),
     Verify(commands::verify::Arguments),
+    Bench(commands::bench::Arguments),
     Genotype(commands::genotype::Arguments),
 }
 
@@ -43,6 +44,7 @@ fn run() -> Result<Ended, lease::Error> {
         Command::Search(arguments) => commands::search::run(arguments),
         Command::Train(arguments) => commands::train::run(arguments),
         Command::Verify(arguments) => commands::verify::run(arguments),
+        Command::Bench(arguments) => commands::bench::run(arguments),
         Command::Genotype(arguments) => commands::genotype::run(arguments),
     }
 }

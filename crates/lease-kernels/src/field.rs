@@ -76,11 +76,14 @@ impl<'a> Pair<'a> {
     }
 }
 
+/// Values, tangents, and the lanes of one image.
+type PartOfField<'a> = (&'a mut [Lanes], Option<&'a mut [Lanes]>, usize);
+
 /// The part of some fields that one task writes.
 pub struct Part<'a> {
     /// Its images.
     pub images: Range<usize>,
-    fields: Vec<(&'a mut [Lanes], Option<&'a mut [Lanes]>, usize)>,
+    fields: Vec<PartOfField<'a>>,
 }
 
 impl Part<'_> {
@@ -105,7 +108,7 @@ impl Part<'_> {
 pub fn share_out<T: Send>(
     images: usize,
     fields: Vec<&mut Field>,
-    work: impl Fn(Part) -> T + Sync,
+    work: impl Fn(Part) -> T + Send + Sync,
 ) -> Vec<T> {
     let slots = SLOTS.min(images);
     let mut parts: Vec<Part> = (0..slots)
@@ -130,5 +133,5 @@ pub fn share_out<T: Send>(
             part.fields.push((here, here_tangent, per));
         }
     }
-    parts.into_par_iter().map(|part| work(part)).collect()
+    parts.into_par_iter().map(work).collect()
 }

@@ -8,6 +8,7 @@
 //! Data flows one way: [`data`] → [`network`] → [`method`] → [`search`] → [`run`]. [`method`] reads like
 //! the equations in `docs/method.md`.
 
+pub mod bench;
 pub mod config;
 pub mod data;
 pub mod device;

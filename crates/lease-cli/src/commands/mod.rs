@@ -1,5 +1,6 @@
 //! The subcommands.
 
+pub mod bench;
 pub mod genotype;
 pub mod run;
 pub mod search;

@@ -146,6 +146,24 @@ impl Dataset {
         }
     }
 
+    /// Random images of `shape` (channels, height, width), for measuring; they serve as test images too.
+    pub fn random(shape: [usize; 3], classes: usize, images: usize, seed: u64) -> Self {
+        let n = images * shape.iter().product::<usize>();
+        let noise = crate::rng::symmetric(
+            &mut crate::rng::stream(seed, crate::rng::Purpose::Split, 1),
+            n,
+            127.0,
+        );
+        let images = Images {
+            shape,
+            white: 255,
+            pixels: noise.into_iter().map(|v| (v + 128.0) as u8).collect(),
+            labels: (0..images).map(|i| (i % classes) as u16).collect(),
+        };
+        let names = (0..classes).map(|c| c.to_string()).collect();
+        Self::new("random", names, images.clone(), images)
+    }
+
     /// Loads what the configuration's `[data]` asks for.
     ///
     /// # Errors

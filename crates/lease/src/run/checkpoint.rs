@@ -253,8 +253,8 @@ impl Checkpoint {
         }
         if header.fingerprint != fingerprint {
             return Err(unusable(
-                "it was made with another configuration than the run folder's config.toml; \
-                 restore that file, or start a new run"
+                "it was made with another configuration, genotype or data set; restore them, or start \
+                 anew in another folder (--out)"
                     .into(),
             ));
         }

@@ -158,9 +158,14 @@ impl Search {
         })
     }
 
-    /// The configuration.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// The two networks.
+    pub(crate) fn models(&self) -> &Models {
+        &self.models
+    }
+
+    /// Where it computes.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Searches until the last epoch is done, or `stop` is set.
@@ -241,7 +246,7 @@ impl Search {
     }
 
     /// One iteration: stages I to IV, then the real steps of E and W.
-    fn step(&mut self, step: u64, epoch: usize) -> Result<StepMetrics, Error> {
+    pub(crate) fn step(&mut self, step: u64, epoch: usize) -> Result<StepMetrics, Error> {
         let settings = self.unrolling(epoch);
         let batches = self.batches(step);
         let starts = (settings.method == Method::Lease).then(|| self.starts(step));
@@ -333,7 +338,7 @@ impl Search {
     }
 
     /// The four batches of a step. Training images are varied, validation images never.
-    fn batches(&mut self, step: u64) -> Batches {
+    pub(crate) fn batches(&mut self, step: u64) -> Batches {
         let seed = self.config.search.seed;
         let (dataset, device, augmentation) = (&self.dataset, &self.device, &self.augmentation);
         let load = |indices: &[u32], vary: Option<Purpose>| {

@@ -1,0 +1,84 @@
+//! `lease bench`: time the passes of a search.
+
+use lease::Error;
+use lease::bench::{self, Timing};
+
+use crate::Ended;
+use crate::settings::Settings;
+
+/// Time the passes of a search on random images: --channels, --cells, --batch and the rest as for a search.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Runs of each, after one that is not counted
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Side of the images in pixels
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    side: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Classes and channels, as CIFAR-10's.
+const CLASSES: usize = 10;
+const CHANNELS: usize = 3;
+
+pub fn run(arguments: Arguments) -> Result<Ended, Error> {
+    let config = arguments.settings.resolve()?;
+    let side = arguments.side as usize;
+    let scratch = tempfile::tempdir()?;
+    let folder = scratch.path().join("bench");
+    let timings = lease::device::with_threads(config.search.threads, || {
+        let image = [CHANNELS, side, side];
+        bench::run(
+            config.clone(),
+            image,
+            CLASSES,
+            arguments.runs as usize,
+            &folder,
+        )
+    })??;
+    let (e, s) = (&config.explainer, &config.search);
+    let peak = peak_mebibytes();
+    if arguments.json {
+        let medians = timings.iter().map(|t| (t.name, t.median()));
+        let medians: std::collections::BTreeMap<_, _> = medians.collect();
+        let report = serde_json::json!({
+            "channels": e.channels, "cells": e.cells, "nodes": e.nodes,
+            "batch": s.batch, "side": side, "median_seconds": medians,
+            "seconds": timings, "peak_mebibytes": peak,
+        });
+        println!("{report}");
+        return Ok(Ended::Well);
+    }
+    println!(
+        "{} channels, {} cells, {} nodes, batch {}, {side}×{side} pixels",
+        e.channels, e.cells, e.nodes, s.batch
+    );
+    println!("{:28} {:>10} {:>10} {:>10}", "", "median s", "min", "max");
+    for timing in &timings {
+        let bound = |pick: fn(f64, f64) -> f64| timing.seconds.iter().copied().reduce(pick);
+        println!(
+            "{:28} {:>10.4} {:>10.4} {:>10.4}",
+            timing.name,
+            Timing::median(timing),
+            bound(f64::min).unwrap_or(0.0),
+            bound(f64::max).unwrap_or(0.0)
+        );
+    }
+    if let Some(peak) = peak {
+        println!("peak memory {peak} MiB");
+    }
+    Ok(Ended::Well)
+}
+
+/// The most memory that this process has had, where the system tells (Linux).
+fn peak_mebibytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes / 1024)
+}
