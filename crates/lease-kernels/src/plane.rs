@@ -221,8 +221,9 @@ impl WithSimd for AvgPool<'_> {
                         sum = s.add_f32s(sum, load::<S>(pixel));
                     }
                 }
-                let share = s.splat_f32s(1.0 / (rows.len() * columns.len()) as f32);
-                self.out[y * after.w + xx] = lanes::<S>(s.mul_f32s(sum, share));
+                // Divided, not multiplied by a rounded reciprocal: a constant channel should stay constant.
+                let count = s.splat_f32s((rows.len() * columns.len()) as f32);
+                self.out[y * after.w + xx] = lanes::<S>(s.div_f32s(sum, count));
             }
         }
     }
