@@ -131,7 +131,7 @@ fn errors(ours: &Quantities, oracle: &Quantities) -> Vec<(&'static str, f64)> {
 }
 
 proptest! {
-    // The same settings every time; PROPTEST_RNG_SEED and PROPTEST_CASES ask for others and more.
+    // The same settings every time, so that a change is all that can make it fail.
     #![proptest_config(ProptestConfig {
         cases: 24,
         failure_persistence: None,
