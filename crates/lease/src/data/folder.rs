@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
-use image::{DynamicImage, GenericImageView};
+use image::{DynamicImage, GenericImageView, ImageFormat};
 
 use super::{DataError, Images, Loaded, every_fifth};
 
@@ -91,17 +91,7 @@ fn decode(path: &Path, classes: &[String], side: usize) -> Result<Decoded, DataE
             });
         }
         for file in files {
-            let image = image::ImageReader::open(&file)
-                .and_then(|reader| reader.with_guessed_format())
-                .map_err(|source| DataError::Read {
-                    path: file.clone(),
-                    source,
-                })?
-                .decode()
-                .map_err(|e| DataError::Invalid {
-                    path: file.clone(),
-                    reason: format!("it is no readable image ({e}); remove or replace it"),
-                })?;
+            let image = open(&file)?;
             let side = side as u32;
             let image = if image.dimensions() == (side, side) {
                 image
@@ -112,6 +102,44 @@ fn decode(path: &Path, classes: &[String], side: usize) -> Result<Decoded, DataE
         }
     }
     Ok(all)
+}
+
+fn open(file: &Path) -> Result<DynamicImage, DataError> {
+    let broken = |reason: &str| DataError::Invalid {
+        path: file.into(),
+        reason: format!("it is no readable image ({reason}); remove or replace it"),
+    };
+    let bytes = std::fs::read(file).map_err(|source| DataError::Read {
+        path: file.into(),
+        source,
+    })?;
+    let format = image::guess_format(&bytes).map_err(|e| broken(&e.to_string()))?;
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(&bytes) {
+        return Err(broken("the end of the file is missing"));
+    }
+    image::load_from_memory_with_format(&bytes, format).map_err(|e| broken(&e.to_string()))
+}
+
+/// Whether the segments of a JPEG file lead to its end marker. The decoder would accept a truncated file and
+/// fill the rest with grey.
+fn jpeg_is_complete(bytes: &[u8]) -> bool {
+    const END: u8 = 0xD9;
+    // After the start marker.
+    let mut at = 2;
+    while let Some(rest) = bytes.get(at..) {
+        // 0xFF followed by one of these is image data or padding, not the start of a segment.
+        let data = |code| matches!(code, 0x00 | 0x01 | 0xD0..=0xD7 | 0xFF);
+        let mut pairs = rest.windows(2);
+        let Some(marker) = pairs.position(|pair| pair[0] == 0xFF && !data(pair[1])) else {
+            return false;
+        };
+        match rest[marker + 1..] {
+            [END, ..] => return true,
+            [_, high, low, ..] => at += marker + 2 + usize::from(u16::from_be_bytes([high, low])),
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn grey(images: &Decoded) -> bool {
@@ -179,5 +207,21 @@ mod tests {
         assert!(refused().contains("no image"), "{}", refused());
         std::fs::write(root.path().join("b/broken.png"), b"not a picture").unwrap();
         assert!(refused().contains("broken.png"), "{}", refused());
+        write(&root.path().join("b/broken.png"), 9, 8);
+        let cut = root.path().join("b/cut.jpg");
+        write(&cut, 9, 64);
+        let bytes = std::fs::read(&cut).unwrap();
+        std::fs::write(&cut, &bytes[..bytes.len() - 20]).unwrap();
+        assert!(refused().contains("cut.jpg"), "{}", refused());
+        std::fs::remove_file(&cut).unwrap();
+        let settings = crate::config::Data {
+            dataset: crate::config::DatasetKind::Folder,
+            path: root.path().to_str().unwrap().into(),
+            ..Default::default()
+        };
+        let few = crate::data::Dataset::load(&settings)
+            .unwrap_err()
+            .to_string();
+        assert!(few.contains("no image is left for testing"), "{few}");
     }
 }

@@ -190,6 +190,15 @@ impl Dataset {
                 ),
             });
         }
+        if test.is_empty() {
+            return Err(DataError::Invalid {
+                path: path.into(),
+                reason:
+                    "no image is left for testing: without `train` and `test` sub-folders every \
+                         fifth image of each class tests, so a class needs at least five"
+                        .into(),
+            });
+        }
         Ok(Self::new(name, classes, train, test))
     }
 
