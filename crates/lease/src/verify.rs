@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::method::product::MixedProduct;
 use crate::method::stage2::Attack;
 use crate::method::stage3::Reweighting;
-use crate::method::stage4::{self, Gamma, Method, Starts, Unrolling};
+use crate::method::stage4::{self, Method, Starts, Unrolling};
 use crate::method::{Batches, Examples, Models, Point, UnrolledStep};
 use crate::network::{Audience, Layout, ResNetShape, Supernet, SupernetShape, Vector};
 use crate::space::Operation;
@@ -326,8 +326,7 @@ impl Case {
             (&stages, audience),
             &settings,
         );
-        let gamma = Gamma::Absolute(self.settings.gamma).value(0.0, 0.0);
-        let total = |e: &Vector, a: &Vector| e.add_scaled(gamma, a);
+        let total = |e: &Vector, a: &Vector| e.add_scaled(self.settings.gamma, a);
 
         let mut table = Vec::new();
         for (name, ours) in [

@@ -141,6 +141,16 @@ impl Cell {
             .clone()
             .map(|e| saved.edges[e].sep.each_ref().map(|sep| sep[0].2.centres()))
             .collect();
+        // What every task needs for each edge: gradients to add to, and memory at its state's resolution.
+        let workspace = || -> (Vec<EdgeGradients>, Vec<Wide>) {
+            let of = |(j, e): (usize, usize)| {
+                (
+                    EdgeGradients::new(&saved.edges[e]),
+                    Wide::new(n, saved.states[j].size, after, dual),
+                )
+            };
+            edges.clone().enumerate().map(of).unzip()
+        };
         let mut fields: Vec<&mut Field> = before.iter_mut().collect();
         fields.extend(hidden.iter_mut().flatten());
         let parts = share_out(g.images, fields, |mut part| {
@@ -153,14 +163,7 @@ impl Cell {
                 .clone()
                 .map(|_| [AdjointSums::zeros(n), AdjointSums::zeros(n)])
                 .collect();
-            let mut gradients: Vec<EdgeGradients> = edges
-                .clone()
-                .map(|e| EdgeGradients::new(&saved.edges[e]))
-                .collect();
-            let mut wide: Vec<Wide> = Vec::new();
-            for j in 0..edges.len() {
-                wide.push(Wide::new(n, saved.states[j].size, after, dual));
-            }
+            let (mut gradients, mut wide) = workspace();
             for i in part.images.clone() {
                 let mut out = part.image(i);
                 let (states, hiddens) = out.split_at_mut(edges.len());
@@ -270,14 +273,7 @@ impl Cell {
         let fields = before.iter_mut().collect();
         let first_gradients = share_out(g.images, fields, |mut part| {
             let mut z_adjoint = Memory::new(n, after, dual);
-            let mut gradients: Vec<EdgeGradients> = edges
-                .clone()
-                .map(|e| EdgeGradients::new(&saved.edges[e]))
-                .collect();
-            let mut wide: Vec<Wide> = Vec::new();
-            for j in 0..edges.len() {
-                wide.push(Wide::new(n, saved.states[j].size, after, dual));
-            }
+            let (mut gradients, mut wide) = workspace();
             for i in part.images.clone() {
                 let mut states = part.image(i);
                 for (j, e) in edges.clone().enumerate() {

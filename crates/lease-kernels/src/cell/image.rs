@@ -37,10 +37,6 @@ pub(super) fn normalise(z: Pair, form: &Affine, area: usize, mut out: PairMut) {
     }
 }
 
-fn each_block(n: usize, mut work: impl FnMut(usize)) {
-    (0..n).for_each(&mut work);
-}
-
 pub(super) fn pool_max(
     x: Pair,
     size: Size,
@@ -49,25 +45,25 @@ pub(super) fn pool_max(
     index: &mut [[u32; LANES]],
 ) {
     let (area, after) = (size.area(), size.strided(stride).area());
-    each_block(x.value.len() / area, |b| {
+    for b in 0..x.value.len() / area {
         let (x, range) = (x.plane(b, area), b * after..(b + 1) * after);
         let index = &mut index[range.clone()];
         max_pool(x.value, size, stride, &mut out.value[range.clone()], index);
         if let (Some(t), Some(out)) = (x.tangent, out.tangent.as_deref_mut()) {
             take_maxima(t, index, &mut out[range]);
         }
-    });
+    }
 }
 
 pub(super) fn pool_avg(x: Pair, size: Size, stride: usize, mut out: PairMut) {
     let (area, after) = (size.area(), size.strided(stride).area());
-    each_block(x.value.len() / area, |b| {
+    for b in 0..x.value.len() / area {
         let (x, range) = (x.plane(b, area), b * after..(b + 1) * after);
         avg_pool(x.value, size, stride, &mut out.value[range.clone()]);
         if let (Some(t), Some(out)) = (x.tangent, out.tangent.as_deref_mut()) {
             avg_pool(t, size, stride, &mut out[range]);
         }
-    });
+    }
 }
 
 pub(super) fn pool_max_backward(
@@ -78,25 +74,25 @@ pub(super) fn pool_max_backward(
     mut x: PairMut,
 ) {
     let (area, after) = (size.area(), after.area());
-    each_block(g.value.len() / after, |b| {
+    for b in 0..g.value.len() / after {
         let (g, range) = (g.plane(b, after), b * area..(b + 1) * area);
         let index = &index[b * after..(b + 1) * after];
         add_to_maxima(g.value, index, &mut x.value[range.clone()]);
         if let (Some(t), Some(x)) = (g.tangent, x.tangent.as_deref_mut()) {
             add_to_maxima(t, index, &mut x[range]);
         }
-    });
+    }
 }
 
 pub(super) fn pool_avg_backward(g: Pair, size: Size, stride: usize, mut x: PairMut) {
     let (area, after) = (size.area(), size.strided(stride).area());
-    each_block(g.value.len() / after, |b| {
+    for b in 0..g.value.len() / after {
         let (g, range) = (g.plane(b, after), b * area..(b + 1) * area);
         avg_pool_backward(g.value, size, stride, &mut x.value[range.clone()]);
         if let (Some(t), Some(x)) = (g.tangent, x.tangent.as_deref_mut()) {
             avg_pool_backward(t, size, stride, &mut x[range]);
         }
-    });
+    }
 }
 
 /// What the 1×1 convolutions of a stage see: the pixels as they are, or for a factorized reduction every

@@ -92,12 +92,7 @@ impl Images {
 
     /// Moves the images with these (increasing) indices into a set of their own.
     fn split_off(self, taken: &[usize]) -> (Self, Self) {
-        let empty = || Self {
-            pixels: Vec::new(),
-            labels: Vec::new(),
-            ..self.clone_shape()
-        };
-        let (mut kept, mut moved) = (empty(), empty());
+        let (mut kept, mut moved) = (self.none_like(), self.none_like());
         let size = self.size();
         for i in 0..self.len() {
             let to = if taken.binary_search(&i).is_ok() {
@@ -111,7 +106,8 @@ impl Images {
         (kept, moved)
     }
 
-    fn clone_shape(&self) -> Self {
+    /// No images, of the same kind.
+    fn none_like(&self) -> Self {
         Self {
             shape: self.shape,
             white: self.white,

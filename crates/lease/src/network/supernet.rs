@@ -58,7 +58,6 @@ impl std::fmt::Debug for Member {
 /// The explainer's supernet.
 #[derive(Clone, Debug)]
 pub struct Supernet {
-    shape: SupernetShape,
     weights: Arc<Layout>,
     architecture: Arc<Layout>,
     alphas: [Slot<2>; 2],
@@ -148,7 +147,6 @@ impl Supernet {
         let alphas = ["alphas_normal", "alphas_reduce"]
             .map(|name| architecture.push(name, rows, Init::Normal(1e-3)));
         Ok(Self {
-            shape: shape.clone(),
             weights: Arc::new(builder.weights),
             architecture: Arc::new(architecture),
             alphas,
@@ -162,11 +160,6 @@ impl Supernet {
     /// The same supernet, its cells computed in this way.
     pub fn with_kernels(self, kernels: Kernels) -> Self {
         Self { kernels, ..self }
-    }
-
-    /// The size it was made with.
-    pub fn shape(&self) -> &SupernetShape {
-        &self.shape
     }
 
     /// The layout of E. The names are those of PyTorch's DARTS.

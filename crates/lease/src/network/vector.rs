@@ -54,13 +54,6 @@ pub struct Slot<const D: usize> {
     shape: [usize; D],
 }
 
-impl<const D: usize> Slot<D> {
-    /// The tensor's shape.
-    pub fn shape(&self) -> [usize; D] {
-        self.shape
-    }
-}
-
 impl Layout {
     /// Appends a tensor and returns its handle.
     pub fn push<const D: usize>(

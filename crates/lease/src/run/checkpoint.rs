@@ -105,11 +105,6 @@ impl Checkpoint {
             .map_err(|e| self.unusable(format!("its state cannot be read ({e})")))
     }
 
-    /// Where it was read from.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Adds a tensor.
     pub fn insert(&mut self, name: &str, data: TensorData) {
         self.tensors.insert(name.into(), data);

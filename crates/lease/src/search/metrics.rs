@@ -157,8 +157,6 @@ pub struct EpochMetrics {
 pub struct Summary {
     /// The derived architecture.
     pub genotype: Genotype,
-    /// Numbers in E.
-    pub parameters: usize,
     /// The run folder.
     pub folder: PathBuf,
 }

@@ -461,7 +461,6 @@ impl Search {
         }
         Ok(Summary {
             genotype,
-            parameters: self.models.explainer.weights().len(),
             folder: self.run.path().into(),
         })
     }
