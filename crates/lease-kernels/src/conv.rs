@@ -1,15 +1,15 @@
-//! Depthwise and 1×1 convolutions of one image, and their gradients.
+//! Depthwise and dense convolutions of one image, and their gradients.
 
 use pulp::{Simd, WithSimd};
 
-use crate::plane::{PAD, Size};
+use crate::plane::Size;
 use crate::simd::{lanes, load, run};
 use crate::{LANES, Lanes};
 
-/// A square depthwise kernel.
+/// A square kernel of odd size, padded so that stride 1 keeps the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// 3 or 5.
+    /// Side; 3 or 5 in depthwise convolutions.
     pub size: usize,
     /// 1 or 2.
     pub dilation: usize,
@@ -18,9 +18,23 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// A kernel that is not dilated.
+    pub fn new(size: usize, stride: usize) -> Self {
+        Self {
+            size,
+            dilation: 1,
+            stride,
+        }
+    }
+
     /// Weights a channel.
     pub fn taps(self) -> usize {
         self.size * self.size
+    }
+
+    /// Zeros that it needs on each side.
+    pub fn pad(self) -> usize {
+        self.dilation * (self.size - 1) / 2
     }
 
     /// The same taps at stride 1: what carries a gradient back.
@@ -46,11 +60,12 @@ macro_rules! with_kernel {
     };
 }
 
-/// Convolves one padded plane; `size` is that of the plane without its padding. Adds to `out`, or sets it.
+/// Convolves one plane padded by `pad`; `size` is that of the plane without its padding. Adds to `out`, or
+/// sets it.
 pub fn depthwise(
     kernel: Kernel,
     padded: &[Lanes],
-    size: Size,
+    (size, pad): (Size, usize),
     taps: &[Lanes],
     out: &mut [Lanes],
     add: bool,
@@ -59,6 +74,7 @@ pub fn depthwise(
         kernel,
         padded,
         size,
+        pad,
         taps,
         out,
         add,
@@ -69,6 +85,7 @@ struct Depthwise<'a> {
     kernel: Kernel,
     padded: &'a [Lanes],
     size: Size,
+    pad: usize,
     taps: &'a [Lanes],
     out: &'a mut [Lanes],
     add: bool,
@@ -81,7 +98,14 @@ impl WithSimd for Depthwise<'_> {
     fn with_simd<S: Simd>(self, s: S) {
         with_kernel!(
             self.kernel,
-            depthwise_rows(s, self.padded, self.size, self.taps, self.out, self.add)
+            depthwise_rows(
+                s,
+                self.padded,
+                (self.size, self.pad),
+                self.taps,
+                self.out,
+                self.add
+            )
         )
     }
 }
@@ -90,14 +114,14 @@ impl WithSimd for Depthwise<'_> {
 fn depthwise_rows<S: Simd, const K: usize, const D: usize, const T: usize>(
     s: S,
     padded: &[Lanes],
-    size: Size,
+    (size, pad): (Size, usize),
     taps: &[Lanes],
     out: &mut [Lanes],
     add: bool,
 ) {
     let after = size.strided(T);
-    let width = size.padded().w;
-    let first = PAD - D * (K - 1) / 2;
+    let width = size.padded(pad).w;
+    let first = pad - D * (K - 1) / 2;
     for (y, row) in out.chunks_exact_mut(after.w).enumerate() {
         let top = &padded[(y * T + first) * width + first..];
         let (tiles, rest) = row.as_chunks_mut::<8>();
@@ -151,7 +175,7 @@ fn depthwise_tile<S: Simd, const K: usize, const D: usize, const T: usize, const
 pub fn depthwise_taps(
     kernel: Kernel,
     padded: &[Lanes],
-    size: Size,
+    (size, pad): (Size, usize),
     g: &[Lanes],
     taps: &mut [Lanes],
 ) {
@@ -159,6 +183,7 @@ pub fn depthwise_taps(
         kernel,
         padded,
         size,
+        pad,
         g,
         taps,
     });
@@ -168,6 +193,7 @@ struct DepthwiseTaps<'a> {
     kernel: Kernel,
     padded: &'a [Lanes],
     size: Size,
+    pad: usize,
     g: &'a [Lanes],
     taps: &'a mut [Lanes],
 }
@@ -179,7 +205,7 @@ impl WithSimd for DepthwiseTaps<'_> {
     fn with_simd<S: Simd>(self, s: S) {
         with_kernel!(
             self.kernel,
-            taps_rows(s, self.padded, self.size, self.g, self.taps)
+            taps_rows(s, self.padded, (self.size, self.pad), self.g, self.taps)
         )
     }
 }
@@ -188,13 +214,13 @@ impl WithSimd for DepthwiseTaps<'_> {
 fn taps_rows<S: Simd, const K: usize, const D: usize, const T: usize>(
     s: S,
     padded: &[Lanes],
-    size: Size,
+    (size, pad): (Size, usize),
     g: &[Lanes],
     taps: &mut [Lanes],
 ) {
     let after = size.strided(T);
-    let width = size.padded().w;
-    let first = PAD - D * (K - 1) / 2;
+    let width = size.padded(pad).w;
+    let first = pad - D * (K - 1) / 2;
     for ky in 0..K {
         let mut sums = [[s.splat_f32s(0.0); K]; 2];
         for (y, row) in g.chunks_exact(after.w).enumerate() {
@@ -223,152 +249,343 @@ pub fn flipped(taps: &[Lanes], kernel: Kernel) -> Vec<Lanes> {
     planes.flat_map(|t| t.iter().rev().copied()).collect()
 }
 
-/// A 1×1 convolution of one image: `x` is `[in blocks][pixels]`, `weights` `[out blocks][in channels]` with
-/// the output channels in the lanes, `out` `[out blocks][pixels]`. Adds to `out`, or sets it.
-pub fn pointwise(x: &[Lanes], weights: &[Lanes], pixels: usize, out: &mut [Lanes], add: bool) {
-    run(Pointwise {
+/// How a dense convolution reads its input, and the shape of its output.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Where each tap reads, from the pixel that a result starts at.
+    taps: Vec<usize>,
+    /// Pixels of one block of the input.
+    plane: usize,
+    /// Pixels from one row of the input to the next.
+    width: usize,
+    /// Stride.
+    step: usize,
+    /// Rows and columns of the output.
+    after: Size,
+}
+
+impl View {
+    /// Of a 1×1 convolution at stride 1.
+    pub fn pointwise(pixels: usize) -> Self {
+        Self {
+            taps: vec![0],
+            plane: pixels,
+            width: pixels,
+            step: 1,
+            after: Size { h: 1, w: pixels },
+        }
+    }
+
+    /// Of a kernel over planes of `size` padded by `pad`.
+    pub fn padded(kernel: Kernel, size: Size, pad: usize) -> Self {
+        let outer = size.padded(pad);
+        let first = pad - kernel.pad();
+        let taps = (0..kernel.taps()).map(|t| {
+            let (y, x) = (t / kernel.size, t % kernel.size);
+            (first + y * kernel.dilation) * outer.w + first + x * kernel.dilation
+        });
+        Self {
+            taps: taps.collect(),
+            plane: outer.area(),
+            width: outer.w,
+            step: kernel.stride,
+            after: size.strided(kernel.stride),
+        }
+    }
+}
+
+/// Calls a function whose last constant is a view's stride.
+macro_rules! with_step {
+    ($step:expr, $function:ident :: < $($constant:tt),* > ( $($argument:expr),* )) => {
+        match $step {
+            1 => $function::<$($constant),*, 1>($($argument),*),
+            _ => $function::<$($constant),*, 2>($($argument),*),
+        }
+    };
+}
+
+/// A dense convolution of one image: `x` is `[in blocks][pixels]`, `weights` `[out blocks][taps][in channels]`
+/// with the output channels in the lanes, `out` `[out blocks][pixels]`. Adds to `out`, or sets it.
+pub fn dense(x: &[Lanes], view: &View, weights: &[Lanes], out: &mut [Lanes], add: bool) {
+    run(Dense {
         x,
+        view,
         weights,
-        pixels,
         out,
         add,
     });
 }
 
-struct Pointwise<'a> {
+struct Dense<'a> {
     x: &'a [Lanes],
+    view: &'a View,
     weights: &'a [Lanes],
-    pixels: usize,
     out: &'a mut [Lanes],
     add: bool,
 }
 
-impl WithSimd for Pointwise<'_> {
+impl WithSimd for Dense<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let (n, inputs) = (self.pixels, self.x.len() / self.pixels * LANES);
-        let pairs = self.out.chunks_mut(2 * n);
-        for (out, weights) in pairs.zip(self.weights.chunks(2 * inputs)) {
-            let two = out.len() == 2 * n;
+        with_step!(self.view.step, dense_rows::<S>(s, self))
+    }
+}
+
+#[inline(always)]
+fn dense_rows<S: Simd, const T: usize>(s: S, work: Dense) {
+    let Dense {
+        x,
+        view,
+        weights,
+        out,
+        add,
+    } = work;
+    let Size { h, w } = view.after;
+    let pixels = h * w;
+    let rows = weights.len() / (out.len() / pixels);
+    for (out, weights) in out.chunks_mut(2 * pixels).zip(weights.chunks(2 * rows)) {
+        let two = out.len() == 2 * pixels;
+        for y in 0..h {
             let mut p = 0;
-            while p + 6 <= n {
-                if two {
-                    pointwise_tile::<S, 2, 6>(s, self.x, weights, n, p, out, self.add);
-                } else {
-                    pointwise_tile::<S, 1, 6>(s, self.x, weights, n, p, out, self.add);
+            while p < w {
+                let at = ((y * view.width + p) * T, y * w + p);
+                // Tiles of 6 and 4 pixels; 8 = 4 + 4, since smaller tiles wait for their sums.
+                let left = w - p;
+                let n = match left {
+                    0..4 => 1,
+                    4 | 5 | 8 => 4,
+                    _ => 6,
+                };
+                match (two, n) {
+                    (true, 6) => dense_tile::<S, 2, 6, T>(s, x, view, at, weights, out, add),
+                    (true, 4) => dense_tile::<S, 2, 4, T>(s, x, view, at, weights, out, add),
+                    (true, _) => dense_tile::<S, 2, 1, T>(s, x, view, at, weights, out, add),
+                    (false, 6) => dense_tile::<S, 1, 6, T>(s, x, view, at, weights, out, add),
+                    (false, 4) => dense_tile::<S, 1, 4, T>(s, x, view, at, weights, out, add),
+                    (false, _) => dense_tile::<S, 1, 1, T>(s, x, view, at, weights, out, add),
                 }
-                p += 6;
-            }
-            while p < n {
-                if two {
-                    pointwise_tile::<S, 2, 1>(s, self.x, weights, n, p, out, self.add);
-                } else {
-                    pointwise_tile::<S, 1, 1>(s, self.x, weights, n, p, out, self.add);
-                }
-                p += 1;
+                p += n;
             }
         }
     }
 }
 
 #[inline(always)]
-fn pointwise_tile<S: Simd, const B: usize, const N: usize>(
+fn dense_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     s: S,
     x: &[Lanes],
+    view: &View,
+    (from, to): (usize, usize),
     weights: &[Lanes],
-    pixels: usize,
-    at: usize,
     out: &mut [Lanes],
     add: bool,
 ) {
+    let pixels = view.after.area();
     let mut sums = [[s.splat_f32s(0.0); N]; B];
     if add {
         for (b, sums) in sums.iter_mut().enumerate() {
-            for (sum, out) in sums.iter_mut().zip(&out[b * pixels + at..][..N]) {
+            for (sum, out) in sums.iter_mut().zip(&out[b * pixels + to..][..N]) {
                 *sum = load::<S>(out);
             }
         }
     }
-    let inputs = weights.len() / B;
-    let (first, second) = weights.split_at(inputs);
-    let rows = x.chunks_exact(pixels);
-    let first = first.as_chunks::<LANES>().0;
-    let second = second.as_chunks::<LANES>().0;
-    for (i, row) in rows.enumerate() {
-        let x: &[Lanes] = &row[at..][..N];
-        for l in 0..LANES {
-            let w0 = load::<S>(&first[i][l]);
-            let w1 = if B == 2 { load::<S>(&second[i][l]) } else { w0 };
-            for p in 0..N {
-                let x = s.splat_f32s(x[p][l]);
-                sums[0][p] = s.mul_add_e_f32s(x, w0, sums[0][p]);
-                if B == 2 {
-                    sums[B - 1][p] = s.mul_add_e_f32s(x, w1, sums[B - 1][p]);
+    let (first, second) = weights.split_at(weights.len() / B);
+    let inputs = first.len() / view.taps.len();
+    let mut first = first.chunks_exact(inputs);
+    let mut second = second.chunks_exact(inputs);
+    for tap in &view.taps {
+        let first = first.next().unwrap_or_default().as_chunks::<LANES>().0;
+        let second = second.next().unwrap_or_default().as_chunks::<LANES>().0;
+        for (i, w0) in first.iter().enumerate() {
+            let row = &x[i * view.plane + from + tap..][..(N - 1) * T + 1];
+            let w1 = if B == 2 { &second[i] } else { w0 };
+            for l in 0..LANES {
+                let (w0, w1) = (load::<S>(&w0[l]), load::<S>(&w1[l]));
+                for p in 0..N {
+                    let x = s.splat_f32s(row[p * T][l]);
+                    sums[0][p] = s.mul_add_e_f32s(x, w0, sums[0][p]);
+                    if B == 2 {
+                        sums[B - 1][p] = s.mul_add_e_f32s(x, w1, sums[B - 1][p]);
+                    }
                 }
             }
         }
     }
     for (b, sums) in sums.iter().enumerate() {
-        for (sum, out) in sums.iter().zip(&mut out[b * pixels + at..][..N]) {
+        for (sum, out) in sums.iter().zip(&mut out[b * pixels + to..][..N]) {
             *out = lanes::<S>(*sum);
         }
     }
 }
 
-/// Adds the gradient of a 1×1 convolution's weights, in their layout.
-pub fn pointwise_weights(g: &[Lanes], x: &[Lanes], pixels: usize, weights: &mut [Lanes]) {
-    run(PointwiseWeights {
-        g,
+/// Adds the gradient of a dense convolution's weights, in their layout.
+pub fn dense_weights(x: &[Lanes], view: &View, g: &[Lanes], weights: &mut [Lanes]) {
+    run(DenseWeights {
         x,
-        pixels,
+        view,
+        g,
         weights,
     });
 }
 
-struct PointwiseWeights<'a> {
-    g: &'a [Lanes],
+struct DenseWeights<'a> {
     x: &'a [Lanes],
-    pixels: usize,
+    view: &'a View,
+    g: &'a [Lanes],
     weights: &'a mut [Lanes],
 }
 
-impl WithSimd for PointwiseWeights<'_> {
+impl WithSimd for DenseWeights<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let tiles = self.weights.as_chunks_mut::<LANES>().0.iter_mut();
-        let mut tiles = tiles;
-        for g in self.g.chunks_exact(self.pixels) {
-            for x in self.x.chunks_exact(self.pixels) {
-                let Some(tile) = tiles.next() else { return };
-                let mut sums = [s.splat_f32s(0.0); LANES];
-                for (g, x) in g.iter().zip(x) {
-                    let g = load::<S>(g);
-                    for l in 0..LANES {
-                        sums[l] = s.mul_add_e_f32s(g, s.splat_f32s(x[l]), sums[l]);
+        with_step!(self.view.step, weights_rows::<S>(s, self))
+    }
+}
+
+/// Pixels that are worked on for all channels before the next ones: few enough to stay in the first cache,
+/// enough to be worth loading and storing the sums for.
+const CHUNK: usize = 64;
+
+#[inline(always)]
+fn weights_rows<S: Simd, const T: usize>(s: S, work: DenseWeights) {
+    let DenseWeights {
+        x,
+        view,
+        g,
+        weights,
+    } = work;
+    let Size { h, w } = view.after;
+    let pixels = h * w;
+    let rows = weights.len() / (g.len() / pixels);
+    let inputs = rows / view.taps.len();
+    let group = (CHUNK / w).max(1);
+    for top in (0..h).step_by(group) {
+        for left in (0..w).step_by(CHUNK) {
+            let part = Part {
+                rows: top..(top + group).min(h),
+                columns: left..(left + CHUNK).min(w),
+            };
+            let pairs = g.chunks(2 * pixels).zip(weights.chunks_mut(2 * rows));
+            for (g, weights) in pairs {
+                let (first, second) = weights.split_at_mut(rows);
+                for (t, tap) in view.taps.iter().enumerate() {
+                    for i in 0..inputs / LANES {
+                        let x = &x[i * view.plane + tap..];
+                        let at = t * inputs + i * LANES;
+                        let first = &mut first[at..at + LANES];
+                        if second.is_empty() {
+                            weights_tile::<S, 8, T>(s, x, view, g, &part, 0, first);
+                        } else {
+                            let second = &mut second[at..at + LANES];
+                            let (a, b) = first.split_at_mut(4);
+                            let (c, d) = second.split_at_mut(4);
+                            weights_pair::<S, T>(s, x, view, g, &part, 0, [a, c]);
+                            weights_pair::<S, T>(s, x, view, g, &part, 4, [b, d]);
+                        }
                     }
-                }
-                for (sum, tile) in sums.iter().zip(tile) {
-                    *tile = lanes::<S>(s.add_f32s(load::<S>(tile), *sum));
                 }
             }
         }
     }
 }
 
-/// Packed weights of the transposed convolution: `[in blocks][out channels]`.
-pub fn transposed(weights: &[Lanes], inputs: usize) -> Vec<Lanes> {
-    let outputs = weights.len() / inputs * LANES;
-    let mut result = vec![[0.0; LANES]; inputs / LANES * outputs];
-    for (block, rows) in weights.chunks_exact(inputs).enumerate() {
-        for (i, row) in rows.iter().enumerate() {
-            for (l, w) in row.iter().enumerate() {
-                let o = block * LANES + l;
-                result[i / LANES * outputs + o][i % LANES] = *w;
+/// Some rows and columns of an output.
+struct Part {
+    rows: std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+}
+
+impl Part {
+    /// The rows of one block of g and of x.
+    #[inline(always)]
+    fn rows<'a, const T: usize>(
+        &self,
+        g: &'a [Lanes],
+        x: &'a [Lanes],
+        view: &View,
+    ) -> impl Iterator<Item = (&'a [Lanes], &'a [Lanes])> {
+        let (n, left, w, width) = (
+            self.columns.len(),
+            self.columns.start,
+            view.after.w,
+            view.width,
+        );
+        self.rows.clone().map(move |y| {
+            let x = &x[(y * width + left) * T..][..(n - 1) * T + 1];
+            (&g[y * w + left..][..n], x)
+        })
+    }
+}
+
+#[inline(always)]
+fn weights_tile<S: Simd, const L: usize, const T: usize>(
+    s: S,
+    x: &[Lanes],
+    view: &View,
+    g: &[Lanes],
+    part: &Part,
+    lane: usize,
+    out: &mut [Lanes],
+) {
+    let mut sums = [s.splat_f32s(0.0); L];
+    for (g, x) in part.rows::<T>(g, x, view) {
+        for (i, g) in g.iter().enumerate() {
+            let (g, x) = (load::<S>(g), &x[i * T]);
+            for (l, sum) in sums.iter_mut().enumerate() {
+                *sum = s.mul_add_e_f32s(g, s.splat_f32s(x[lane + l]), *sum);
             }
+        }
+    }
+    for (sum, out) in sums.iter().zip(out) {
+        *out = lanes::<S>(s.add_f32s(load::<S>(out), *sum));
+    }
+}
+
+/// Two blocks of g against four lanes of x: one broadcast serves both.
+#[inline(always)]
+fn weights_pair<S: Simd, const T: usize>(
+    s: S,
+    x: &[Lanes],
+    view: &View,
+    g: &[Lanes],
+    part: &Part,
+    lane: usize,
+    out: [&mut [Lanes]; 2],
+) {
+    let (first, second) = g.split_at(view.after.area());
+    let mut sums = [[s.splat_f32s(0.0); 4]; 2];
+    let seconds = part.rows::<T>(second, x, view);
+    for ((a, x), (b, _)) in part.rows::<T>(first, x, view).zip(seconds) {
+        for (i, (a, b)) in a.iter().zip(b).enumerate() {
+            let (a, b, x) = (load::<S>(a), load::<S>(b), &x[i * T]);
+            for l in 0..4 {
+                let x = s.splat_f32s(x[lane + l]);
+                sums[0][l] = s.mul_add_e_f32s(a, x, sums[0][l]);
+                sums[1][l] = s.mul_add_e_f32s(b, x, sums[1][l]);
+            }
+        }
+    }
+    for (sums, out) in sums.iter().zip(out) {
+        for (sum, out) in sums.iter().zip(out) {
+            *out = lanes::<S>(s.add_f32s(load::<S>(out), *sum));
+        }
+    }
+}
+
+/// Weights of the transposed convolution, `[in blocks][taps, reversed][out channels]`, of weights
+/// `[out blocks][taps][in channels]`.
+pub fn transposed(weights: &[Lanes], taps: usize, inputs: usize) -> Vec<Lanes> {
+    let outputs = weights.len() / (taps * inputs) * LANES;
+    let mut result = vec![[0.0; LANES]; inputs / LANES * taps * outputs];
+    for (row, weights) in weights.iter().enumerate() {
+        let (block, tap, i) = (row / inputs / taps, row / inputs % taps, row % inputs);
+        for (l, w) in weights.iter().enumerate() {
+            let at = (i / LANES * taps + taps - 1 - tap) * outputs + block * LANES + l;
+            result[at][i % LANES] = *w;
         }
     }
     result

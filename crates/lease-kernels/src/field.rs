@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::edge::{Pair, PairMut};
 use crate::plane::Size;
 use crate::pool::Buffer;
 use crate::{LANES, Lanes};
@@ -43,11 +42,59 @@ impl Field {
     /// A field of zeros.
     pub fn zeros(images: usize, blocks: usize, size: Size, dual: bool) -> Self {
         let mut field = Self::stale(images, blocks, size, dual);
-        field.value.fill([0.0; LANES]);
-        if let Some(tangent) = &mut field.tangent {
-            tangent.fill([0.0; LANES]);
+        field.clear();
+        field
+    }
+
+    /// Makes it all zero.
+    pub fn clear(&mut self) {
+        let mut all = PairMut {
+            value: &mut self.value,
+            tangent: self.tangent.as_deref_mut(),
+        };
+        all.fill_zero();
+    }
+
+    /// From planes, `[images, channels, height, width]`, and those of the tangents; in a dual field missing
+    /// tangents are zero.
+    pub fn from_planes(
+        value: &[f32],
+        tangent: Option<&[f32]>,
+        channels: usize,
+        size: Size,
+        dual: bool,
+    ) -> Self {
+        let images = value.len() / (channels * size.area());
+        let mut field = Self::zeros(images, crate::blocks(channels), size, dual);
+        let per = field.per_image();
+        let fill = |planes: &[f32], out: &mut [Lanes]| {
+            let all = planes.chunks_exact(size.area()).enumerate();
+            for (k, plane) in all {
+                let (i, c) = (k / channels, k % channels);
+                let out = &mut out[i * per + c / LANES * size.area()..];
+                for (pixel, x) in out.iter_mut().zip(plane) {
+                    pixel[c % LANES] = *x;
+                }
+            }
+        };
+        fill(value, &mut field.value);
+        if let (Some(tangent), Some(out)) = (tangent, &mut field.tangent) {
+            fill(tangent, out);
         }
         field
+    }
+
+    /// Appends one image's planes, `[channels, height, width]`, of the values or of the tangents.
+    pub fn read_planes(&self, i: usize, channels: usize, tangents: bool, out: &mut Vec<f32>) {
+        let (area, image) = (self.size.area(), self.image(i));
+        let planes = match image.tangent {
+            Some(tangent) if tangents => tangent,
+            _ => image.value,
+        };
+        for c in 0..channels {
+            let plane = &planes[c / LANES * area..][..area];
+            out.extend(plane.iter().map(|p| p[c % LANES]));
+        }
     }
 
     /// Lanes in one image.
@@ -65,10 +112,137 @@ impl Field {
     }
 }
 
+/// One image's value and tangent.
+#[derive(Clone, Copy)]
+pub struct Pair<'a> {
+    /// The value.
+    pub value: &'a [Lanes],
+    /// The tangent.
+    pub tangent: Option<&'a [Lanes]>,
+}
+
+/// One image's value and tangent, to be written.
+pub struct PairMut<'a> {
+    /// The value.
+    pub value: &'a mut [Lanes],
+    /// The tangent.
+    pub tangent: Option<&'a mut [Lanes]>,
+}
+
+impl<'a> PairMut<'a> {
+    /// The pair to be read.
+    pub fn read(&self) -> Pair<'_> {
+        Pair {
+            value: self.value,
+            tangent: self.tangent.as_deref(),
+        }
+    }
+
+    /// The pair to be read from now on.
+    pub fn into_read(self) -> Pair<'a> {
+        Pair {
+            value: self.value,
+            tangent: self.tangent.map(|t| &*t),
+        }
+    }
+
+    /// The same pair for a shorter time.
+    pub fn again(&mut self) -> PairMut<'_> {
+        PairMut {
+            value: self.value,
+            tangent: self.tangent.as_deref_mut(),
+        }
+    }
+
+    /// Its first `n` pixels.
+    pub fn first(self, n: usize) -> Self {
+        self.part(0..n)
+    }
+
+    /// Some of its pixels.
+    pub fn part(self, range: Range<usize>) -> Self {
+        Self {
+            value: &mut self.value[range.clone()],
+            tangent: self.tangent.map(|t| &mut t[range]),
+        }
+    }
+
+    /// Makes it all zero.
+    pub fn fill_zero(&mut self) {
+        self.value.fill([0.0; LANES]);
+        if let Some(tangent) = self.tangent.as_deref_mut() {
+            tangent.fill([0.0; LANES]);
+        }
+    }
+
+    /// Does the same to value and tangent.
+    pub fn each(&mut self, from: Pair, work: impl Fn(&[Lanes], &mut [Lanes])) {
+        work(from.value, self.value);
+        if let (Some(from), Some(to)) = (from.tangent, self.tangent.as_deref_mut()) {
+            work(from, to);
+        }
+    }
+}
+
+/// Memory for one image's value and tangent.
+#[derive(Default)]
+pub struct Memory {
+    value: Buffer,
+    tangent: Option<Buffer>,
+}
+
+impl Memory {
+    /// With whatever was in it before.
+    pub fn new(pixels: usize, dual: bool) -> Self {
+        let buffer = || Buffer::stale(pixels);
+        Self {
+            value: buffer(),
+            tangent: dual.then(buffer),
+        }
+    }
+
+    /// All zero.
+    pub fn zeros(pixels: usize, dual: bool) -> Self {
+        let mut memory = Self::new(pixels, dual);
+        memory.clear();
+        memory
+    }
+
+    /// Makes it all zero.
+    pub fn clear(&mut self) {
+        self.write().fill_zero();
+    }
+
+    /// To be read.
+    pub fn read(&self) -> Pair<'_> {
+        Pair {
+            value: &self.value,
+            tangent: self.tangent.as_deref(),
+        }
+    }
+
+    /// To be written.
+    pub fn write(&mut self) -> PairMut<'_> {
+        PairMut {
+            value: &mut self.value,
+            tangent: self.tangent.as_deref_mut(),
+        }
+    }
+
+    /// Makes another memory's value and tangent from this one's.
+    pub fn each(&self, to: &mut Self, work: impl Fn(&[Lanes], &mut [Lanes])) {
+        to.write().each(self.read(), work);
+    }
+}
+
 impl<'a> Pair<'a> {
     /// One block's plane of `area` pixels.
     pub fn plane(self, block: usize, area: usize) -> Self {
-        let range = block * area..(block + 1) * area;
+        self.part(block * area..(block + 1) * area)
+    }
+
+    /// Some of its pixels.
+    pub fn part(self, range: Range<usize>) -> Self {
         Self {
             value: &self.value[range.clone()],
             tangent: self.tangent.map(|t| &t[range]),

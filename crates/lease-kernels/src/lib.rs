@@ -1,11 +1,11 @@
-//! CPU kernels for the cells of a search space's supernet: slices in, slices out.
+//! CPU kernels for networks of convolutions, pools and batch norms: slices in, slices out.
 //!
 //! Activations are *blocked*: `[image][block][pixel]` of eight channels each ([`Lanes`]), channels padded with
 //! zeros to a multiple of eight. A depthwise convolution, a pool or a batch norm then works lane by lane, and
 //! a 1×1 convolution is a product whose output lanes are channels.
 //!
-//! The unit is a whole [`cell::Cell`] in training mode: forward on values, or on dual numbers (value,
-//! tangent), and backward. Work is shared out over images in a fixed number of slots whose partial sums are
+//! The unit is a whole network, a [`graph::Graph`]: forward on values, or on dual numbers (value, tangent),
+//! and backward. Work is shared out over images in a fixed number of slots whose partial sums are
 //! added in order, so results do not depend on the number of threads.
 //!
 //! The kernels are written once over [`pulp`]'s vectors: AVX2 with FMA where the processor has it, plain
@@ -13,14 +13,14 @@
 
 #![forbid(unsafe_code)]
 
-pub mod cell;
 mod conv;
-mod edge;
 pub mod field;
+pub mod graph;
 mod norm;
 pub mod plane;
 mod pool;
 mod simd;
+mod stage;
 
 pub use pool::Buffer;
 

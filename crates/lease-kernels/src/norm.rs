@@ -177,6 +177,17 @@ impl Norm {
         norm
     }
 
+    /// By running statistics instead of a batch's; nothing is differentiated through them.
+    pub fn running(mean: &[f32], variance: &[f32]) -> Self {
+        let channels = mean.len().next_multiple_of(LANES);
+        let mut norm = Self::none(channels);
+        for (c, (mean, variance)) in mean.iter().zip(variance).enumerate() {
+            norm.mean[c] = f64::from(*mean);
+            norm.scale[c] = 1.0 / (f64::from(*variance) + EPSILON).sqrt();
+        }
+        norm
+    }
+
     /// No normalisation at all: what the identity has.
     pub fn none(channels: usize) -> Self {
         Self {
@@ -192,17 +203,28 @@ impl Norm {
         self.mean.len()
     }
 
-    /// `weight` times the normalised z.
-    pub fn forward(&self, weight: f64) -> Affine {
+    /// The first `channels` means and unbiased variances: what running statistics are made of.
+    pub fn statistics(&self, channels: usize) -> Statistics {
+        let unbiased = self.count / (self.count - 1.0).max(1.0);
+        let variance = |r: &f64| (((r * r).recip() - EPSILON) * unbiased) as f32;
+        Statistics {
+            mean: self.mean[..channels].iter().map(|m| *m as f32).collect(),
+            variance: self.scale[..channels].iter().map(variance).collect(),
+        }
+    }
+
+    /// y = weight · x̂ + shift and its tangent, as forms of z and ż.
+    pub fn forward(&self, weighting: &Weighting) -> Affine {
         let n = self.channels();
-        let r = |c: usize| self.scale[c] * weight;
-        let slope = |c: usize| -r(c) * self.scale[c] * self.projection[c];
+        let (w, wt) = (&weighting.value, &weighting.tangent);
+        let r = |c: usize| self.scale[c] * w[c];
+        let slope = |c: usize| self.scale[c] * (wt[c] - r(c) * self.projection[c]);
         Affine {
             scale: form(n, r),
-            shift: form(n, |c| -r(c) * self.mean[c]),
+            shift: form(n, |c| weighting.shift[c] - r(c) * self.mean[c]),
             slope: form(n, slope),
             tangent_shift: form(n, |c| {
-                -r(c) * self.tangent_mean[c] - slope(c) * self.mean[c]
+                weighting.shift_tangent[c] - r(c) * self.tangent_mean[c] - slope(c) * self.mean[c]
             }),
         }
     }
@@ -213,34 +235,36 @@ impl Norm {
         [form(n, |c| self.mean[c]), form(n, |c| self.tangent_mean[c])]
     }
 
-    /// The inner product of the adjoints with y and ẏ: the derivative with respect to a weight of y.
-    pub fn along(&self, sums: &AdjointSums) -> f64 {
-        (0..self.channels())
-            .map(|c| {
-                let (r, p) = (self.scale[c], self.projection[c]);
-                r * sums.gz[c] + r * (sums.tc[c] - p * r * sums.tz[c])
-            })
-            .sum()
+    /// The inner products of the adjoints of y and ẏ with x̂ and its tangent, and of that of ẏ with x̂, for
+    /// one channel: the derivatives with respect to the weight and its tangent.
+    pub fn along(&self, sums: &AdjointSums, c: usize) -> [f64; 2] {
+        let (r, p) = (self.scale[c], self.projection[c]);
+        [
+            r * sums.gz[c] + r * (sums.tc[c] - p * r * sums.tz[c]),
+            r * sums.tz[c],
+        ]
     }
 
-    /// The adjoints of z and ż where those of y and ẏ are `weight` times g and g'.
-    pub fn backward(&self, weight: f64, sums: &AdjointSums) -> Adjoint {
+    /// The adjoints of z and ż as forms of those of y and ẏ, g and g'.
+    pub fn backward(&self, weighting: &Weighting, sums: &AdjointSums) -> Adjoint {
         let (n, m) = (self.channels(), self.count);
+        let (w, wt) = (&weighting.value, &weighting.tangent);
         let r = &self.scale;
         let p = &self.projection;
-        let q = |c: usize| weight * r[c] * sums.tz[c] / m;
-        let mean_t = |c: usize| weight * sums.t[c] / m;
-        let mean_y = |c: usize| weight * sums.g[c] / m;
+        // Means over the batch of the adjoints of x̂ (w·g + ẇ·g') and of its tangent (w·g').
+        let q = |c: usize| w[c] * r[c] * sums.tz[c] / m;
+        let mean_t = |c: usize| w[c] * sums.t[c] / m;
+        let mean_y = |c: usize| (w[c] * sums.g[c] + wt[c] * sums.t[c]) / m;
         // What multiplies x̂ in z's adjoint.
         let along = |c: usize| {
-            let mean_yx = weight * r[c] * sums.gz[c] / m;
-            let s = weight * sums.tc[c] / m;
+            let mean_yx = r[c] * (w[c] * sums.gz[c] + wt[c] * sums.tz[c]) / m;
+            let s = w[c] * sums.tc[c] / m;
             -r[c] * mean_yx - r[c] * r[c] * (s - 3.0 * p[c] * q(c))
         };
         let cross = |c: usize| -r[c] * r[c] * q(c);
         Adjoint {
-            g: form(n, |c| r[c] * weight),
-            t: form(n, |c| -r[c] * r[c] * p[c] * weight),
+            g: form(n, |c| r[c] * w[c]),
+            t: form(n, |c| r[c] * (wt[c] - r[c] * p[c] * w[c])),
             z: form(n, |c| along(c) * r[c]),
             cross: form(n, cross),
             constant: form(n, |c| {
@@ -251,6 +275,28 @@ impl Norm {
             tangent_constant: form(n, |c| -r[c] * mean_t(c) - cross(c) * self.mean[c]),
         }
     }
+}
+
+/// What a normalised x̂ is multiplied by and shifted by, channel by channel, with their tangents.
+#[derive(Clone, Debug)]
+pub struct Weighting {
+    /// Weight.
+    pub value: Vec<f64>,
+    /// Its tangent.
+    pub tangent: Vec<f64>,
+    /// Shift.
+    pub shift: Vec<f64>,
+    /// Its tangent.
+    pub shift_tangent: Vec<f64>,
+}
+
+/// A batch's mean and unbiased variance, channel by channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    /// Means.
+    pub mean: Vec<f32>,
+    /// Variances.
+    pub variance: Vec<f32>,
 }
 
 impl AdjointSums {
@@ -266,8 +312,8 @@ impl AdjointSums {
         }
     }
 
-    /// Adds one plane's: of g and g' against z and ż, centred.
-    pub fn add(&mut self, block: usize, planes: &Planes, centre: [&Lanes; 2]) {
+    /// Adds one plane's, times a factor: of g and g' against z and ż, centred.
+    pub fn add(&mut self, block: usize, planes: &Planes, centre: [&Lanes; 2], factor: f32) {
         let sums = run(PlaneSums { planes, centre });
         let all = [
             &mut self.g,
@@ -278,7 +324,7 @@ impl AdjointSums {
         ];
         for (total, sum) in all.into_iter().zip(sums) {
             for (total, sum) in total[block * LANES..].iter_mut().zip(sum) {
-                *total += f64::from(sum);
+                *total += f64::from(factor * sum);
             }
         }
     }
@@ -354,7 +400,7 @@ impl WithSimd for PlaneSums<'_, '_> {
 }
 
 /// out = constant + Σ coefficient · plane, or that added to `out`.
-pub fn combine(constant: &Lanes, terms: &[(&Lanes, &[Lanes])], out: &mut [Lanes], add: bool) {
+pub fn combine(constant: &Lanes, terms: &[(Lanes, &[Lanes])], out: &mut [Lanes], add: bool) {
     run(Combine {
         constant,
         terms,
@@ -365,7 +411,7 @@ pub fn combine(constant: &Lanes, terms: &[(&Lanes, &[Lanes])], out: &mut [Lanes]
 
 struct Combine<'a> {
     constant: &'a Lanes,
-    terms: &'a [(&'a Lanes, &'a [Lanes])],
+    terms: &'a [(Lanes, &'a [Lanes])],
     out: &'a mut [Lanes],
     add: bool,
 }
@@ -375,12 +421,17 @@ impl WithSimd for Combine<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        // Up to four terms at a time, so that coefficients stay in registers.
+        // Up to six terms at a time, so that coefficients stay in registers.
         let mut add = self.add;
         let mut constant = load::<S>(self.constant);
         let zero = s.splat_f32s(0.0);
-        for group in self.terms.chunks(4) {
+        if self.terms.is_empty() {
+            combine_some(s, constant, [], self.out, add);
+        }
+        for group in self.terms.chunks(6) {
             match *group {
+                [a, b, c, d, e, f] => combine_some(s, constant, [a, b, c, d, e, f], self.out, add),
+                [a, b, c, d, e] => combine_some(s, constant, [a, b, c, d, e], self.out, add),
                 [a, b, c, d] => combine_some(s, constant, [a, b, c, d], self.out, add),
                 [a, b, c] => combine_some(s, constant, [a, b, c], self.out, add),
                 [a, b] => combine_some(s, constant, [a, b], self.out, add),
@@ -396,12 +447,12 @@ impl WithSimd for Combine<'_> {
 fn combine_some<S: Simd, const N: usize>(
     s: S,
     constant: S::f32s,
-    terms: [(&Lanes, &[Lanes]); N],
+    terms: [(Lanes, &[Lanes]); N],
     out: &mut [Lanes],
     add: bool,
 ) {
     let n = out.len();
-    let coefficients = terms.map(|(c, _)| load::<S>(c));
+    let coefficients = terms.map(|(c, _)| load::<S>(&c));
     let planes = terms.map(|(_, plane)| &plane[..n]);
     for (i, out) in out.iter_mut().enumerate() {
         let mut sum = constant;

@@ -5,9 +5,6 @@ use pulp::{Simd, WithSimd};
 use crate::simd::{lanes, load, run};
 use crate::{LANES, Lanes};
 
-/// Zeros around a padded plane: enough for a 5×5 convolution of dilation 2.
-pub const PAD: usize = 4;
-
 /// Height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -31,20 +28,27 @@ impl Size {
         }
     }
 
-    /// The size with zeros around.
-    pub fn padded(self) -> Self {
+    /// The size with this many zeros on each side.
+    pub fn padded(self, pad: usize) -> Self {
         Self {
-            h: self.h + 2 * PAD,
-            w: self.w + 2 * PAD,
+            h: self.h + 2 * pad,
+            w: self.w + 2 * pad,
         }
     }
 }
 
-/// Copies a plane into a padded one whose border is zero already, its pixels `step` apart.
-pub fn pad(plane: &[Lanes], size: Size, padded: &mut [Lanes], outer: Size, step: usize) {
-    let width = outer.padded().w;
+/// Copies a plane into one padded by `pad` whose other pixels are zero already, its pixels `step` apart.
+/// `outer` is the padded plane's size with its padding.
+pub fn widen(
+    plane: &[Lanes],
+    size: Size,
+    padded: &mut [Lanes],
+    outer: Size,
+    pad: usize,
+    step: usize,
+) {
     for (y, row) in plane.chunks_exact(size.w).enumerate() {
-        let start = (y * step + PAD) * width + PAD;
+        let start = (y * step + pad) * outer.w + pad;
         if step == 1 {
             padded[start..start + size.w].copy_from_slice(row);
         } else {
@@ -55,41 +59,15 @@ pub fn pad(plane: &[Lanes], size: Size, padded: &mut [Lanes], outer: Size, step:
     }
 }
 
-/// max(x, 0).
-pub fn rectify(x: &[Lanes], out: &mut [Lanes]) {
-    run(Gate {
-        x,
-        gate: x,
-        out,
-        add: false,
-    });
-}
-
 /// `x` where `gate` is above 0, else 0.
 pub fn gate(x: &[Lanes], gate: &[Lanes], out: &mut [Lanes]) {
-    run(Gate {
-        x,
-        gate,
-        out,
-        add: false,
-    });
-}
-
-/// Adds `x` where `gate` is above 0.
-pub fn add_gated(x: &[Lanes], gate: &[Lanes], out: &mut [Lanes]) {
-    run(Gate {
-        x,
-        gate,
-        out,
-        add: true,
-    });
+    run(Gate { x, gate, out });
 }
 
 struct Gate<'a> {
     x: &'a [Lanes],
     gate: &'a [Lanes],
     out: &'a mut [Lanes],
-    add: bool,
 }
 
 impl WithSimd for Gate<'_> {
@@ -98,18 +76,79 @@ impl WithSimd for Gate<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let zero = s.splat_f32s(0.0);
-        let pixels = self.x.iter().zip(self.gate).zip(self.out);
-        if self.add {
-            for ((x, gate), out) in pixels {
-                let open = s.greater_than_f32s(load::<S>(gate), zero);
-                let x = s.select_f32s(open, load::<S>(x), zero);
-                *out = lanes::<S>(s.add_f32s(load::<S>(out), x));
-            }
-        } else {
-            for ((x, gate), out) in pixels {
-                let open = s.greater_than_f32s(load::<S>(gate), zero);
-                *out = lanes::<S>(s.select_f32s(open, load::<S>(x), zero));
-            }
+        for ((x, gate), out) in self.x.iter().zip(self.gate).zip(self.out) {
+            let open = s.greater_than_f32s(load::<S>(gate), zero);
+            *out = lanes::<S>(s.select_f32s(open, load::<S>(x), zero));
+        }
+    }
+}
+
+/// max(x, 0).
+pub fn rectify_in_place(x: &mut [Lanes]) {
+    run(Rectify { x });
+}
+
+struct Rectify<'a> {
+    x: &'a mut [Lanes],
+}
+
+impl WithSimd for Rectify<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let zero = s.splat_f32s(0.0);
+        for x in self.x {
+            let open = s.greater_than_f32s(load::<S>(x), zero);
+            *x = lanes::<S>(s.select_f32s(open, load::<S>(x), zero));
+        }
+    }
+}
+
+/// Closes `x` where `gate` is not above 0.
+pub fn gate_in_place(x: &mut [Lanes], gate: &[Lanes]) {
+    run(GateInPlace { x, gate });
+}
+
+struct GateInPlace<'a> {
+    x: &'a mut [Lanes],
+    gate: &'a [Lanes],
+}
+
+impl WithSimd for GateInPlace<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let zero = s.splat_f32s(0.0);
+        for (x, gate) in self.x.iter_mut().zip(self.gate) {
+            let open = s.greater_than_f32s(load::<S>(gate), zero);
+            *x = lanes::<S>(s.select_f32s(open, load::<S>(x), zero));
+        }
+    }
+}
+
+/// Adds `x` where `gate` is above 0.
+pub fn add_gated(x: &[Lanes], gate: &[Lanes], out: &mut [Lanes]) {
+    run(AddGated { x, gate, out });
+}
+
+struct AddGated<'a> {
+    x: &'a [Lanes],
+    gate: &'a [Lanes],
+    out: &'a mut [Lanes],
+}
+
+impl WithSimd for AddGated<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let zero = s.splat_f32s(0.0);
+        for ((x, gate), out) in self.x.iter().zip(self.gate).zip(self.out) {
+            let open = s.greater_than_f32s(load::<S>(gate), zero);
+            let x = s.select_f32s(open, load::<S>(x), zero);
+            *out = lanes::<S>(s.add_f32s(load::<S>(out), x));
         }
     }
 }
@@ -135,65 +174,144 @@ impl WithSimd for Add<'_> {
     }
 }
 
-/// The window of a 3×3 pool with padding 1 along one dimension.
-fn window(at: usize, stride: usize, n: usize) -> std::ops::Range<usize> {
-    let middle = at * stride;
-    middle.saturating_sub(1)..(middle + 2).min(n)
+/// A square pooling window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its side.
+    pub size: usize,
+    /// Its stride.
+    pub stride: usize,
+    /// Padding on each side; pixels outside the image don't count.
+    pub pad: usize,
 }
 
-/// 3×3 max-pooling; `index` gets the place of each maximum in the plane, the first one in reading order, as
-/// PyTorch has it.
-pub fn max_pool(
-    x: &[Lanes],
+impl Window {
+    /// 3×3 with padding 1.
+    pub fn three(stride: usize) -> Self {
+        Self {
+            size: 3,
+            stride,
+            pad: 1,
+        }
+    }
+
+    /// The size of the result.
+    pub fn after(self, size: Size) -> Size {
+        let one = |n: usize| (n + 2 * self.pad).saturating_sub(self.size) / self.stride + 1;
+        Size {
+            h: one(size.h),
+            w: one(size.w),
+        }
+    }
+
+    /// The pixels that it covers along one dimension of `n`.
+    fn range(self, at: usize, n: usize) -> std::ops::Range<usize> {
+        let start = at * self.stride;
+        start.saturating_sub(self.pad)..(start + self.size - self.pad).min(n)
+    }
+}
+
+/// Where in its window a maximum lies, lane by lane, in reading order.
+pub type Places = [u8; LANES];
+
+/// Max-pooling; `places` gets the first maximum in reading order, as PyTorch has it.
+pub fn max_pool(x: &[Lanes], size: Size, window: Window, out: &mut [Lanes], places: &mut [Places]) {
+    run(MaxPool {
+        x,
+        size,
+        window,
+        out,
+        places,
+    });
+}
+
+struct MaxPool<'a> {
+    x: &'a [Lanes],
     size: Size,
-    stride: usize,
-    out: &mut [Lanes],
-    index: &mut [[u32; LANES]],
-) {
-    let after = size.strided(stride);
-    for y in 0..after.h {
-        for xx in 0..after.w {
-            let (mut best, mut place) = ([f32::NEG_INFINITY; LANES], [0u32; LANES]);
-            for row in window(y, stride, size.h) {
-                for column in window(xx, stride, size.w) {
-                    let at = row * size.w + column;
-                    for l in 0..LANES {
-                        let better = x[at][l] > best[l];
-                        best[l] = if better { x[at][l] } else { best[l] };
-                        place[l] = if better { at as u32 } else { place[l] };
+    window: Window,
+    out: &'a mut [Lanes],
+    places: &'a mut [Places],
+}
+
+impl WithSimd for MaxPool<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let after = self.window.after(self.size);
+        for y in 0..after.h {
+            let rows = self.window.range(y, self.size.h);
+            for xx in 0..after.w {
+                let columns = self.window.range(xx, self.size.w);
+                let mut best = s.splat_f32s(f32::NEG_INFINITY);
+                let mut place = s.splat_f32s(0.0);
+                for row in rows.clone() {
+                    let above = (row + self.window.pad - y * self.window.stride) * self.window.size;
+                    let left = self.window.pad + columns.start - xx * self.window.stride;
+                    let pixels = &self.x[row * self.size.w..][columns.clone()];
+                    for (k, pixel) in pixels.iter().enumerate() {
+                        let x = load::<S>(pixel);
+                        let better = s.greater_than_f32s(x, best);
+                        best = s.select_f32s(better, x, best);
+                        let here = s.splat_f32s((above + left + k) as f32);
+                        place = s.select_f32s(better, here, place);
                     }
                 }
+                let at = y * after.w + xx;
+                self.out[at] = lanes::<S>(best);
+                self.places[at] = lanes::<S>(place).map(|p| p as u8);
             }
-            out[y * after.w + xx] = best;
-            index[y * after.w + xx] = place;
+        }
+    }
+}
+
+/// Calls `each` with the number of every result, its lane and the pixel of its maximum.
+#[inline(always)]
+fn at_maxima(
+    size: Size,
+    window: Window,
+    places: &[Places],
+    mut each: impl FnMut(usize, usize, usize),
+) {
+    let after = window.after(size);
+    for (at, places) in places.iter().enumerate() {
+        let corner = (at / after.w * window.stride, at % after.w * window.stride);
+        for (l, place) in places.iter().enumerate() {
+            let place = usize::from(*place);
+            // A window without any maximum (all NaN) reports its corner, which may be outside.
+            let y = (corner.0 + place / window.size).saturating_sub(window.pad);
+            let x = (corner.1 + place % window.size).saturating_sub(window.pad);
+            each(at, l, y * size.w + x);
         }
     }
 }
 
 /// Takes the pixels at the maxima.
-pub fn take_maxima(x: &[Lanes], index: &[[u32; LANES]], out: &mut [Lanes]) {
-    for (index, out) in index.iter().zip(out) {
-        for l in 0..LANES {
-            out[l] = x[index[l] as usize][l];
-        }
-    }
+pub fn take_maxima(x: &[Lanes], size: Size, window: Window, places: &[Places], out: &mut [Lanes]) {
+    at_maxima(size, window, places, |at, l, pixel| {
+        out[at][l] = x[pixel][l]
+    });
 }
 
 /// Adds to the pixels at the maxima.
-pub fn add_to_maxima(g: &[Lanes], index: &[[u32; LANES]], out: &mut [Lanes]) {
-    for (index, g) in index.iter().zip(g) {
-        for l in 0..LANES {
-            out[index[l] as usize][l] += g[l];
-        }
-    }
+pub fn add_to_maxima(
+    g: &[Lanes],
+    size: Size,
+    window: Window,
+    places: &[Places],
+    out: &mut [Lanes],
+) {
+    at_maxima(size, window, places, |at, l, pixel| {
+        out[pixel][l] += g[at][l];
+    });
 }
 
-/// 3×3 mean over the pixels inside the image.
-pub fn avg_pool(x: &[Lanes], size: Size, stride: usize, out: &mut [Lanes]) {
+/// The mean over the pixels inside the image.
+pub fn avg_pool(x: &[Lanes], size: Size, window: Window, out: &mut [Lanes]) {
     run(AvgPool {
         x,
         size,
-        stride,
+        window,
         out,
     });
 }
@@ -201,7 +319,7 @@ pub fn avg_pool(x: &[Lanes], size: Size, stride: usize, out: &mut [Lanes]) {
 struct AvgPool<'a> {
     x: &'a [Lanes],
     size: Size,
-    stride: usize,
+    window: Window,
     out: &'a mut [Lanes],
 }
 
@@ -210,11 +328,11 @@ impl WithSimd for AvgPool<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let after = self.size.strided(self.stride);
+        let after = self.window.after(self.size);
         for y in 0..after.h {
-            let rows = window(y, self.stride, self.size.h);
+            let rows = self.window.range(y, self.size.h);
             for xx in 0..after.w {
-                let columns = window(xx, self.stride, self.size.w);
+                let columns = self.window.range(xx, self.size.w);
                 let mut sum = s.splat_f32s(0.0);
                 for row in rows.clone() {
                     for pixel in &self.x[row * self.size.w..][columns.clone()] {
@@ -230,11 +348,11 @@ impl WithSimd for AvgPool<'_> {
 }
 
 /// Adds the gradient of [`avg_pool`]'s input.
-pub fn avg_pool_backward(g: &[Lanes], size: Size, stride: usize, out: &mut [Lanes]) {
+pub fn avg_pool_backward(g: &[Lanes], size: Size, window: Window, out: &mut [Lanes]) {
     run(AvgPoolBackward {
         g,
         size,
-        stride,
+        window,
         out,
     });
 }
@@ -242,7 +360,7 @@ pub fn avg_pool_backward(g: &[Lanes], size: Size, stride: usize, out: &mut [Lane
 struct AvgPoolBackward<'a> {
     g: &'a [Lanes],
     size: Size,
-    stride: usize,
+    window: Window,
     out: &'a mut [Lanes],
 }
 
@@ -251,11 +369,11 @@ impl WithSimd for AvgPoolBackward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let after = self.size.strided(self.stride);
+        let after = self.window.after(self.size);
         for y in 0..after.h {
-            let rows = window(y, self.stride, self.size.h);
+            let rows = self.window.range(y, self.size.h);
             for x in 0..after.w {
-                let columns = window(x, self.stride, self.size.w);
+                let columns = self.window.range(x, self.size.w);
                 let share = s.splat_f32s(1.0 / (rows.len() * columns.len()) as f32);
                 let g = s.mul_f32s(load::<S>(&self.g[y * after.w + x]), share);
                 for row in rows.clone() {

@@ -12,7 +12,7 @@ fn free() -> &'static Mutex<HashMap<usize, Vec<Vec<Lanes>>>> {
 }
 
 /// A buffer that goes back to the pool when it is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Buffer(Vec<Lanes>);
 
 impl Buffer {
@@ -35,6 +35,9 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.0);
+        if buffer.is_empty() {
+            return;
+        }
         let mut free = free().lock().unwrap_or_else(PoisonError::into_inner);
         free.entry(buffer.len()).or_default().push(buffer);
     }

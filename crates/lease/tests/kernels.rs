@@ -1,10 +1,15 @@
-//! The CPU kernels against the composed cells, over random shapes: the composed cells in f64 are the oracle,
-//! and the reference's cases hold those to PyTorch.
+//! The CPU kernels against the composed networks: the composed ones in f64 are the oracle, and the reference's cases hold those to PyTorch.
+
+use std::cell::RefCell;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::{MixedProduct, gradient};
-use lease::network::{Dual, Kernels, Leaves, Slot, Supernet, SupernetShape, Vector};
+use lease::network::{
+    Audience, Derived, DerivedShape, DropPath, Dual, Kernels, Leaves, Pass, ResNetShape, Slot,
+    Statistics, Supernet, SupernetShape, Vector, update_running,
+};
 use lease::rng::{Purpose, stream, symmetric};
+use lease::space::Genotype;
 use proptest::prelude::*;
 
 /// What a kernel can get wrong: values, the gradients of E, A and the input, and the mixed products along E
@@ -128,6 +133,133 @@ fn errors(ours: &Quantities, oracle: &Quantities) -> Vec<(&'static str, f64)> {
             )
         })
         .collect()
+}
+
+/// The same for a residual network: values, the gradients of W and the input, and the mixed products.
+fn listen(shape: &ResNetShape, image: [usize; 4], seed: u64, how: (Kernels, DType)) -> Quantities {
+    let (kernels, dtype) = how;
+    let device = Device::flex();
+    let net = Audience::new(shape).unwrap().with_kernels(kernels);
+    let draw = |index| {
+        let mut rng = stream(seed, Purpose::AudienceInit, index);
+        let values = net.weights().initial_values(&mut rng);
+        Vector::from_values(net.weights().clone(), values, &device, dtype)
+    };
+    let images = |index| {
+        let mut rng = stream(seed, Purpose::DeltaTrain, index);
+        let values = symmetric(&mut rng, image.iter().product(), 1.7);
+        Tensor::from_data(TensorData::new(values, image), (&device, dtype))
+    };
+    let (x, slot): (Vector, Slot<4>) = Vector::single("images", images(0));
+    let (along_x, _) = Vector::single("images", images(1));
+    let labels: Vec<f32> = (0..image[0])
+        .flat_map(|i| [0, 1, 2].map(|k| f32::from(k == i % 3)))
+        .collect();
+    let one_hot: Tensor<2> =
+        Tensor::from_data(TensorData::new(labels, [image[0], 3]), (&device, dtype));
+    let loss = |[w, x]: [&Leaves; 2]| net.forward(w, x.get(&slot)).cross_entropy(one_hot.clone());
+    let (w, along_w) = (draw(0), draw(1));
+    let first = gradient(loss, [&w, &x], [0, 1]);
+    let along_w = MixedProduct::Exact.product(loss, [&w, &x], (0, &along_w), [0, 1]);
+    let along_x = MixedProduct::Exact.product(loss, [&w, &x], (1, &along_x), [0, 1]);
+    let vectors = first.vectors.iter().chain(&along_w).chain(&along_x);
+    let names = [
+        "∇W",
+        "∇x",
+        "mixed W W",
+        "mixed W x",
+        "mixed x W",
+        "mixed x x",
+    ];
+    let mut all = vec![("loss", vec![first.value])];
+    all.extend(names.into_iter().zip(vectors.map(Vector::to_f64)));
+    Quantities(all)
+}
+
+#[test]
+fn residual_networks_agree_with_the_composed_ones() {
+    for (widths, blocks, image) in [
+        (vec![16, 32, 64], vec![1, 2, 1], [8, 3, 16, 16]),
+        (vec![5, 9], vec![1, 2], [7, 2, 9, 12]),
+        (vec![8, 4, 24], vec![1, 1, 1], [16, 1, 7, 5]),
+    ] {
+        let shape = ResNetShape {
+            widths,
+            blocks,
+            classes: 3,
+            image_channels: image[1],
+        };
+        let oracle = listen(&shape, image, 3, (Kernels::Composed, DType::F64));
+        let ours = listen(&shape, image, 3, (Kernels::Fast, DType::F32));
+        for (name, error) in errors(&ours, &oracle) {
+            assert!(error < 1e-5, "{shape:?} on {image:?}, {name}: {error:.1e}");
+        }
+    }
+}
+
+/// A derived network's losses, gradients, running statistics and evaluation, with paths dropped.
+fn train(how: (Kernels, DType)) -> Quantities {
+    let (kernels, dtype) = how;
+    let device = Device::flex();
+    let genotype = Genotype::random(3, &mut stream(5, Purpose::RandomGenotype, 0));
+    let shape = DerivedShape {
+        channels: 6,
+        cells: 4,
+        classes: 3,
+        image: [3, 33, 32],
+        auxiliary: Some([5, 9]),
+    };
+    let net = Derived::new(&genotype, &shape)
+        .unwrap()
+        .with_kernels(kernels);
+    let mut rng = stream(1, Purpose::DerivedInit, 0);
+    let values = net.weights().initial_values(&mut rng);
+    let weights = Vector::from_values(net.weights().clone(), values, &device, dtype);
+    let image = [6, 3, 33, 32];
+    let values = symmetric(&mut rng, image.iter().product(), 1.7);
+    let images: Tensor<4> = Tensor::from_data(TensorData::new(values, image), (&device, dtype));
+    let labels: Vec<f32> = (0..6)
+        .flat_map(|i| [0, 1, 2].map(|k| f32::from(k == i % 3)))
+        .collect();
+    let one_hot: Tensor<2> = Tensor::from_data(TensorData::new(labels, [6, 3]), (&device, dtype));
+    let drop = DropPath {
+        probability: 0.3,
+        rng: RefCell::new(stream(2, Purpose::DropPath, 0)),
+    };
+    let noted = RefCell::new(Vec::new());
+    let loss = |[weights]: [&Leaves; 1]| {
+        let statistics = Statistics::Noted(&noted);
+        let pass = Pass {
+            weights,
+            statistics,
+        };
+        let (main, auxiliary) = net.forward(&pass, images.clone(), Some(&drop));
+        let of = |logits: Tensor<2>| Dual::from(logits).cross_entropy(one_hot.clone());
+        of(main) + of(auxiliary.unwrap())
+    };
+    let trained = gradient(loss, [&weights], [0]);
+    let zeros = Vector::zeros(net.running().clone(), &device, dtype);
+    let running = update_running(&zeros, noted.into_inner());
+    let leaves = weights.open(None, false);
+    let pass = Pass {
+        weights: &leaves,
+        statistics: Statistics::Running(&running),
+    };
+    let (evaluated, _) = net.forward(&pass, images.clone(), None);
+    Quantities(vec![
+        ("loss", vec![trained.value]),
+        ("gradient", trained.vectors[0].to_f64()),
+        ("running statistics", running.to_f64()),
+        ("evaluation", evaluated.into_data().iter::<f64>().collect()),
+    ])
+}
+
+#[test]
+fn derived_networks_agree_with_the_composed_ones() {
+    let oracle = train((Kernels::Composed, DType::F64));
+    for (name, error) in errors(&train((Kernels::Fast, DType::F32)), &oracle) {
+        assert!(error < 1e-5, "{name}: {error:.1e}");
+    }
 }
 
 proptest! {

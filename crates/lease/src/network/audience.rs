@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use lease_kernels::graph::{Id, Normalise, Term};
+
 use super::NetworkError;
 use super::dual::Dual;
+use super::kernels::{Compiled, Emitter, Kernels, Mode, only_means};
 use super::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
 use super::vector::{Init, Layout, Leaves};
 
@@ -69,6 +72,8 @@ pub struct Audience {
     weights: Arc<Layout>,
     stem: (Conv, BatchNorm),
     blocks: Vec<Block>,
+    kernels: Kernels,
+    compiled: Compiled,
     classifier: LinearLayer,
 }
 
@@ -90,6 +95,12 @@ fn conv_norm(
 
 fn apply(pass: &Pass, (conv, norm): &(Conv, BatchNorm), x: Dual<4>) -> Dual<4> {
     norm.forward(pass, conv.forward(pass, x))
+}
+
+/// Adds a convolution of a state and its batch norm to a graph, as a summand.
+fn emit(e: &mut Emitter, (conv, norm): &(Conv, BatchNorm), source: Id, rectify: bool) -> Term {
+    let z = conv.emit(e, &[source], rectify);
+    norm.emit(e, z)
 }
 
 impl Audience {
@@ -153,12 +164,33 @@ impl Audience {
             }
         }
         let classifier = builder.linear("fc", channels, shape.classes);
+        let (mut e, input) = Emitter::new(shape.image_channels);
+        let term = emit(&mut e, &stem, input, false);
+        let mut state = e.graph.state(vec![term], true);
+        for block in &blocks {
+            let residual = match &block.downsample {
+                Some(layer) => emit(&mut e, layer, state, false),
+                None => Term::new(state, Normalise::Not),
+            };
+            let first = emit(&mut e, &block.first, state, false);
+            let hidden = e.graph.passing(first);
+            let second = emit(&mut e, &block.second, hidden, true);
+            state = e.graph.state(vec![second, residual], true);
+        }
+        e.graph.output_means(&[state]);
         Ok(Self {
             weights: Arc::new(builder.weights),
             stem,
             blocks,
+            kernels: Kernels::default(),
+            compiled: e.finish(),
             classifier,
         })
+    }
+
+    /// The same network, computed in this way.
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
     }
 
     /// The layout of W.
@@ -169,6 +201,12 @@ impl Audience {
     /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
     pub fn forward(&self, weights: &Leaves, images: Dual<4>) -> Dual<2> {
         let pass = &Pass::new(weights);
+        if self.kernels.serve(&images.value) {
+            let means = self
+                .compiled
+                .forward(images, weights, None, &Mode::default());
+            return self.classifier.forward(pass, only_means(means));
+        }
         let mut x = apply(pass, &self.stem, images).relu();
         for block in &self.blocks {
             let residual = match &block.downsample {

@@ -1,9 +1,12 @@
 //! One cell of the DARTS supernet: the unit of computation.
 //!
-//! [`Cell::forward`] is the only place where a cell is computed, from ordinary tensor operations that run
-//! on every device. A faster implementation for one device comes in here and is held against this one.
+//! [`Cell::forward`] computes a cell from ordinary tensor operations that run on every device; [`Cell::emit`]
+//! adds the same cell to a graph for the CPU's kernels.
+
+use lease_kernels::graph::{Id, Normalise, Term, Window};
 
 use super::dual::Dual;
+use super::kernels::Emitter;
 use super::layers::{BatchNorm, Builder, FactorizedReduce, Pass, ReluConvBn, Separable, Square};
 use crate::space::{CellKind, Operation, edge_index};
 
@@ -43,6 +46,15 @@ impl Preprocess {
         } else {
             Self::Project(builder.relu_conv_bn(name, input, output, affine))
         }
+    }
+
+    /// Adds it to a graph, as a state.
+    pub(super) fn emit(&self, e: &mut Emitter, sources: &[Id]) -> Id {
+        let term = match self {
+            Self::Project(layer) => layer.emit(e, sources),
+            Self::Reduce(layer) => layer.emit(e, sources),
+        };
+        e.graph.state(vec![term], false)
     }
 
     pub(super) fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<4> {
@@ -186,6 +198,41 @@ impl Cell {
             }
         }
         Dual::cat(outputs, 1)
+    }
+
+    /// Adds the cell to a graph; the inputs are the states that the two cells before it join, the result
+    /// those that this one joins. Edge e's operation k is multiplied by coefficient `first + e · 8 + k`.
+    pub fn emit(&self, e: &mut Emitter, [s0, s1]: [&[Id]; 2], first: usize) -> Vec<Id> {
+        let mut states = vec![self.preprocess0.emit(e, s0), self.preprocess1.emit(e, s1)];
+        let mut pools = Vec::new();
+        for node in 0..self.nodes {
+            let mut terms = Vec::new();
+            for from in 0..node + 2 {
+                let state = states[from];
+                if pools.len() == from {
+                    let window = Window::three(stride(self.kind, from));
+                    let max = e.graph.max_pool(state, window);
+                    let avg = e.graph.avg_pool(state, window);
+                    pools.push([max, avg].map(|pool| self.pool_norm.emit(e, pool)));
+                }
+                let index = edge_index(node, from);
+                let edge = &self.edges[index];
+                let number = |k: usize| first + index * Operation::ALL.len() + k;
+                let [max, avg] = pools[from];
+                terms.push(max.times(number(Operation::MaxPool3x3 as usize)));
+                terms.push(avg.times(number(Operation::AvgPool3x3 as usize)));
+                let skip = match &edge.skip {
+                    Some(reduce) => reduce.emit(e, &[state]),
+                    None => Term::new(state, Normalise::Not),
+                };
+                terms.push(skip.times(number(Operation::SkipConnect as usize)));
+                for (k, op) in &edge.separable {
+                    terms.push(op.emit(e, state).times(number(*k)));
+                }
+            }
+            states.push(e.graph.state(terms, false));
+        }
+        states.split_off(2)
     }
 
     fn state(&self, pass: &Pass, index: usize, value: Dual<4>) -> State {

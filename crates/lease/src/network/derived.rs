@@ -8,9 +8,12 @@ use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use lease_kernels::graph::{Id, Normalise, Term, Window};
+
 use super::NetworkError;
 use super::cell::{Preprocess, kernels};
 use super::dual::Dual;
+use super::kernels::{Compiled, Emitter, Kernels, Mode, only_means};
 use super::layers::{
     BatchNorm, Builder, Conv, FactorizedReduce, LinearLayer, Pass, Separable, Square,
 };
@@ -73,6 +76,8 @@ pub struct Derived {
     stem: (Conv, BatchNorm),
     cells: Vec<DerivedCell>,
     auxiliary: Option<AuxiliaryHead>,
+    kernels: Kernels,
+    compiled: Compiled,
     classifier: LinearLayer,
 }
 
@@ -150,14 +155,41 @@ impl Derived {
         }
         let auxiliary = auxiliary.map(|at| AuxiliaryHead::new(&mut builder, at, shape.classes));
         let classifier = builder.linear("classifier", last, shape.classes);
+        let (mut e, input) = Emitter::new(image_channels);
+        let z = stem.0.emit(&mut e, &[input], false);
+        let normal = stem.1.emit(&mut e, z);
+        let stem_state = vec![e.graph.state(vec![normal], false)];
+        let (mut s0, mut s1) = (stem_state.clone(), stem_state);
+        let mut read = None;
+        for (i, cell) in cells.iter().enumerate() {
+            let output = cell.emit(&mut e, [&s0, &s1]);
+            (s0, s1) = (s1, output);
+            if auxiliary
+                .as_ref()
+                .is_some_and(|head: &AuxiliaryHead| head.after == i)
+            {
+                read = Some(s1.clone());
+            }
+        }
+        e.graph.output_means(&s1);
+        if let Some(states) = read {
+            e.graph.output(&states);
+        }
         Ok(Self {
             weights: Arc::new(builder.weights),
             running: Arc::new(builder.running),
             stem,
             cells,
             auxiliary,
+            kernels: Kernels::default(),
+            compiled: e.finish(),
             classifier,
         })
+    }
+
+    /// The same network, computed in this way.
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
     }
 
     /// The layout of its weights. The names are those of PyTorch's DARTS.
@@ -186,6 +218,21 @@ impl Derived {
         images: Tensor<4>,
         drop: Option<&DropPath>,
     ) -> (Tensor<2>, Option<Tensor<2>>) {
+        if self.kernels.serve(&images) {
+            let batch = images.dims()[0];
+            let factors = drop.map(|drop| move || drop.factors(batch));
+            let mode = Mode {
+                statistics: pass.statistics,
+                drop: factors.as_ref().map(|f| f as &dyn Fn() -> Vec<f32>),
+            };
+            let results = self
+                .compiled
+                .forward(images.into(), pass.weights, None, &mode);
+            let heads = results.get(1).zip(self.auxiliary.as_ref());
+            let auxiliary = heads.map(|(x, head)| head.forward(pass, x.clone()).value);
+            let logits = self.classifier.forward(pass, only_means(results));
+            return (logits.value, auxiliary);
+        }
         let (conv, norm) = &self.stem;
         let stem = norm.forward(pass, conv.forward(pass, images.into()));
         let (mut s0, mut s1) = (stem.clone(), stem);
@@ -245,6 +292,19 @@ impl DerivedCell {
         }
     }
 
+    /// Adds the cell to a graph; inputs and result are states that are joined.
+    fn emit(&self, e: &mut Emitter, [s0, s1]: [&[Id]; 2]) -> Vec<Id> {
+        let [first, second] = &self.preprocess;
+        let mut states = vec![first.emit(e, s0), second.emit(e, s1)];
+        for node in &self.nodes {
+            let terms = node
+                .each_ref()
+                .map(|(layer, state)| layer.emit(e, states[*state]));
+            states.push(e.graph.state(terms.to_vec(), false));
+        }
+        self.concat.iter().map(|s| states[*s]).collect()
+    }
+
     fn forward(&self, pass: &Pass, s0: Dual<4>, s1: Dual<4>, drop: Option<&DropPath>) -> Dual<4> {
         let [first, second] = &self.preprocess;
         let mut states = vec![first.forward(pass, s0), second.forward(pass, s1)];
@@ -259,6 +319,27 @@ impl DerivedCell {
 }
 
 impl Layer {
+    /// Adds the layer to a graph, as a summand.
+    fn emit(&self, e: &mut Emitter, state: Id) -> Term {
+        let term = match self {
+            Self::MaxPool(stride) => Term::new(
+                e.graph.max_pool(state, Window::three(*stride)),
+                Normalise::Not,
+            ),
+            Self::AvgPool(stride) => Term::new(
+                e.graph.avg_pool(state, Window::three(*stride)),
+                Normalise::Not,
+            ),
+            Self::Identity => return Term::new(state, Normalise::Not),
+            Self::Reduce(layer) => layer.emit(e, &[state]),
+            Self::Separable(layer) => layer.emit(e, state),
+        };
+        Term {
+            drop: Some(e.drop()),
+            ..term
+        }
+    }
+
     fn forward(&self, pass: &Pass, x: Dual<4>, drop: Option<&DropPath>) -> Dual<4> {
         let y = match self {
             Self::MaxPool(stride) => x.max_pool_3x3(*stride),
@@ -275,16 +356,21 @@ impl Layer {
 }
 
 impl DropPath {
-    fn apply(&self, x: Dual<4>) -> Dual<4> {
+    /// What each image's result of the next path is multiplied by.
+    fn factors(&self, batch: usize) -> Vec<f32> {
         let keep = 1.0 - self.probability;
-        let batch = x.value.dims()[0];
         let mut rng = self.rng.borrow_mut();
-        let scales: Vec<f32> = (0..batch)
+        (0..batch)
             .map(|_| {
                 let kept = f64::from(rng.next_u32()) < keep * f64::from(u32::MAX);
                 if kept { (1.0 / keep) as f32 } else { 0.0 }
             })
-            .collect();
+            .collect()
+    }
+
+    fn apply(&self, x: Dual<4>) -> Dual<4> {
+        let batch = x.value.dims()[0];
+        let scales = self.factors(batch);
         let (device, dtype) = (x.value.device(), x.value.dtype());
         let data = TensorData::new(scales, [batch, 1, 1, 1]);
         x * Tensor::from_data(data, (&device, dtype)).into()

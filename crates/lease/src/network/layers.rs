@@ -9,15 +9,20 @@ use burn::tensor::Tensor;
 use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::ops::ConvOptions;
 
+use lease_kernels::graph::{Geometry, Id, SquareKernel, Term};
+
 use super::dual::Dual;
+use super::kernels::{Emitter, normalise};
 use super::vector::{Init, Layout, Leaves, Slot, Vector};
 
 /// Added to a variance before its root is taken (PyTorch's default).
 const EPSILON: f64 = 1e-5;
 
 /// What batch normalisation normalises by.
+#[derive(Clone, Copy, Default)]
 pub enum Statistics<'a> {
     /// Mean and variance of the batch; nothing is kept. All of the search works this way.
+    #[default]
     Batch,
     /// Mean and variance of the batch, noted for [`update_running`].
     Noted(&'a RefCell<Vec<Noted>>),
@@ -27,8 +32,8 @@ pub enum Statistics<'a> {
 
 /// One layer's batch statistics, noted during a training pass.
 pub struct Noted {
-    mean: (Slot<1>, Tensor<1>),
-    variance: (Slot<1>, Tensor<1>),
+    pub(super) mean: (Slot<1>, Tensor<1>),
+    pub(super) variance: (Slot<1>, Tensor<1>),
 }
 
 /// Moves running statistics by a tenth towards the noted ones (PyTorch's momentum of 0.1).
@@ -76,6 +81,8 @@ pub struct Builder {
 #[derive(Clone, Debug)]
 pub struct Conv {
     weight: Slot<4>,
+    outputs: usize,
+    square: Square,
     options: ConvOptions<2>,
 }
 
@@ -127,6 +134,8 @@ impl Builder {
         let padding = kernel.dilation * (kernel.size - 1) / 2;
         let shape = [output, input / groups, kernel.size, kernel.size];
         Conv {
+            outputs: output,
+            square: kernel,
             weight: self.weights.push(format!("{name}.weight"), shape, init),
             options: ConvOptions::new(
                 [kernel.stride; 2],
@@ -245,7 +254,25 @@ fn uniform(fan_in: usize) -> Init {
     Init::Uniform(1.0 / (fan_in as f64).sqrt())
 }
 
+impl Square {
+    fn kernel(self) -> SquareKernel {
+        SquareKernel {
+            size: self.size,
+            dilation: self.dilation,
+            stride: self.stride,
+        }
+    }
+}
+
 impl Conv {
+    /// Adds the convolution, a dense one, of states to a graph; `rectify` puts a ReLU before it.
+    pub fn emit(&self, e: &mut Emitter, sources: &[Id], rectify: bool) -> Id {
+        let geometry = Geometry::Dense(self.square.kernel());
+        let places = (0, vec![self.weight.place()]);
+        e.graph
+            .conv(sources, rectify, geometry, places, self.outputs)
+    }
+
     /// Convolves `[batch, in, h, w]`.
     pub fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<4> {
         x.conv2d(pass.weights.get(&self.weight), &self.options)
@@ -261,6 +288,12 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
+    /// A node of a graph, normalised.
+    pub fn emit(&self, e: &mut Emitter, node: Id) -> Term {
+        let how = normalise(e, node, self.affine.as_ref(), self.running.as_ref());
+        Term::new(node, how)
+    }
+
     /// Normalises `[batch, channels, h, w]` as the pass says.
     pub fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<4> {
         let affine = self
@@ -360,6 +393,12 @@ pub struct ReluConvBn {
 }
 
 impl ReluConvBn {
+    /// Adds it to a graph, as a summand.
+    pub fn emit(&self, e: &mut Emitter, sources: &[Id]) -> Term {
+        let z = self.conv.emit(e, sources, true);
+        self.norm.emit(e, z)
+    }
+
     /// `[batch, in, h, w]` to `[batch, out, h, w]`.
     pub fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<4> {
         self.norm.forward(pass, self.conv.forward(pass, x.relu()))
@@ -375,6 +414,17 @@ pub struct FactorizedReduce {
 }
 
 impl FactorizedReduce {
+    /// Adds it to a graph, as a summand.
+    pub fn emit(&self, e: &mut Emitter, sources: &[Id]) -> Term {
+        let matrices = [&self.first, &self.second].map(|c| c.weight.place());
+        let outputs = self.first.outputs + self.second.outputs;
+        let places = (0, matrices.to_vec());
+        let z = e
+            .graph
+            .conv(sources, true, Geometry::Reduce, places, outputs);
+        self.norm.emit(e, z)
+    }
+
     /// `[batch, in, h, w]` to `[batch, out, ⌈h/2⌉, ⌈w/2⌉]`.
     pub fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<4> {
         self.forward_rectified(pass, x.relu())
@@ -395,6 +445,18 @@ pub struct Separable {
 }
 
 impl Separable {
+    /// Adds it to a graph, as a summand.
+    pub fn emit(&self, e: &mut Emitter, source: Id) -> Term {
+        let mut source = source;
+        let last = self.stages.len() - 1;
+        for (depthwise, pointwise, norm) in &self.stages[..last] {
+            let term = emit_stage(e, source, depthwise, pointwise, norm);
+            source = e.graph.passing(term);
+        }
+        let (depthwise, pointwise, norm) = &self.stages[last];
+        emit_stage(e, source, depthwise, pointwise, norm)
+    }
+
     /// `[batch, channels, h, w]`, reduced by the first stage's stride.
     pub fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<4> {
         self.forward_rectified(pass, x.relu())
@@ -410,4 +472,19 @@ impl Separable {
         }
         x
     }
+}
+
+fn emit_stage(
+    e: &mut Emitter,
+    source: Id,
+    depthwise: &Conv,
+    pointwise: &Conv,
+    norm: &BatchNorm,
+) -> Term {
+    let geometry = Geometry::Separable(depthwise.square.kernel());
+    let places = (depthwise.weight.place(), vec![pointwise.weight.place()]);
+    let z = e
+        .graph
+        .conv(&[source], true, geometry, places, pointwise.outputs);
+    norm.emit(e, z)
 }

@@ -7,7 +7,7 @@ mod audience;
 mod cell;
 mod derived;
 mod dual;
-mod fused;
+mod kernels;
 mod layers;
 mod supernet;
 mod vector;
@@ -16,8 +16,9 @@ pub use audience::{Audience, ResNet, ResNetShape};
 pub use cell::{Cell, CellShape};
 pub use derived::{Derived, DerivedShape, DropPath};
 pub use dual::Dual;
+pub use kernels::Kernels;
 pub use layers::{Builder, Noted, Pass, Statistics, update_running};
-pub use supernet::{Kernels, Supernet, SupernetShape};
+pub use supernet::{Supernet, SupernetShape};
 pub use vector::{Entry, Init, Layout, Leaves, Slot, Vector};
 
 /// A network that cannot be built.

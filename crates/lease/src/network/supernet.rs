@@ -1,14 +1,11 @@
 //! The explainer: a supernet of the DARTS space, f(·; E, A).
 
-use std::ops::Range;
 use std::sync::Arc;
-
-use lease_kernels::cell::Input;
 
 use super::NetworkError;
 use super::cell::{Cell, CellShape};
 use super::dual::Dual;
-use super::fused::{self, Blocked};
+use super::kernels::{Compiled, Emitter, Kernels, Mode, only_means};
 use super::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
 use super::vector::{Init, Layout, Leaves, Slot};
 use crate::space::{CellKind, Operation, edge_count, reduction_positions};
@@ -28,31 +25,11 @@ pub struct SupernetShape {
     pub image_channels: usize,
 }
 
-/// How the cells are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kernels {
-    /// By the CPU's kernels where they serve, else composed.
-    #[default]
-    Fast,
-    /// From ordinary tensor operations.
-    Composed,
-}
-
 /// A cell in its place.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Member {
     kind: CellKind,
     cell: Cell,
-    fused: Arc<lease_kernels::cell::Cell>,
-    /// Its entries in the layout.
-    entries: Range<usize>,
-    channels: usize,
-}
-
-impl std::fmt::Debug for Member {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.cell.fmt(f)
-    }
 }
 
 /// The explainer's supernet.
@@ -64,6 +41,7 @@ pub struct Supernet {
     stem: (Conv, BatchNorm),
     cells: Vec<Member>,
     kernels: Kernels,
+    compiled: Compiled,
     classifier: LinearLayer,
 }
 
@@ -98,11 +76,6 @@ impl Supernet {
         let reductions = reduction_positions(shape.cells);
         let (mut before, mut last, mut channels) = (stem_channels, stem_channels, shape.channels);
         let mut after_reduction = false;
-        let stem_input = Input {
-            groups: 1,
-            channels: stem_channels,
-        };
-        let mut inputs = [stem_input; 2];
         let mut cells = Vec::with_capacity(shape.cells);
         for i in 0..shape.cells {
             let kind = if reductions.contains(&i) {
@@ -119,26 +92,9 @@ impl Supernet {
                 kind,
                 after_reduction,
             };
-            let first = builder.weights.entries().len();
             let cell = Cell::new(&mut builder, &format!("cells.{i}"), &cell_shape);
-            cells.push(Member {
-                kind,
-                cell,
-                fused: Arc::new(lease_kernels::cell::Cell::new(kernel_shape(
-                    &cell_shape,
-                    inputs,
-                ))),
-                entries: first..builder.weights.entries().len(),
-                channels,
-            });
+            cells.push(Member { kind, cell });
             (before, last) = (last, shape.nodes * channels);
-            inputs = [
-                inputs[1],
-                Input {
-                    groups: shape.nodes,
-                    channels,
-                },
-            ];
             after_reduction = kind == CellKind::Reduction;
         }
         let classifier = builder.linear("classifier", last, shape.classes);
@@ -146,7 +102,20 @@ impl Supernet {
         let rows = [edge_count(shape.nodes), Operation::ALL.len()];
         let alphas = ["alphas_normal", "alphas_reduce"]
             .map(|name| architecture.push(name, rows, Init::Normal(1e-3)));
+        let (mut e, input) = Emitter::new(shape.image_channels);
+        let z = stem.0.emit(&mut e, &[input], false);
+        let normal = stem.1.emit(&mut e, z);
+        let stem_state = vec![e.graph.state(vec![normal], false)];
+        let (mut s0, mut s1) = (stem_state.clone(), stem_state);
+        for Member { kind, cell } in &cells {
+            // The coefficients are those of normal cells, then those of reduction cells.
+            let first = *kind as usize * rows.iter().product::<usize>();
+            let output = cell.emit(&mut e, [&s0, &s1], first);
+            (s0, s1) = (s1, output);
+        }
+        e.graph.output_means(&s1);
         Ok(Self {
+            compiled: e.finish(),
             weights: Arc::new(builder.weights),
             architecture: Arc::new(architecture),
             alphas,
@@ -180,16 +149,21 @@ impl Supernet {
     /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
     pub fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
         let pass = &Pass::new(weights);
-        let (conv, norm) = &self.stem;
-        let stem = norm.forward(pass, conv.forward(pass, images));
         let mixtures = [CellKind::Normal, CellKind::Reduction]
             .map(|kind| architecture.get(self.alphas(kind)).softmax());
-        let pooled = if self.kernels == Kernels::Fast
-            && fused::serves(&stem)
-            && !architecture.has_tangents()
-        {
-            self.cells_fused(weights, stem, mixtures)
+        let pooled = if self.kernels.serve(&images.value) {
+            let flat = mixtures.map(|m| {
+                let [edges, operations] = m.value.dims();
+                m.linear(|t| t.reshape([edges * operations]))
+            });
+            let coefficients = Dual::cat(flat.to_vec(), 0);
+            let means =
+                self.compiled
+                    .forward(images, weights, Some(coefficients), &Mode::default());
+            only_means(means)
         } else {
+            let (conv, norm) = &self.stem;
+            let stem = norm.forward(pass, conv.forward(pass, images));
             self.cells_composed(pass, stem, mixtures)
         };
         self.classifier.forward(pass, pooled)
@@ -205,38 +179,6 @@ impl Supernet {
             (s0, s1) = (s1, output);
         }
         s1.global_mean()
-    }
-
-    /// The cells by the CPU's kernels.
-    fn cells_fused(&self, weights: &Leaves, stem: Dual<4>, mixtures: [Dual<2>; 2]) -> Dual<2> {
-        let dual = stem.tangent.is_some() || weights.has_tangents();
-        let stem = Blocked::new(stem, dual);
-        let (mut s0, mut s1) = (stem.clone(), stem);
-        let mut channels = 0;
-        for member in &self.cells {
-            let own = weights.joined(member.entries.clone());
-            let mixture = mixtures[member.kind as usize].value.clone();
-            let stride = if member.kind == CellKind::Reduction {
-                2
-            } else {
-                1
-            };
-            let output = s1.cell(&s0, &member.fused, own, mixture, stride);
-            (s0, s1) = (s1, output);
-            channels = member.channels;
-        }
-        s1.global_mean(channels)
-    }
-}
-
-/// A cell's shape for the kernels.
-fn kernel_shape(shape: &CellShape, inputs: [Input; 2]) -> lease_kernels::cell::CellShape {
-    lease_kernels::cell::CellShape {
-        nodes: shape.nodes,
-        channels: shape.channels[2],
-        inputs,
-        reduction: shape.kind == CellKind::Reduction,
-        after_reduction: shape.after_reduction,
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! METHOD.md's equations add, scale and compare whole sets of weights. A [`Vector`] is such a set: one
 //! flat tensor, off every graph, and a [`Layout`] that says which named tensor lies where. For a pass the
-//! vector is opened into [`Leaves`], one leaf of the graph per named tensor, each with its tangent where
-//! the pass carries dual numbers.
+//! vector is opened into [`Leaves`] of the graph, each with its tangent where the pass carries dual numbers.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -51,7 +52,15 @@ pub struct Layout {
 #[derive(Clone, Debug)]
 pub struct Slot<const D: usize> {
     index: usize,
+    start: usize,
     shape: [usize; D],
+}
+
+impl<const D: usize> Slot<D> {
+    /// Where the tensor starts in the flat vector.
+    pub fn place(&self) -> usize {
+        self.start
+    }
 }
 
 impl Layout {
@@ -72,6 +81,7 @@ impl Layout {
         });
         Slot {
             index: self.entries.len() - 1,
+            start,
             shape,
         }
     }
@@ -233,68 +243,88 @@ impl Vector {
 
     /// Opens the vector for one pass.
     pub fn open(&self, tangent: Option<&Vector>, tracked: bool) -> Leaves {
-        let mut values = self.slices(&self.flat);
-        if tracked {
-            values = values
-                .into_iter()
-                .map(|t| t.autodiff().require_grad())
-                .collect();
-        }
         Leaves {
-            layout: self.layout.clone(),
-            values,
-            tangents: tangent.map(|t| self.slices(&t.flat)),
+            vector: self.clone(),
+            tangent: tangent.cloned(),
+            tracked,
+            whole: OnceCell::new(),
+            parts: RefCell::default(),
         }
     }
 }
 
-/// A [`Vector`] opened for one pass: a leaf of the graph for each named tensor.
+/// A [`Vector`] opened for one pass. Each named tensor, or the whole, becomes a leaf of the graph when it is
+/// first asked for.
 pub struct Leaves {
-    layout: Arc<Layout>,
-    values: Vec<Tensor<1>>,
-    tangents: Option<Vec<Tensor<1>>>,
+    vector: Vector,
+    tangent: Option<Vector>,
+    tracked: bool,
+    whole: OnceCell<Tensor<1>>,
+    parts: RefCell<BTreeMap<usize, Tensor<1>>>,
 }
 
 impl Leaves {
+    fn leaf(&self, tensor: Tensor<1>) -> Tensor<1> {
+        if self.tracked {
+            tensor.autodiff().require_grad()
+        } else {
+            tensor
+        }
+    }
+
     /// One tensor, with its tangent if the pass carries one for this vector.
     pub fn get<const D: usize>(&self, slot: &Slot<D>) -> Dual<D> {
-        let shaped = |leaves: &[Tensor<1>]| leaves[slot.index].clone().reshape(slot.shape);
+        let range = slot.start..slot.start + slot.shape.iter().product::<usize>();
+        let part = |from: &Vector| from.flat().slice([range.clone()]);
+        let mut parts = self.parts.borrow_mut();
+        let leaf = parts
+            .entry(slot.index)
+            .or_insert_with(|| self.leaf(part(&self.vector)));
         Dual {
-            value: shaped(&self.values),
-            tangent: self.tangents.as_deref().map(shaped),
+            value: leaf.clone().reshape(slot.shape),
+            tangent: self.tangent.as_ref().map(|t| part(t).reshape(slot.shape)),
         }
     }
 
-    /// The tensors numbered in `entries`, one after the other, flat.
-    pub fn joined(&self, entries: std::ops::Range<usize>) -> Dual<1> {
-        let join = |leaves: &[Tensor<1>]| Tensor::cat(leaves[entries.clone()].to_vec(), 0);
+    /// The whole vector, flat.
+    pub fn whole(&self) -> Dual<1> {
+        let leaf = self.whole.get_or_init(|| self.leaf(self.vector.flat()));
         Dual {
-            value: join(&self.values),
-            tangent: self.tangents.as_deref().map(join),
+            value: leaf.clone(),
+            tangent: self.tangent.as_ref().map(Vector::flat),
         }
-    }
-
-    /// Whether the pass carries tangents for this vector.
-    pub fn has_tangents(&self) -> bool {
-        self.tangents.is_some()
     }
 
     /// A vector of zeros in these leaves' layout.
     pub fn zeros(&self) -> Vector {
-        let parts = self.values.iter().map(|t| t.clone().inner().zeros_like());
-        Vector::new(self.layout.clone(), Tensor::cat(parts.collect(), 0))
+        self.vector.with(self.vector.flat().zeros_like())
     }
 
-    /// Collects the leaves' gradients; a leaf that the loss does not depend on has gradient 0.
+    /// Collects the leaves' gradients; what the loss does not depend on has gradient 0.
     pub fn gradient(&self, gradients: &mut Gradients) -> Vector {
-        let parts = self
-            .values
-            .iter()
-            .map(|leaf| {
-                leaf.grad_remove(gradients)
-                    .unwrap_or_else(|| leaf.clone().inner().zeros_like())
-            })
-            .collect();
-        Vector::new(self.layout.clone(), Tensor::cat(parts, 0))
+        let mut of = |leaf: &Tensor<1>| leaf.grad_remove(gradients);
+        let whole = self.whole.get().map(&mut of);
+        let parts = self.parts.borrow();
+        let parts = parts.iter().map(|(index, leaf)| (*index, of(leaf)));
+        let Some(whole) = whole else {
+            let mut found: BTreeMap<usize, Tensor<1>> = BTreeMap::new();
+            found.extend(parts.filter_map(|(index, g)| Some((index, g?))));
+            let entries = self.vector.layout.entries.iter().enumerate();
+            let all = entries.map(|(index, e)| match found.remove(&index) {
+                Some(gradient) => gradient,
+                None => self.vector.flat().slice([e.range.clone()]).zeros_like(),
+            });
+            return self.vector.with(Tensor::cat(all.collect(), 0));
+        };
+        let whole = whole.unwrap_or_else(|| self.vector.flat().zeros_like());
+        let total = parts.fold(whole, |total, (index, g)| match g {
+            Some(g) => {
+                let range = self.vector.layout.entries[index].range.clone();
+                let sum = total.clone().slice([range.clone()]) + g;
+                total.slice_assign([range], sum)
+            }
+            None => total,
+        });
+        self.vector.with(total)
     }
 }

@@ -1,0 +1,661 @@
+//! The backward pass: level by level from the last.
+//!
+//! The adjoint of a unit is never stored: it is a linear form of the adjoints of the states that the unit is
+//! added to and of the unit itself, worked out image by image where it is used.
+
+use rayon::prelude::*;
+
+use super::image::Readers;
+use super::{Graph, Group, Id, Level, Node, Normalise, Output, Saved, Term, Unit, scaled};
+use crate::field::{Field, Memory, Pair, PairMut, share_out};
+use crate::norm::{Adjoint, AdjointSums, Norm, Planes, combine};
+use crate::plane::{
+    Places, Size, Window, add, add_gated, add_to_maxima, avg_pool_backward, gate, gate_in_place,
+};
+use crate::stage::{self, Back};
+use crate::{LANES, Lanes, blocks};
+
+/// Which gradients a backward pass computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those of the weights.
+    pub weights: bool,
+    /// Those of the coefficients.
+    pub coefficients: bool,
+    /// That of the input (and of its tangent).
+    pub input: bool,
+}
+
+/// What a backward pass gives.
+pub struct Gradients {
+    /// Of the input, and of its tangent in a dual pass.
+    pub input: Option<Field>,
+    /// Of the weights; all zero if not wanted.
+    pub weights: Vec<f32>,
+    /// Of the coefficients; all zero if not wanted.
+    pub coefficients: Vec<f32>,
+}
+
+/// A state that a unit is added to: the unit's adjoint as a form of the state's.
+struct Contribution {
+    state: Id,
+    term: Term,
+    adjoint: Adjoint,
+}
+
+/// A backward pass under way.
+struct Work<'a> {
+    graph: &'a Graph,
+    saved: Saved,
+    wanted: Wanted,
+    needs: Vec<bool>,
+    /// Adjoints of states.
+    adjoints: Vec<Option<Field>>,
+    contributions: Vec<Vec<Contribution>>,
+    /// How many units still wait for a state's adjoint.
+    waiting: Vec<usize>,
+    gradients: Gradients,
+}
+
+impl Graph {
+    /// The gradients, from those of the results, in the layout of [`Graph::forward`]; `weights` and
+    /// `coefficients` are how many there are.
+    pub fn backward(
+        &self,
+        saved: Saved,
+        results: &[f32],
+        (weights, coefficients): (usize, usize),
+        wanted: Wanted,
+    ) -> Gradients {
+        let n = self.entries.len();
+        let mut work = Work {
+            graph: self,
+            needs: self.needs(wanted),
+            adjoints: (0..n).map(|_| None).collect(),
+            contributions: (0..n).map(|_| Vec::new()).collect(),
+            waiting: vec![0; n],
+            gradients: Gradients {
+                input: None,
+                weights: vec![0.0; weights],
+                coefficients: vec![0.0; coefficients],
+            },
+            saved,
+            wanted,
+        };
+        work.read_results(results);
+        for level in self.levels.iter().rev() {
+            for state in level.states.iter().rev() {
+                work.state(*state);
+            }
+            work.units(level);
+        }
+        work.gradients.input = work.adjoints[0].take();
+        work.gradients
+    }
+
+    /// Which nodes' adjoints lead to wanted gradients.
+    fn needs(&self, wanted: Wanted) -> Vec<bool> {
+        let mut needs: Vec<bool> = Vec::with_capacity(self.entries.len());
+        for (i, entry) in self.entries.iter().enumerate() {
+            needs.push(match &entry.node {
+                Node::Input => wanted.input,
+                Node::Unit { sources, .. } => {
+                    let weighted = wanted.weights && self.shape(Id(i)).is_some();
+                    weighted || sources.iter().any(|s| needs[s.0])
+                }
+                Node::State { terms, .. } => terms.iter().any(|t| {
+                    needs[t.source.0]
+                        || wanted.coefficients && t.coefficient.is_some()
+                        || wanted.weights && matches!(t.normalise, Normalise::Affine { .. })
+                }),
+            });
+        }
+        needs
+    }
+}
+
+/// Adds the form of a state's adjoint to another adjoint, or sets it.
+fn add_form(form: &Adjoint, factor: f32, g: Pair, area: usize, out: PairMut, add: bool) {
+    let zero = [0.0; LANES];
+    let PairMut { value, mut tangent } = out;
+    for (b, value) in value.chunks_exact_mut(area).enumerate() {
+        let plane = g.plane(b, area);
+        let (along, across) = (scaled(&form.g[b], factor), scaled(&form.t[b], factor));
+        match plane.tangent {
+            None => combine(&zero, &[(along, plane.value)], value, add),
+            Some(t) => {
+                combine(&zero, &[(along, plane.value), (across, t)], value, add);
+                if let Some(out) = tangent.as_deref_mut() {
+                    let out = &mut out[b * area..(b + 1) * area];
+                    combine(&zero, &[(along, t)], out, add);
+                }
+            }
+        }
+    }
+}
+
+fn planes<'a>(g: Pair<'a>, z: Pair<'a>) -> Planes<'a> {
+    Planes {
+        g: g.value,
+        z: z.value,
+        dual: g.tangent.zip(z.tangent),
+    }
+}
+
+impl Work<'_> {
+    fn field(&self, id: Id) -> Field {
+        let (saved, n) = (&self.saved, blocks(self.graph.channels(id)));
+        Field::stale(saved.images, n, saved.sizes[id.0], saved.dual)
+    }
+
+    /// Takes the results' gradients to the states that they were read from.
+    fn read_results(&mut self, results: &[f32]) {
+        let graph = self.graph;
+        let half = if self.saved.dual {
+            results.len() / 2
+        } else {
+            results.len()
+        };
+        let (values, tangents) = results.split_at(half);
+        let mut start = 0;
+        for output in &graph.outputs {
+            for state in output.states() {
+                if self.adjoints[state.0].is_none() {
+                    let (saved, n) = (&self.saved, blocks(graph.channels(*state)));
+                    let zeros = Field::zeros(saved.images, n, saved.sizes[state.0], saved.dual);
+                    self.adjoints[state.0] = Some(zeros);
+                }
+            }
+            for i in 0..self.saved.images {
+                for state in output.states() {
+                    let (area, channels) =
+                        (self.saved.sizes[state.0].area(), graph.channels(*state));
+                    let each = match output {
+                        Output::Whole(_) => area,
+                        Output::Means(_) => 1,
+                    };
+                    let Some(field) = &mut self.adjoints[state.0] else {
+                        continue;
+                    };
+                    let first = i * field.per_image();
+                    let spread = |from: &[f32], to: &mut [Lanes]| {
+                        for (c, from) in from.chunks_exact(each).enumerate() {
+                            let plane = &mut to[first + c / LANES * area..][..area];
+                            for (p, pixel) in plane.iter_mut().enumerate() {
+                                pixel[c % LANES] += if each == 1 && area > 1 {
+                                    from[0] / area as f32
+                                } else {
+                                    from[p]
+                                };
+                            }
+                        }
+                    };
+                    let range = start..start + channels * each;
+                    start += channels * each;
+                    spread(&values[range.clone()], &mut field.value);
+                    if let Some(to) = &mut field.tangent {
+                        spread(&tangents[range], to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// From a state's adjoint to those of the states it adds up, and the forms of those of its units.
+    fn state(&mut self, id: Id) {
+        let graph = self.graph;
+        let Some(mut g) = self.adjoints[id.0].take() else {
+            return;
+        };
+        if !self.needs[id.0] {
+            return;
+        }
+        let terms = graph.terms(id);
+        let n = blocks(graph.channels(id));
+        let area = g.size.area();
+        let norms: Vec<Norm> = terms
+            .iter()
+            .map(|t| self.saved.norm(t, n * LANES))
+            .collect();
+        let no_sums = AdjointSums::zeros(n);
+        // Plain summands that are states need no sums; their adjoints are added in the first sweep.
+        let identities: Vec<Option<(usize, Adjoint)>> = self.identities(id, &norms, &no_sums);
+        let mut targets: Vec<Id> = Vec::new();
+        for (term, identity) in terms.iter().zip(&identities) {
+            if identity.is_some() && !targets.contains(&term.source) {
+                targets.push(term.source);
+            }
+        }
+        let mut fields: Vec<(Field, bool)> = targets
+            .iter()
+            .map(|t| match self.adjoints[t.0].take() {
+                Some(field) => (field, true),
+                None => (self.field(*t), false),
+            })
+            .collect();
+        let filled: Vec<bool> = fields.iter().map(|f| f.1).collect();
+        let saved = &self.saved;
+        let summed: Vec<bool> = terms.iter().map(|t| self.wants_sums(t)).collect();
+        let centres: Vec<_> = norms.iter().map(Norm::centres).collect();
+        let rectified = match (&graph.entries[id.0].node, &saved.fields[id.0]) {
+            (Node::State { rectify: true, .. }, Some(field)) => Some(field),
+            _ => None,
+        };
+        let mut all = vec![&mut g];
+        all.extend(fields.iter_mut().map(|f| &mut f.0));
+        let parts = share_out(saved.images, all, |mut part| {
+            let mut sums: Vec<AdjointSums> = terms.iter().map(|_| AdjointSums::zeros(n)).collect();
+            for i in part.images.clone() {
+                let mut outs = part.image(i);
+                let (g, outs) = outs.split_at_mut(1);
+                if let Some(state) = rectified {
+                    let state = state.image(i).value;
+                    gate_in_place(g[0].value, state);
+                    if let Some(tangent) = &mut g[0].tangent {
+                        gate_in_place(tangent, state);
+                    }
+                }
+                let g = g[0].read();
+                let mut filled = filled.clone();
+                for (t, term) in terms.iter().enumerate() {
+                    let factor = saved.factor(term, i);
+                    if let (true, Some(z)) = (summed[t], &saved.fields[term.source.0]) {
+                        let z = z.image(i);
+                        let [mean, tangent] = &centres[t];
+                        for b in 0..n {
+                            let planes = planes(g.plane(b, area), z.plane(b, area));
+                            sums[t].add(b, &planes, [&mean[b], &tangent[b]], factor);
+                        }
+                    }
+                    if let Some((_, form)) = &identities[t] {
+                        let at = targets.iter().position(|t| *t == term.source);
+                        let at = at.unwrap_or_default();
+                        add_form(form, factor, g, area, outs[at].again(), filled[at]);
+                        filled[at] = true;
+                    }
+                }
+            }
+            sums
+        });
+        let mut parts = parts.into_iter();
+        let mut sums = parts.next().unwrap_or_default();
+        for part in parts {
+            for (total, part) in sums.iter_mut().zip(&part) {
+                total.merge(part);
+            }
+        }
+        for (target, (field, _)) in targets.into_iter().zip(fields) {
+            self.adjoints[target.0] = Some(field);
+        }
+        self.numbers(id, &norms, &sums);
+        for (t, term) in terms.iter().enumerate() {
+            if !self.needs[term.source.0] || identities[t].is_some() {
+                continue;
+            }
+            let total = &self.saved.terms[id.0][t].total;
+            let adjoint = norms[t].backward(total, &sums[t]);
+            if graph.is_unit(term.source) {
+                self.waiting[id.0] += 1;
+                self.contributions[term.source.0].push(Contribution {
+                    state: id,
+                    term: *term,
+                    adjoint,
+                });
+            } else {
+                self.add_normalised(term, &adjoint, &g);
+            }
+        }
+        if self.waiting[id.0] > 0 {
+            self.adjoints[id.0] = Some(g);
+        }
+        // All that reads this state has been worked on.
+        self.saved.fields[id.0] = None;
+    }
+
+    /// The terms that are other states as they are, and how their adjoints follow.
+    fn identities(
+        &self,
+        id: Id,
+        norms: &[Norm],
+        sums: &AdjointSums,
+    ) -> Vec<Option<(usize, Adjoint)>> {
+        let terms = self.graph.terms(id).iter().enumerate();
+        terms
+            .map(|(t, term)| {
+                let plain = term.normalise == Normalise::Not
+                    && !self.graph.is_unit(term.source)
+                    && self.needs[term.source.0];
+                let total = &self.saved.terms[id.0][t].total;
+                plain.then(|| (t, norms[t].backward(total, sums)))
+            })
+            .collect()
+    }
+
+    fn wants_sums(&self, term: &Term) -> bool {
+        let normalised = term.normalise != Normalise::Not && self.needs[term.source.0];
+        let affine = matches!(term.normalise, Normalise::Affine { .. });
+        normalised
+            || self.wanted.coefficients && term.coefficient.is_some()
+            || self.wanted.weights && affine
+    }
+
+    /// The gradients of a state's coefficients, scales and shifts.
+    fn numbers(&mut self, id: Id, norms: &[Norm], sums: &[AdjointSums]) {
+        let terms = self.graph.terms(id);
+        for (t, term) in terms.iter().enumerate() {
+            if !self.wants_sums(term) {
+                continue;
+            }
+            let weighted = &self.saved.terms[id.0][t];
+            let (own, [k, kt]) = (&weighted.own, weighted.coefficient);
+            let mut along_coefficient = 0.0;
+            for c in 0..self.graph.channels(term.source) {
+                let [along, across] = norms[t].along(&sums[t], c);
+                let (g, gt) = (sums[t].g[c], sums[t].t[c]);
+                if let (Normalise::Affine { scale, shift }, true) =
+                    (term.normalise, self.wanted.weights)
+                {
+                    self.gradients.weights[scale + c] += (k * along + kt * across) as f32;
+                    self.gradients.weights[shift + c] += (k * g + kt * gt) as f32;
+                }
+                along_coefficient += own.value[c] * along
+                    + own.tangent[c] * across
+                    + own.shift[c] * g
+                    + own.shift_tangent[c] * gt;
+            }
+            if let (Some(number), true) = (term.coefficient, self.wanted.coefficients) {
+                self.gradients.coefficients[number] += along_coefficient as f32;
+            }
+        }
+    }
+
+    /// Adds to the adjoint of a state that was normalised itself.
+    fn add_normalised(&mut self, term: &Term, adjoint: &Adjoint, g: &Field) {
+        let source = term.source;
+        let mut field = self.adjoints[source.0].take().unwrap_or_else(|| {
+            let mut field = self.field(source);
+            field.clear();
+            field
+        });
+        let saved = &self.saved;
+        let area = field.size.area();
+        if let Some(z) = &saved.fields[source.0] {
+            share_out(saved.images, vec![&mut field], |mut part| {
+                for i in part.images.clone() {
+                    let contribution = [(adjoint, saved.factor(term, i), g.image(i))];
+                    for out in part.image(i) {
+                        unit_adjoint(&contribution, z.image(i), area, out, true);
+                    }
+                }
+            });
+        }
+        self.adjoints[source.0] = Some(field);
+    }
+
+    /// From the adjoints of a level's units to those of the states they read, and their weights' gradients.
+    fn units(&mut self, level: &Level) {
+        let graph = self.graph;
+        let groups: Vec<Group> = level
+            .groups
+            .iter()
+            .map(|group| {
+                let mut group = group.clone();
+                let worth = |u: &Id| self.needs[u.0] && !self.contributions[u.0].is_empty();
+                group.units.retain(worth);
+                group
+            })
+            .filter(|group| !group.units.is_empty())
+            .collect();
+        let units: Vec<Id> = groups.iter().flat_map(|g| g.units.clone()).collect();
+        let mut targets: Vec<Id> = Vec::new();
+        for source in groups.iter().flat_map(|g| &g.sources) {
+            if self.needs[source.0] && !targets.contains(source) {
+                targets.push(*source);
+            }
+        }
+        let mut fields: Vec<(Field, bool)> = targets
+            .iter()
+            .map(|t| match self.adjoints[t.0].take() {
+                Some(field) => (field, true),
+                None => (self.field(*t), false),
+            })
+            .collect();
+        let filled: Vec<bool> = fields.iter().map(|f| f.1).collect();
+        let work = &*self;
+        let saved = &self.saved;
+        let backs: Vec<Option<Back>> = units
+            .par_iter()
+            .map(|u| saved.stages[u.0].as_ref().map(|s| s.back()))
+            .collect();
+        let all = fields.iter_mut().map(|f| &mut f.0).collect();
+        let parts = share_out(saved.images, all, |mut part| {
+            let mut readers = Readers::new(graph, saved, &groups);
+            let mut gradients: Vec<Option<stage::Gradients>> = units
+                .iter()
+                .map(|u| {
+                    let shape = graph.shape(*u).filter(|_| work.wanted.weights);
+                    shape.map(|s| s.gradients())
+                })
+                .collect();
+            let largest = |of: &dyn Fn(&Group) -> usize| groups.iter().map(of).max().unwrap_or(0);
+            let mut accumulated = Memory::new(
+                largest(&|g| {
+                    let area = saved.sizes[g.sources[0].0].area();
+                    g.sources
+                        .iter()
+                        .map(|s| blocks(graph.channels(*s)) * area)
+                        .sum()
+                }),
+                saved.dual,
+            );
+            let mut z_adjoint = Memory::new(
+                largest(&|g| {
+                    let of = |u: &Id| blocks(graph.channels(*u)) * saved.sizes[u.0].area();
+                    g.units.iter().map(of).max().unwrap_or(0)
+                }),
+                saved.dual,
+            );
+            for i in part.images.clone() {
+                let mut outs = part.image(i);
+                let mut filled = filled.clone();
+                let mut numbers = 0..;
+                for (at, group) in groups.iter().enumerate() {
+                    let (prepared, scratch) = readers.of(at);
+                    saved.prepare(graph, &group.sources, group.rectify, i, prepared);
+                    let size = saved.sizes[group.sources[0].0];
+                    let carries = group.sources.iter().any(|s| work.needs[s.0]);
+                    let n = prepared.plain.read().value.len();
+                    let mut x_adjoint = accumulated.write().first(n);
+                    if carries {
+                        x_adjoint.fill_zero();
+                    }
+                    for (unit, k) in group.units.iter().zip(numbers.by_ref()) {
+                        let Some(z) = &saved.fields[unit.0] else {
+                            continue;
+                        };
+                        let z = z.image(i);
+                        let mut g = z_adjoint.write().first(z.value.len());
+                        work.adjoint_of(*unit, z, i, g.again());
+                        let g = g.into_read();
+                        match &graph.entries[unit.0].node {
+                            Node::Unit {
+                                unit: Unit::MaxPool(window),
+                                ..
+                            } => {
+                                let n = z.value.len();
+                                let places = &saved.places[unit.0][i * n..(i + 1) * n];
+                                max_back(g, places, size, *window, x_adjoint.again());
+                            }
+                            Node::Unit {
+                                unit: Unit::AvgPool(window),
+                                ..
+                            } => avg_back(g, size, *window, x_adjoint.again()),
+                            _ => {
+                                if let (Some(stage), Some(back)) =
+                                    (&saved.stages[unit.0], &backs[k])
+                                {
+                                    let out = carries.then(|| x_adjoint.again());
+                                    let gradients = gradients[k].as_mut();
+                                    stage.backward(back, prepared, g, gradients, out, scratch);
+                                }
+                            }
+                        }
+                    }
+                    if !carries {
+                        continue;
+                    }
+                    let (read, x) = (x_adjoint.into_read(), prepared.plain.read().value);
+                    let mut start = 0;
+                    for source in &group.sources {
+                        let end = start + blocks(graph.channels(*source)) * size.area();
+                        if let Some(t) = targets.iter().position(|t| t == source) {
+                            let open = group.rectify.then(|| &x[start..end]);
+                            outs[t].each(read.part(start..end), |from, to| {
+                                match (open, filled[t]) {
+                                    (Some(x), true) => add_gated(from, x, to),
+                                    (Some(x), false) => gate(from, x, to),
+                                    (None, true) => add(from, to),
+                                    (None, false) => to.copy_from_slice(from),
+                                }
+                            });
+                            filled[t] = true;
+                        }
+                        start = end;
+                    }
+                }
+            }
+            gradients
+        });
+        if self.wanted.weights {
+            let merged = merged(parts);
+            for (unit, gradients) in units.iter().zip(&merged) {
+                if let (Some(shape), Some(gradients)) = (graph.shape(*unit), gradients) {
+                    shape.unpack(gradients, &mut self.gradients.weights);
+                }
+            }
+        }
+        for (target, (field, _)) in targets.into_iter().zip(fields) {
+            self.adjoints[target.0] = Some(field);
+        }
+        for unit in level.groups.iter().flat_map(|g| &g.units) {
+            self.saved.fields[unit.0] = None;
+            self.saved.places[unit.0] = Vec::new();
+            self.saved.stages[unit.0] = None;
+            for contribution in std::mem::take(&mut self.contributions[unit.0]) {
+                let waiting = &mut self.waiting[contribution.state.0];
+                *waiting -= 1;
+                if *waiting == 0 {
+                    self.adjoints[contribution.state.0] = None;
+                }
+            }
+        }
+    }
+
+    /// One image of a unit's adjoint.
+    fn adjoint_of(&self, unit: Id, z: Pair, i: usize, out: PairMut) {
+        let of = |c: &Contribution| -> Option<(usize, f32)> {
+            self.adjoints[c.state.0].as_ref()?;
+            Some((c.state.0, self.saved.factor(&c.term, i)))
+        };
+        let contributions: Vec<(&Adjoint, f32, Pair)> = self.contributions[unit.0]
+            .iter()
+            .filter_map(|c| {
+                let (state, factor) = of(c)?;
+                let g = self.adjoints[state].as_ref()?;
+                Some((&c.adjoint, factor, g.image(i)))
+            })
+            .collect();
+        unit_adjoint(
+            &contributions,
+            z,
+            self.saved.sizes[unit.0].area(),
+            out,
+            false,
+        );
+    }
+}
+
+/// Sets `out` to the adjoint of z, or adds it: the sum of its contributions' forms.
+fn unit_adjoint(
+    contributions: &[(&Adjoint, f32, Pair)],
+    z: Pair,
+    area: usize,
+    out: PairMut,
+    add: bool,
+) {
+    let PairMut { value, mut tangent } = out;
+    let mut values: Vec<(Lanes, &[Lanes])> = Vec::with_capacity(2 * contributions.len() + 2);
+    let mut tangents: Vec<(Lanes, &[Lanes])> = Vec::with_capacity(contributions.len() + 1);
+    for (b, value) in value.chunks_exact_mut(area).enumerate() {
+        values.clear();
+        tangents.clear();
+        let [mut along, mut cross, mut constant, mut tangent_constant] = [[0.0; LANES]; 4];
+        for (form, factor, g) in contributions {
+            let g = g.plane(b, area);
+            values.push((scaled(&form.g[b], *factor), g.value));
+            if let Some(t) = g.tangent {
+                if form.t[b] != [0.0; LANES] {
+                    values.push((scaled(&form.t[b], *factor), t));
+                }
+                tangents.push((scaled(&form.g[b], *factor), t));
+            }
+            for l in 0..LANES {
+                along[l] += form.z[b][l];
+                cross[l] += form.cross[b][l];
+                constant[l] += form.constant[b][l];
+                tangent_constant[l] += form.tangent_constant[b][l];
+            }
+        }
+        let z = z.plane(b, area);
+        if along != [0.0; LANES] {
+            values.push((along, z.value));
+        }
+        if let (Some(zt), true) = (z.tangent, cross != [0.0; LANES]) {
+            values.push((cross, zt));
+            tangents.push((cross, z.value));
+        }
+        combine(&constant, &values, value, add);
+        if let Some(out) = tangent.as_deref_mut() {
+            let out = &mut out[b * area..(b + 1) * area];
+            combine(&tangent_constant, &tangents, out, add);
+        }
+    }
+}
+
+/// The tasks' gradients added up in order, unit by unit.
+fn merged(parts: Vec<Vec<Option<stage::Gradients>>>) -> Vec<Option<stage::Gradients>> {
+    let units = parts.first().map_or(0, Vec::len);
+    let mut columns: Vec<Vec<stage::Gradients>> = (0..units).map(|_| Vec::new()).collect();
+    for part in parts {
+        for (column, gradients) in columns.iter_mut().zip(part) {
+            column.extend(gradients);
+        }
+    }
+    let total = |column: Vec<stage::Gradients>| {
+        column.into_iter().reduce(|mut total, part| {
+            total.merge(&part);
+            total
+        })
+    };
+    columns.into_par_iter().map(total).collect()
+}
+
+fn max_back(g: Pair, places: &[Places], size: Size, window: Window, mut x: PairMut) {
+    let (area, after) = (size.area(), window.after(size).area());
+    x.each(g, |g, x| {
+        let planes = g.chunks_exact(after).zip(x.chunks_exact_mut(area));
+        for ((g, x), places) in planes.zip(places.chunks_exact(after)) {
+            add_to_maxima(g, size, window, places, x);
+        }
+    });
+}
+
+fn avg_back(g: Pair, size: Size, window: Window, mut x: PairMut) {
+    let (area, after) = (size.area(), window.after(size).area());
+    x.each(g, |g, x| {
+        let planes = g.chunks_exact(after).zip(x.chunks_exact_mut(area));
+        for (g, x) in planes {
+            avg_pool_backward(g, size, window, x);
+        }
+    });
+}

@@ -1,0 +1,329 @@
+//! The forward pass, level by level.
+
+use rayon::prelude::*;
+
+use super::image::{Readers, sums_of};
+use super::{Graph, Id, Level, Node, Normalise, Output, Saved, Statistics, Term, Unit, Weighted};
+use crate::field::{Field, Pair, PairMut, share_out};
+use crate::norm::{ImageSums, Norm, Weighting};
+use crate::plane::{Places, Size, Window, avg_pool, max_pool, take_maxima};
+use crate::stage::Stage;
+use crate::{LANES, blocks};
+
+/// The numbers that a pass works on besides its input.
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    /// All weights.
+    pub weights: &'a [f32],
+    /// Their tangents, if they have any.
+    pub weight_tangents: Option<&'a [f32]>,
+    /// The coefficients of terms.
+    pub coefficients: &'a [f32],
+    /// Their tangents, if they have any.
+    pub coefficient_tangents: Option<&'a [f32]>,
+    /// Factors for path dropout, `[drops, images]`; read only if the graph has dropped terms.
+    pub drop: &'a [f32],
+    /// Statistics to normalise by instead of the batch's, in the order of [`Graph::normalised`].
+    pub running: Option<&'a [Statistics]>,
+    /// Whether a backward pass follows; if not, what is not needed any more is freed on the way.
+    pub keep: bool,
+}
+
+impl Graph {
+    /// The results, flat: the values of all outputs in order, then in a dual pass (the input has tangents) the
+    /// tangents of all outputs.
+    pub fn forward(&self, input: Field, pass: &Pass) -> (Vec<f32>, Saved) {
+        let n = self.entries.len();
+        let mut saved = Saved {
+            dual: input.tangent.is_some(),
+            images: input.images,
+            sizes: self.sizes(input.size),
+            fields: (0..n).map(|_| None).collect(),
+            places: vec![Vec::new(); n],
+            norms: vec![None; n],
+            stages: self.stages(pass),
+            terms: (0..n).map(|_| Vec::new()).collect(),
+            drop: pass.drop.to_vec(),
+        };
+        if let Some(running) = pass.running {
+            for (id, statistics) in self.normalised().zip(running) {
+                saved.norms[id.0] = Some(Norm::running(&statistics.mean, &statistics.variance));
+            }
+        }
+        saved.fields[0] = Some(input);
+        let last = if pass.keep {
+            Vec::new()
+        } else {
+            self.last_reads()
+        };
+        for (number, level) in self.levels.iter().enumerate() {
+            self.units_forward(level, &mut saved, pass);
+            for id in &level.states {
+                self.state_forward(*id, &mut saved, pass);
+            }
+            for (field, last) in saved.fields.iter_mut().zip(&last) {
+                if *last <= number {
+                    *field = None;
+                }
+            }
+        }
+        let mut results = Vec::new();
+        for tangents in [false, true] {
+            if tangents && !saved.dual {
+                break;
+            }
+            for output in &self.outputs {
+                saved.read(self, output, tangents, &mut results);
+            }
+        }
+        (results, saved)
+    }
+
+    fn stages(&self, pass: &Pass) -> Vec<Option<Stage>> {
+        let shapes: Vec<_> = (0..self.entries.len()).map(|i| self.shape(Id(i))).collect();
+        let stage = |shape: &Option<&crate::stage::StageShape>| {
+            shape.map(|s| Stage::new(s.clone(), pass.weights, pass.weight_tangents))
+        };
+        shapes.par_iter().map(stage).collect()
+    }
+
+    /// The level after which nothing reads a node any more.
+    fn last_reads(&self) -> Vec<usize> {
+        let mut last = vec![0; self.entries.len()];
+        for (number, level) in self.levels.iter().enumerate() {
+            let sources = level.groups.iter().flat_map(|g| &g.sources);
+            for source in sources {
+                last[source.0] = number;
+                if !self.is_kept(*source) {
+                    for term in self.terms(*source) {
+                        last[term.source.0] = number;
+                    }
+                }
+            }
+            for state in &level.states {
+                for term in self.terms(*state) {
+                    last[term.source.0] = last[term.source.0].max(number);
+                }
+            }
+        }
+        for state in self.outputs.iter().flat_map(Output::states) {
+            last[state.0] = usize::MAX;
+        }
+        last
+    }
+
+    fn units_forward(&self, level: &Level, saved: &mut Saved, pass: &Pass) {
+        let units: Vec<Id> = level.groups.iter().flat_map(|g| g.units.clone()).collect();
+        if units.is_empty() {
+            return;
+        }
+        let mut fields: Vec<Field> = units
+            .iter()
+            .map(|u| {
+                let n = blocks(self.channels(*u));
+                Field::stale(saved.images, n, saved.sizes[u.0], saved.dual)
+            })
+            .collect();
+        let by_batch = pass.running.is_none();
+        let parts = share_out(saved.images, fields.iter_mut().collect(), |mut part| {
+            let mut readers = Readers::new(self, saved, &level.groups);
+            let mut sums: Vec<Vec<Vec<ImageSums>>> = vec![Vec::new(); units.len()];
+            let mut places: Vec<Vec<Places>> = vec![Vec::new(); units.len()];
+            for i in part.images.clone() {
+                let mut number = 0;
+                let mut outs = part.image(i).into_iter();
+                for (g, group) in level.groups.iter().enumerate() {
+                    let (prepared, scratch) = readers.of(g);
+                    saved.prepare(self, &group.sources, group.rectify, i, prepared);
+                    let size = saved.sizes[group.sources[0].0];
+                    for (unit, mut out) in group.units.iter().zip(outs.by_ref()) {
+                        let after = saved.sizes[unit.0].area();
+                        match &self.entries[unit.0].node {
+                            Node::Unit {
+                                unit: Unit::MaxPool(window),
+                                ..
+                            } => {
+                                let x = prepared.plain.read();
+                                let n = out.value.len();
+                                let places = &mut places[number];
+                                let start = places.len();
+                                places.resize(start + n, [0; LANES]);
+                                max_image(x, size, *window, out.again(), &mut places[start..]);
+                            }
+                            Node::Unit {
+                                unit: Unit::AvgPool(window),
+                                ..
+                            } => avg_image(prepared.plain.read(), size, *window, out.again()),
+                            _ => {
+                                if let Some(stage) = &saved.stages[unit.0] {
+                                    stage.forward(prepared, out.again(), scratch);
+                                }
+                            }
+                        }
+                        if self.entries[unit.0].normalised && by_batch {
+                            sums[number].push(sums_of(out.read(), after));
+                        }
+                        number += 1;
+                    }
+                }
+            }
+            (sums, places)
+        });
+        let mut sums: Vec<Vec<Vec<ImageSums>>> = vec![Vec::new(); units.len()];
+        for (part_sums, part_places) in parts {
+            for (all, part) in sums.iter_mut().zip(part_sums) {
+                all.extend(part);
+            }
+            for (unit, places) in units.iter().zip(part_places) {
+                saved.places[unit.0].extend(places);
+            }
+        }
+        for ((unit, field), sums) in units.into_iter().zip(fields).zip(sums) {
+            if !sums.is_empty() {
+                saved.norms[unit.0] = Some(Norm::new(&sums, field.size.area()));
+            }
+            saved.fields[unit.0] = Some(field);
+        }
+    }
+
+    fn state_forward(&self, id: Id, saved: &mut Saved, pass: &Pass) {
+        let channels = blocks(self.channels(id)) * LANES;
+        saved.terms[id.0] = self
+            .terms(id)
+            .iter()
+            .map(|term| {
+                let weighted = self.weighting(term, channels, pass);
+                let form = saved.norm(term, channels).forward(&weighted.2);
+                Weighted {
+                    own: weighted.0,
+                    coefficient: weighted.1,
+                    total: weighted.2,
+                    form,
+                }
+            })
+            .collect();
+        if !self.is_kept(id) {
+            return;
+        }
+        let size = saved.sizes[id.0];
+        let mut field = Field::stale(saved.images, blocks(self.channels(id)), size, saved.dual);
+        let normalised = self.entries[id.0].normalised && pass.running.is_none();
+        let sums = share_out(saved.images, vec![&mut field], |mut part| {
+            let mut sums = Vec::new();
+            for i in part.images.clone() {
+                for mut out in part.image(i) {
+                    saved.state_image(self, id, i, out.again());
+                    if normalised {
+                        sums.push(sums_of(out.read(), size.area()));
+                    }
+                }
+            }
+            sums
+        });
+        if normalised {
+            saved.norms[id.0] = Some(Norm::new(&sums.concat(), size.area()));
+        }
+        saved.fields[id.0] = Some(field);
+    }
+
+    /// A term's own scale and shift, its coefficient, and both together.
+    fn weighting(
+        &self,
+        term: &Term,
+        channels: usize,
+        pass: &Pass,
+    ) -> (Weighting, [f64; 2], Weighting) {
+        let n = self.channels(term.source);
+        let read = |from: Option<&[f32]>, at: usize, default: f64| -> Vec<f64> {
+            let mut values = vec![0.0; channels];
+            for (c, value) in values[..n].iter_mut().enumerate() {
+                *value = from.map_or(default, |from| f64::from(from[at + c]));
+            }
+            values
+        };
+        let own = match term.normalise {
+            Normalise::Affine { scale, shift } => Weighting {
+                value: read(Some(pass.weights), scale, 1.0),
+                tangent: read(pass.weight_tangents, scale, 0.0),
+                shift: read(Some(pass.weights), shift, 0.0),
+                shift_tangent: read(pass.weight_tangents, shift, 0.0),
+            },
+            _ => Weighting {
+                value: read(None, 0, 1.0),
+                tangent: vec![0.0; channels],
+                shift: vec![0.0; channels],
+                shift_tangent: vec![0.0; channels],
+            },
+        };
+        let of = |from: Option<&[f32]>, default: f64| match (term.coefficient, from) {
+            (Some(k), Some(from)) => f64::from(from[k]),
+            _ => default,
+        };
+        let coefficient = [
+            of(Some(pass.coefficients), 1.0),
+            of(pass.coefficient_tangents, 0.0),
+        ];
+        let [c, ct] = coefficient;
+        let times = |values: &[f64]| values.iter().map(|v| v * c).collect::<Vec<f64>>();
+        let tangents = |values: &[f64], tangents: &[f64]| {
+            let pairs = values.iter().zip(tangents);
+            pairs.map(|(v, t)| ct * v + c * t).collect::<Vec<f64>>()
+        };
+        let total = Weighting {
+            value: times(&own.value),
+            tangent: tangents(&own.value, &own.tangent),
+            shift: times(&own.shift),
+            shift_tangent: tangents(&own.shift, &own.shift_tangent),
+        };
+        (own, coefficient, total)
+    }
+}
+
+impl Saved {
+    /// Appends one output's values, or tangents.
+    fn read(&self, graph: &Graph, output: &Output, tangents: bool, results: &mut Vec<f32>) {
+        for i in 0..self.images {
+            for state in output.states() {
+                let Some(field) = &self.fields[state.0] else {
+                    continue;
+                };
+                let channels = graph.channels(*state);
+                let start = results.len();
+                field.read_planes(i, channels, tangents, results);
+                if let Output::Means(_) = output {
+                    let area = field.size.area();
+                    let means: Vec<f32> = results[start..]
+                        .chunks_exact(area)
+                        .map(|p| {
+                            (p.iter().map(|x| f64::from(*x)).sum::<f64>() / area as f64) as f32
+                        })
+                        .collect();
+                    results.truncate(start);
+                    results.extend(means);
+                }
+            }
+        }
+    }
+}
+
+fn max_image(x: Pair, size: Size, window: Window, mut out: PairMut, places: &mut [Places]) {
+    let (area, after) = (size.area(), window.after(size).area());
+    for b in 0..x.value.len() / area {
+        let (x, range) = (x.plane(b, area), b * after..(b + 1) * after);
+        let places = &mut places[range.clone()];
+        max_pool(x.value, size, window, &mut out.value[range.clone()], places);
+        if let (Some(t), Some(out)) = (x.tangent, out.tangent.as_deref_mut()) {
+            take_maxima(t, size, window, places, &mut out[range]);
+        }
+    }
+}
+
+fn avg_image(x: Pair, size: Size, window: Window, mut out: PairMut) {
+    let (area, after) = (size.area(), window.after(size).area());
+    out.each(x, |x, out| {
+        let planes = x.chunks_exact(area).zip(out.chunks_exact_mut(after));
+        for (x, out) in planes {
+            avg_pool(x, size, window, out);
+        }
+    });
+}

@@ -1,0 +1,154 @@
+//! The work on one image: states from their terms, and what units read.
+
+use super::{Graph, Id, Node, Saved, scaled};
+use crate::field::{Pair, PairMut};
+use crate::norm::{ImageSums, combine, image_sums};
+use crate::plane::{gate, gate_in_place, rectify_in_place};
+use crate::stage::{Prepared, Scratch, StageShape};
+use crate::{LANES, Lanes, blocks};
+
+/// The sums of all planes of an image.
+pub(super) fn sums_of(z: Pair, area: usize) -> Vec<ImageSums> {
+    let blocks = z.value.len() / area;
+    (0..blocks)
+        .map(|b| {
+            let plane = z.plane(b, area);
+            image_sums(plane.value, plane.tangent)
+        })
+        .collect()
+}
+
+/// Rectifies values, and closes tangents where they are not above 0.
+pub(super) fn rectify(x: PairMut) {
+    if let Some(tangent) = x.tangent {
+        gate_in_place(tangent, x.value);
+    }
+    rectify_in_place(x.value);
+}
+
+impl Saved {
+    /// One image of a state, worked out from its terms.
+    pub(super) fn state_image(&self, graph: &Graph, id: Id, i: usize, mut out: PairMut) {
+        let area = self.sizes[id.0].area();
+        let terms = graph.terms(id);
+        let mut values: Vec<(Lanes, &[Lanes])> = Vec::with_capacity(terms.len());
+        let mut tangents: Vec<(Lanes, &[Lanes])> = Vec::with_capacity(2 * terms.len());
+        for b in 0..out.value.len() / area {
+            values.clear();
+            tangents.clear();
+            let (mut constant, mut tangent_constant) = ([0.0; LANES], [0.0; LANES]);
+            for (term, weighted) in terms.iter().zip(&self.terms[id.0]) {
+                let Some(field) = &self.fields[term.source.0] else {
+                    continue;
+                };
+                let (factor, form) = (self.factor(term, i), &weighted.form);
+                let plane = field.image(i).plane(b, area);
+                for l in 0..LANES {
+                    constant[l] += factor * form.shift[b][l];
+                    tangent_constant[l] += factor * form.tangent_shift[b][l];
+                }
+                values.push((scaled(&form.scale[b], factor), plane.value));
+                if let Some(tangent) = plane.tangent {
+                    tangents.push((scaled(&form.scale[b], factor), tangent));
+                    // The identity has no slope.
+                    if form.slope[b] != [0.0; LANES] {
+                        tangents.push((scaled(&form.slope[b], factor), plane.value));
+                    }
+                }
+            }
+            let range = b * area..(b + 1) * area;
+            combine(&constant, &values, &mut out.value[range.clone()], false);
+            if let Some(out) = out.tangent.as_deref_mut() {
+                combine(&tangent_constant, &tangents, &mut out[range], false);
+            }
+        }
+        if let Node::State { rectify: true, .. } = graph.entries[id.0].node {
+            rectify(out);
+        }
+    }
+
+    /// What a group of units reads of one image.
+    pub(super) fn prepare(
+        &self,
+        graph: &Graph,
+        sources: &[Id],
+        rectified: bool,
+        i: usize,
+        prepared: &mut Prepared,
+    ) {
+        let mut start = 0;
+        for source in sources {
+            let n = blocks(graph.channels(*source)) * self.sizes[source.0].area();
+            let mut out = prepared.plain.write().part(start..start + n);
+            start += n;
+            match &self.fields[source.0] {
+                Some(field) => {
+                    let x = field.image(i);
+                    if rectified {
+                        out.each(x, |from, to| gate(from, x.value, to));
+                    } else {
+                        out.each(x, |from, to| to.copy_from_slice(from));
+                    }
+                }
+                None => {
+                    self.state_image(graph, *source, i, out.again());
+                    if rectified {
+                        rectify(out);
+                    }
+                }
+            }
+        }
+        prepared.complete();
+    }
+}
+
+/// The memory of one task for what a level's groups read, shared by groups of the same shape so that borders
+/// are cleared once.
+pub(super) struct Readers {
+    /// For each group, which of `all` serves it.
+    of_group: Vec<usize>,
+    all: Vec<(Prepared, Scratch)>,
+}
+
+impl Readers {
+    pub(super) fn new(graph: &Graph, saved: &Saved, groups: &[super::Group]) -> Self {
+        let shapes = |group: &super::Group| -> Vec<&StageShape> {
+            group.units.iter().filter_map(|u| graph.shape(*u)).collect()
+        };
+        let key = |group: &super::Group| {
+            let n: usize = group
+                .sources
+                .iter()
+                .map(|s| blocks(graph.channels(*s)))
+                .sum();
+            (n, saved.sizes[group.sources[0].0])
+        };
+        let mut keys = Vec::new();
+        let mut of_group = Vec::with_capacity(groups.len());
+        for group in groups {
+            let key = key(group);
+            let at = keys.iter().position(|k| *k == key).unwrap_or_else(|| {
+                keys.push(key);
+                keys.len() - 1
+            });
+            of_group.push(at);
+        }
+        let all = keys
+            .iter()
+            .enumerate()
+            .map(|(k, (n, size))| {
+                let members = groups.iter().zip(&of_group).filter(|(_, at)| **at == k);
+                let stages: Vec<&StageShape> = members.flat_map(|(g, _)| shapes(g)).collect();
+                (
+                    Prepared::new(*n, *size, saved.dual, stages.iter().copied()),
+                    Scratch::new(*size, saved.dual, stages.iter().copied()),
+                )
+            })
+            .collect();
+        Self { of_group, all }
+    }
+
+    pub(super) fn of(&mut self, group: usize) -> &mut (Prepared, Scratch) {
+        &mut self.all[self.of_group[group]]
+    }
+}

@@ -1,0 +1,534 @@
+//! Stages: the convolutions of a network, on dual numbers, image by image.
+
+use crate::conv::{
+    Kernel, View, dense, dense_weights, depthwise, depthwise_taps, flipped, transposed,
+};
+use crate::field::{Memory, Pair, PairMut};
+use crate::plane::{Size, add, widen};
+use crate::{LANES, Lanes, blocks};
+
+/// How a stage convolves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Geometry {
+    /// A dense convolution.
+    Dense(Kernel),
+    /// A depthwise convolution, then a 1×1 one.
+    Separable(Kernel),
+    /// A factorized reduction: half of the outputs by a 1×1 convolution of every second pixel, the other half
+    /// by one of those one further to the right and below.
+    Reduce,
+}
+
+impl Geometry {
+    /// The stride.
+    pub fn stride(self) -> usize {
+        match self {
+            Self::Dense(kernel) | Self::Separable(kernel) => kernel.stride,
+            Self::Reduce => 2,
+        }
+    }
+
+    /// Zeros that it needs around its input; none if it works on planes as they are.
+    fn pad(self) -> Option<usize> {
+        match self {
+            Self::Dense(kernel) => (kernel != Kernel::new(1, 1)).then(|| kernel.pad()),
+            Self::Separable(kernel) => Some(kernel.pad()),
+            Self::Reduce => None,
+        }
+    }
+}
+
+/// A convolution's geometry and channels, and the places of its weights among the network's, each in
+/// PyTorch's order.
+#[derive(Clone, Debug)]
+pub struct StageShape {
+    /// How it convolves.
+    pub geometry: Geometry,
+    /// The place of a separable stage's depthwise taps, `[channels, k, k]`.
+    pub taps: usize,
+    /// The place of each matrix `[outputs, inputs, k, k]`: one, or the two halves of a reduction.
+    pub matrices: Vec<usize>,
+    /// Output channels in all.
+    pub outputs: usize,
+    /// Channels of each input; each is padded to whole blocks.
+    pub inputs: Vec<usize>,
+}
+
+impl StageShape {
+    fn input_blocks(&self) -> usize {
+        self.inputs.iter().map(|c| blocks(*c)).sum()
+    }
+
+    /// Taps of the dense part.
+    fn dense_taps(&self) -> usize {
+        match self.geometry {
+            Geometry::Dense(kernel) => kernel.taps(),
+            _ => 1,
+        }
+    }
+
+    /// Input lanes of the dense part.
+    fn dense_inputs(&self) -> usize {
+        self.input_blocks() * LANES * self.matrices.len()
+    }
+
+    fn depthwise(&self) -> Option<Kernel> {
+        match self.geometry {
+            Geometry::Separable(kernel) => Some(kernel),
+            _ => None,
+        }
+    }
+
+    /// Calls `each` with (place among the network's weights, index, lane) of every entry of the matrices.
+    fn matrix_entries(&self, mut each: impl FnMut(usize, usize, usize)) {
+        let inputs: usize = self.inputs.iter().sum();
+        let outputs = self.outputs / self.matrices.len();
+        let (taps, rows) = (self.dense_taps(), self.dense_inputs());
+        for (m, start) in self.matrices.iter().enumerate() {
+            for o in 0..outputs {
+                let channel = m * outputs + o;
+                let block = channel / LANES * taps * rows;
+                let mut place = start + o * inputs * taps;
+                let mut row = m * self.input_blocks() * LANES;
+                for channels in &self.inputs {
+                    for i in 0..*channels {
+                        for t in 0..taps {
+                            each(place, block + t * rows + row + i, channel % LANES);
+                            place += 1;
+                        }
+                    }
+                    row += blocks(*channels) * LANES;
+                }
+            }
+        }
+    }
+
+    /// (place, index, lane) of every depthwise tap.
+    fn tap_entries(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        let channels = self.inputs[0];
+        self.depthwise().into_iter().flat_map(move |kernel| {
+            let taps = kernel.taps();
+            (0..channels * taps).map(move |i| {
+                let (c, t) = (i / taps, i % taps);
+                (self.taps + i, c / LANES * taps + t, c % LANES)
+            })
+        })
+    }
+
+    fn matrix_len(&self) -> usize {
+        blocks(self.outputs) * self.dense_taps() * self.dense_inputs()
+    }
+
+    fn taps_len(&self) -> usize {
+        let taps = self.depthwise().map_or(0, Kernel::taps);
+        taps * self.input_blocks()
+    }
+
+    fn pack(&self, weights: &[f32]) -> Packed {
+        let mut matrix = vec![[0.0; LANES]; self.matrix_len()];
+        self.matrix_entries(|place, index, lane| matrix[index][lane] = weights[place]);
+        let mut taps = vec![[0.0; LANES]; self.taps_len()];
+        for (place, index, lane) in self.tap_entries() {
+            taps[index][lane] = weights[place];
+        }
+        Packed { taps, matrix }
+    }
+
+    fn transpose(&self, packed: &Packed) -> Packed {
+        let depthwise = self.depthwise();
+        Packed {
+            taps: depthwise.map_or(Vec::new(), |kernel| flipped(&packed.taps, kernel)),
+            matrix: transposed(&packed.matrix, self.dense_taps(), self.dense_inputs()),
+        }
+    }
+
+    /// Gradients of nothing yet.
+    pub fn gradients(&self) -> Gradients {
+        Gradients(Packed {
+            taps: vec![[0.0; LANES]; self.taps_len()],
+            matrix: vec![[0.0; LANES]; self.matrix_len()],
+        })
+    }
+
+    /// Adds gradients to their places among the network's.
+    pub fn unpack(&self, gradients: &Gradients, weights: &mut [f32]) {
+        let Gradients(Packed { taps, matrix }) = gradients;
+        self.matrix_entries(|place, index, lane| weights[place] += matrix[index][lane]);
+        for (place, index, lane) in self.tap_entries() {
+            weights[place] += taps[index][lane];
+        }
+    }
+}
+
+/// Weights as the kernels want them.
+struct Packed {
+    taps: Vec<Lanes>,
+    matrix: Vec<Lanes>,
+}
+
+/// Gradients of packed weights.
+pub struct Gradients(Packed);
+
+impl Gradients {
+    /// Adds another's.
+    pub fn merge(&mut self, other: &Self) {
+        add(&other.0.taps, &mut self.0.taps);
+        add(&other.0.matrix, &mut self.0.matrix);
+    }
+}
+
+/// A stage with its weights, and their tangents if they have any.
+pub struct Stage {
+    /// Shapes and places.
+    pub shape: StageShape,
+    value: Packed,
+    tangent: Option<Packed>,
+}
+
+/// A stage's weights for carrying gradients back.
+pub struct Back {
+    value: Packed,
+    tangent: Option<Packed>,
+}
+
+/// What stages read of one image: its planes as they are, with zeros around, and sampled for reductions.
+pub struct Prepared {
+    size: Size,
+    pad: Option<usize>,
+    /// `[blocks][pixels]`.
+    pub plain: Memory,
+    padded: Memory,
+    samples: Option<Memory>,
+}
+
+impl Prepared {
+    /// Memory for inputs of this many blocks and size, as these stages need them.
+    pub fn new<'a>(
+        blocks: usize,
+        size: Size,
+        dual: bool,
+        stages: impl Iterator<Item = &'a StageShape> + Clone,
+    ) -> Self {
+        let pad = stages.clone().filter_map(|s| s.geometry.pad()).max();
+        let reduces = stages.clone().any(|s| s.geometry == Geometry::Reduce);
+        let outer = pad.map_or(0, |pad| size.padded(pad).area());
+        let sampled = 2 * blocks * size.strided(2).area();
+        Self {
+            size,
+            pad,
+            plain: Memory::new(blocks * size.area(), dual),
+            padded: Memory::zeros(blocks * outer, dual),
+            samples: reduces.then(|| Memory::new(sampled, dual)),
+        }
+    }
+
+    /// Derives the other forms from the plain one.
+    pub fn complete(&mut self) {
+        let size = self.size;
+        if let Some(pad) = self.pad {
+            let outer = size.padded(pad);
+            let fill = |x: &[Lanes], out: &mut [Lanes]| {
+                let planes = x.chunks_exact(size.area());
+                for (x, out) in planes.zip(out.chunks_exact_mut(outer.area())) {
+                    widen(x, size, out, outer, pad, 1);
+                }
+            };
+            self.plain.each(&mut self.padded, fill);
+        }
+        if let Some(samples) = &mut self.samples {
+            self.plain.each(samples, |x, out| sample(x, size, out));
+        }
+    }
+
+    fn padded(&self) -> (Pair<'_>, usize) {
+        (self.padded.read(), self.pad.unwrap_or(0))
+    }
+
+    fn samples(&self) -> Pair<'_> {
+        self.samples
+            .as_ref()
+            .map_or(self.plain.read(), Memory::read)
+    }
+}
+
+/// Every second pixel of all blocks, from the first on, then from the second on, with zeros past the end.
+fn sample(x: &[Lanes], size: Size, out: &mut [Lanes]) {
+    let after = size.strided(2);
+    let n = x.len() / size.area();
+    for (k, out) in out.chunks_exact_mut(after.area()).enumerate() {
+        let (plane, shift) = (&x[k % n * size.area()..], k / n);
+        for (at, out) in out.iter_mut().enumerate() {
+            let (y, x) = (at / after.w * 2 + shift, at % after.w * 2 + shift);
+            let inside = y < size.h && x < size.w;
+            *out = if inside {
+                plane[y * size.w + x]
+            } else {
+                [0.0; LANES]
+            };
+        }
+    }
+}
+
+/// Adds samples to the pixels that they came from.
+fn add_samples(samples: &[Lanes], size: Size, out: &mut [Lanes]) {
+    let after = size.strided(2);
+    let n = out.len() / size.area();
+    for (k, samples) in samples.chunks_exact(after.area()).enumerate() {
+        let (plane, shift) = (k % n * size.area(), k / n);
+        for (at, sample) in samples.iter().enumerate() {
+            let (y, x) = (at / after.w * 2 + shift, at % after.w * 2 + shift);
+            if y < size.h && x < size.w {
+                let out = &mut out[plane + y * size.w + x];
+                for l in 0..LANES {
+                    out[l] += sample[l];
+                }
+            }
+        }
+    }
+}
+
+/// Memory for the work on one image.
+#[derive(Default)]
+pub struct Scratch {
+    u: Memory,
+    g: Memory,
+    padded: Memory,
+}
+
+impl Scratch {
+    /// Enough for these stages over inputs of this size.
+    pub fn new<'a>(size: Size, dual: bool, stages: impl Iterator<Item = &'a StageShape>) -> Self {
+        let (mut wide, mut outer) = (0, 0);
+        for stage in stages {
+            let pixels = size.strided(stage.geometry.stride()).area();
+            let halves = if stage.geometry == Geometry::Reduce {
+                2
+            } else {
+                1
+            };
+            wide = wide.max(halves * stage.input_blocks() * pixels);
+            let padded = size.padded(stage.geometry.pad().unwrap_or(0)).area();
+            let widened = match stage.geometry {
+                Geometry::Separable(_) => stage.input_blocks(),
+                _ => blocks(stage.outputs),
+            };
+            outer = outer.max(widened * padded);
+        }
+        Self {
+            u: Memory::new(wide, dual),
+            g: Memory::new(wide, dual),
+            padded: Memory::new(outer, dual),
+        }
+    }
+}
+
+impl Stage {
+    /// A stage with its weights out of a network's, and their tangents.
+    pub fn new(shape: StageShape, weights: &[f32], tangents: Option<&[f32]>) -> Self {
+        Self {
+            value: shape.pack(weights),
+            tangent: tangents.map(|t| shape.pack(t)),
+            shape,
+        }
+    }
+
+    /// What carries gradients back.
+    pub fn back(&self) -> Back {
+        Back {
+            value: self.shape.transpose(&self.value),
+            tangent: self.tangent.as_ref().map(|t| self.shape.transpose(t)),
+        }
+    }
+
+    /// The result and its tangent, in planes.
+    pub fn forward(&self, x: &Prepared, z: PairMut, scratch: &mut Scratch) {
+        let pixels = x.size.strided(self.shape.geometry.stride()).area();
+        let view = View::pointwise(pixels);
+        match self.shape.geometry {
+            Geometry::Dense(kernel) if self.shape.geometry.pad().is_some() => {
+                let (x_padded, pad) = x.padded();
+                let view = View::padded(kernel, x.size, pad);
+                self.matrix_forward(x_padded, &view, z);
+            }
+            Geometry::Dense(_) => self.matrix_forward(x.plain.read(), &view, z),
+            Geometry::Reduce => self.matrix_forward(x.samples(), &view, z),
+            Geometry::Separable(kernel) => {
+                let n = self.shape.input_blocks() * pixels;
+                let mut u = scratch.u.write().first(n);
+                self.taps_forward(kernel, x, u.again());
+                self.matrix_forward(u.read(), &view, z);
+            }
+        }
+    }
+
+    fn matrix_forward(&self, x: Pair, view: &View, z: PairMut) {
+        dense(x.value, view, &self.value.matrix, z.value, false);
+        if let (Some(x_tangent), Some(out)) = (x.tangent, z.tangent) {
+            dense(x_tangent, view, &self.value.matrix, out, false);
+            if let Some(tangent) = &self.tangent {
+                dense(x.value, view, &tangent.matrix, out, true);
+            }
+        }
+    }
+
+    fn taps_forward(&self, kernel: Kernel, x: &Prepared, u: PairMut) {
+        let (size, (x, pad)) = (x.size, x.padded());
+        let (outer, pixels) = (size.padded(pad).area(), size.strided(kernel.stride).area());
+        let taps = kernel.taps();
+        let each = |x: &[Lanes], weights: &[Lanes], u: &mut [Lanes], add| {
+            let planes = x.chunks_exact(outer).zip(u.chunks_exact_mut(pixels));
+            for ((x, u), taps) in planes.zip(weights.chunks_exact(taps)) {
+                depthwise(kernel, x, (size, pad), taps, u, add);
+            }
+        };
+        each(x.value, &self.value.taps, u.value, false);
+        if let (Some(x_tangent), Some(out)) = (x.tangent, u.tangent) {
+            each(x_tangent, &self.value.taps, out, false);
+            if let Some(tangent) = &self.tangent {
+                each(x.value, &tangent.taps, out, true);
+            }
+        }
+    }
+
+    /// From the adjoints of z (and ż): adds to those of the weights, if wanted, and to those of x (and ẋ), in
+    /// planes, if wanted.
+    pub fn backward(
+        &self,
+        back: &Back,
+        x: &Prepared,
+        z: Pair,
+        gradients: Option<&mut Gradients>,
+        x_adjoint: Option<PairMut>,
+        scratch: &mut Scratch,
+    ) {
+        let size = x.size;
+        let after = size.strided(self.shape.geometry.stride());
+        let view = View::pointwise(after.area());
+        match self.shape.geometry {
+            Geometry::Dense(kernel) if self.shape.geometry.pad().is_some() => {
+                if let Some(gradients) = gradients {
+                    let (x_padded, pad) = x.padded();
+                    let view = View::padded(kernel, size, pad);
+                    matrix_gradients(x_padded, &view, z, gradients);
+                }
+                if let Some(out) = x_adjoint {
+                    let g = carried(z, kernel, size, &mut scratch.padded);
+                    let view = View::padded(kernel.back(), size, kernel.pad());
+                    back.matrix(g, &view, out, true);
+                }
+            }
+            Geometry::Dense(_) => {
+                if let Some(gradients) = gradients {
+                    matrix_gradients(x.plain.read(), &view, z, gradients);
+                }
+                if let Some(out) = x_adjoint {
+                    back.matrix(z, &view, out, true);
+                }
+            }
+            Geometry::Reduce => {
+                if let Some(gradients) = gradients {
+                    matrix_gradients(x.samples(), &view, z, gradients);
+                }
+                if let Some(out) = x_adjoint {
+                    let n = 2 * self.shape.input_blocks() * after.area();
+                    let mut g = scratch.g.write().first(n);
+                    back.matrix(z, &view, g.again(), false);
+                    let g = g.read();
+                    add_samples(g.value, size, out.value);
+                    if let (Some(g), Some(out)) = (g.tangent, out.tangent) {
+                        add_samples(g, size, out);
+                    }
+                }
+            }
+            Geometry::Separable(kernel) => {
+                let n = self.shape.input_blocks() * after.area();
+                let mut g = scratch.g.write().first(n);
+                back.matrix(z, &view, g.again(), false);
+                let g = g.read();
+                if let Some(gradients) = gradients {
+                    let mut u = scratch.u.write().first(n);
+                    self.taps_forward(kernel, x, u.again());
+                    matrix_gradients(u.read(), &view, z, gradients);
+                    taps_gradients(kernel, x, g, gradients);
+                }
+                if let Some(out) = x_adjoint {
+                    let g = carried(g, kernel, size, &mut scratch.padded);
+                    back.taps(kernel, size, g, out);
+                }
+            }
+        }
+    }
+}
+
+fn matrix_gradients(x: Pair, view: &View, z: Pair, gradients: &mut Gradients) {
+    dense_weights(x.value, view, z.value, &mut gradients.0.matrix);
+    if let (Some(x), Some(z)) = (x.tangent, z.tangent) {
+        dense_weights(x, view, z, &mut gradients.0.matrix);
+    }
+}
+
+fn taps_gradients(kernel: Kernel, x: &Prepared, g: Pair, gradients: &mut Gradients) {
+    let (size, (x, pad)) = (x.size, x.padded());
+    let (outer, pixels) = (size.padded(pad).area(), size.strided(kernel.stride).area());
+    let mut each = |x: &[Lanes], g: &[Lanes]| {
+        let planes = x.chunks_exact(outer).zip(g.chunks_exact(pixels));
+        let taps = gradients.0.taps.chunks_exact_mut(kernel.taps());
+        for ((x, g), taps) in planes.zip(taps) {
+            depthwise_taps(kernel, x, (size, pad), g, taps);
+        }
+    };
+    each(x.value, g.value);
+    if let (Some(x), Some(g)) = (x.tangent, g.tangent) {
+        each(x, g);
+    }
+}
+
+/// Adjoints at a kernel's output spread out to its input's resolution, with zeros between and around.
+fn carried<'a>(g: Pair, kernel: Kernel, size: Size, padded: &'a mut Memory) -> Pair<'a> {
+    let (outer, after) = (size.padded(kernel.pad()), size.strided(kernel.stride));
+    let n = g.value.len() / after.area() * outer.area();
+    let mut padded = padded.write().first(n);
+    let spread = |g: &[Lanes], out: &mut [Lanes]| {
+        out.fill([0.0; LANES]);
+        let planes = g.chunks_exact(after.area());
+        for (g, out) in planes.zip(out.chunks_exact_mut(outer.area())) {
+            widen(g, after, out, outer, kernel.pad(), kernel.stride);
+        }
+    };
+    spread(g.value, padded.value);
+    if let (Some(g), Some(out)) = (g.tangent, padded.tangent.as_deref_mut()) {
+        spread(g, out);
+    }
+    padded.into_read()
+}
+
+impl Back {
+    fn matrix(&self, z: Pair, view: &View, x: PairMut, add: bool) {
+        dense(z.value, view, &self.value.matrix, x.value, add);
+        if let (Some(z_tangent), Some(out)) = (z.tangent, x.tangent) {
+            if let Some(tangent) = &self.tangent {
+                dense(z_tangent, view, &tangent.matrix, x.value, true);
+            }
+            dense(z_tangent, view, &self.value.matrix, out, add);
+        }
+    }
+
+    /// Adds the adjoints of a depthwise convolution's input.
+    fn taps(&self, kernel: Kernel, size: Size, g: Pair, x: PairMut) {
+        let (pad, taps) = (kernel.pad(), kernel.taps());
+        let outer = size.padded(pad).area();
+        let each = |g: &[Lanes], weights: &[Lanes], x: &mut [Lanes]| {
+            let planes = g.chunks_exact(outer).zip(x.chunks_exact_mut(size.area()));
+            for ((g, x), taps) in planes.zip(weights.chunks_exact(taps)) {
+                depthwise(kernel.back(), g, (size, pad), taps, x, true);
+            }
+        };
+        each(g.value, &self.value.taps, x.value);
+        if let (Some(g), Some(out)) = (g.tangent, x.tangent) {
+            if let Some(tangent) = &self.tangent {
+                each(g, &tangent.taps, x.value);
+            }
+            each(g, &self.value.taps, out);
+        }
+    }
+}

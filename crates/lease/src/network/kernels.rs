@@ -1,0 +1,454 @@
+//! Networks by the CPU kernels of `lease-kernels`, as a backend extension: a whole network is one operation.
+//!
+//! Every layer can add itself to a [`Graph`] (its `emit`), beside computing itself from ordinary operations
+//! (its `forward`), which serves all other devices and precisions and is what the kernels are held against.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use lease_kernels::field::Field;
+use lease_kernels::graph::{Graph, Id, Normalise, Pass, Saved, Statistics as Sums, Wanted};
+use lease_kernels::plane::Size;
+
+use super::dual::Dual;
+use super::layers::{Noted, Statistics};
+use super::vector::{Leaves, Slot, Vector};
+
+/// How a network is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// By the CPU's kernels where they serve, else composed.
+    #[default]
+    Fast,
+    /// From ordinary tensor operations.
+    Composed,
+}
+
+impl Kernels {
+    /// Whether the kernels compute a pass over these images.
+    pub fn serve(self, images: &Tensor<4>) -> bool {
+        self == Self::Fast && images.dtype() == DType::F32 && images.device() == Device::flex()
+    }
+}
+
+/// A graph while a network adds its layers to it.
+pub struct Emitter {
+    /// The graph.
+    pub graph: Graph,
+    running: Vec<(Id, Running)>,
+    drops: usize,
+}
+
+/// The slots of a batch norm's running mean and variance.
+pub type Running = (Slot<1>, Slot<1>);
+
+impl Emitter {
+    /// A graph whose input has this many channels, and the input.
+    pub fn new(channels: usize) -> (Self, Id) {
+        let (graph, input) = Graph::new(channels);
+        let emitter = Self {
+            graph,
+            running: Vec::new(),
+            drops: 0,
+        };
+        (emitter, input)
+    }
+
+    /// Notes where the running statistics of a normalised node are.
+    pub fn keeps_running(&mut self, id: Id, running: &Running) {
+        self.running.push((id, running.clone()));
+    }
+
+    /// The next row of path dropout's factors.
+    pub fn drop(&mut self) -> usize {
+        self.drops += 1;
+        self.drops - 1
+    }
+
+    /// The network.
+    pub fn finish(self) -> Compiled {
+        let graph = self.graph.arranged();
+        let slot = |id: Id| {
+            let mut all = self.running.iter();
+            all.find(|(of, _)| *of == id).map(|(_, r)| r.clone())
+        };
+        Compiled {
+            running: graph.normalised().map(slot).collect(),
+            graph: Arc::new(graph),
+        }
+    }
+}
+
+/// A network for the kernels.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    graph: Arc<Graph>,
+    /// Of each normalised node that keeps any.
+    running: Vec<Option<Running>>,
+}
+
+/// The rest of what a pass depends on.
+#[derive(Default)]
+pub struct Mode<'a> {
+    /// What batch norms normalise by.
+    pub statistics: Statistics<'a>,
+    /// Path dropout: gives the factors of the next dropped path, one for each image.
+    pub drop: Option<&'a dyn Fn() -> Vec<f32>>,
+}
+
+impl Compiled {
+    /// The results of images `[batch, channels, h, w]`, each `[batch, channels, h, w]`; means are 1×1.
+    pub fn forward(
+        &self,
+        images: Dual<4>,
+        weights: &Leaves,
+        coefficients: Option<Dual<1>>,
+        mode: &Mode,
+    ) -> Vec<Dual<4>> {
+        let device = images.value.device();
+        let [batch, _, h, w] = images.value.dims();
+        let coefficients =
+            coefficients.unwrap_or_else(|| Tensor::zeros([1], (&device, DType::F32)).into());
+        let weights = weights.whole();
+        let tangents = [
+            images.tangent.is_some(),
+            weights.tangent.is_some(),
+            coefficients.tangent.is_some(),
+        ];
+        let drop = match mode.drop {
+            Some(next) => (0..self.graph.drops()).flat_map(|_| next()).collect(),
+            None => vec![1.0; self.graph.drops() * batch],
+        };
+        let running = match &mode.statistics {
+            Statistics::Running(running) => Some(self.running(running)),
+            _ => None,
+        };
+        let noted = match &mode.statistics {
+            Statistics::Noted(_) => Some(Arc::default()),
+            _ => None,
+        };
+        let plan = Plan {
+            graph: self.graph.clone(),
+            size: Size { h, w },
+            tangents,
+            drop: drop.into(),
+            running,
+            noted: noted.clone(),
+        };
+        let flat = <Dispatch as GraphOps>::graph(
+            joined(images, 0).into_dispatch(),
+            joined(weights, 0).into_dispatch(),
+            joined(coefficients, 0).into_dispatch(),
+            plan,
+        );
+        if let (Statistics::Noted(noted), Some(sums)) = (&mode.statistics, noted) {
+            self.note(noted, &sums, &device);
+        }
+        self.split(
+            Tensor::from_dispatch(flat),
+            (batch, Size { h, w }),
+            tangents,
+        )
+    }
+
+    /// The results, one after the other.
+    fn split(
+        &self,
+        flat: Tensor<1>,
+        (batch, size): (usize, Size),
+        tangents: [bool; 3],
+    ) -> Vec<Dual<4>> {
+        let shapes = self.graph.output_shapes(size);
+        let shapes = shapes
+            .into_iter()
+            .map(|(c, size)| [batch, c, size.h, size.w]);
+        let half: usize = shapes.clone().map(|s| s.iter().product::<usize>()).sum();
+        let mut start = 0;
+        shapes
+            .map(|shape| {
+                let range = start..start + shape.iter().product::<usize>();
+                start = range.end;
+                let part = |from: usize| {
+                    let range = range.start + from..range.end + from;
+                    flat.clone().slice([range]).reshape(shape)
+                };
+                Dual {
+                    value: part(0),
+                    tangent: tangents.contains(&true).then(|| part(half)),
+                }
+            })
+            .collect()
+    }
+
+    fn running(&self, running: &Vector) -> Arc<[Sums]> {
+        let read = |slot: &Slot<1>| -> Vec<f32> {
+            let data = running.part(slot).into_data();
+            data.iter::<f32>().collect()
+        };
+        let of = |slots: &Option<Running>| match slots {
+            Some((mean, variance)) => Sums {
+                mean: read(mean),
+                variance: read(variance),
+            },
+            None => Sums {
+                mean: Vec::new(),
+                variance: Vec::new(),
+            },
+        };
+        self.running.iter().map(of).collect()
+    }
+
+    fn note(&self, noted: &RefCell<Vec<Noted>>, sums: &Mutex<Vec<Sums>>, device: &Device) {
+        let sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
+        let tensor = |values: &[f32]| {
+            let data = TensorData::new(values.to_vec(), [values.len()]);
+            Tensor::from_data(data, (device, DType::F32))
+        };
+        for (slots, sums) in self.running.iter().zip(sums.iter()) {
+            if let Some((mean, variance)) = slots {
+                noted.borrow_mut().push(Noted {
+                    mean: (mean.clone(), tensor(&sums.mean)),
+                    variance: (variance.clone(), tensor(&sums.variance)),
+                });
+            }
+        }
+    }
+}
+
+/// The means of a network whose only result they are, `[batch, channels]`.
+pub fn only_means(results: Vec<Dual<4>>) -> Dual<2> {
+    let mut results = results.into_iter();
+    let means = results.next().unwrap_or_else(|| unreachable!("a result"));
+    means.global_mean()
+}
+
+/// A value with its tangent behind it.
+fn joined<const D: usize>(x: Dual<D>, dim: usize) -> Tensor<D> {
+    match x.tangent {
+        Some(tangent) => Tensor::cat(vec![x.value, tangent], dim),
+        None => x.value,
+    }
+}
+
+/// One network's computation, but for its tensors.
+#[derive(Clone)]
+pub struct Plan {
+    graph: Arc<Graph>,
+    size: Size,
+    /// Whether images, weights and coefficients have tangents, each behind its values.
+    tangents: [bool; 3],
+    drop: Arc<[f32]>,
+    running: Option<Arc<[Sums]>>,
+    noted: Option<Arc<Mutex<Vec<Sums>>>>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = f.debug_struct("Plan");
+        all.field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// Networks by fast kernels.
+#[backend_extension(Autodiff, Flex)]
+pub trait GraphOps: Backend {
+    /// The results of a network, flat.
+    fn graph(
+        images: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        coefficients: FloatTensor<Self>,
+        plan: Plan,
+    ) -> FloatTensor<Self>;
+}
+
+type Primitive = FloatTensor<Flex>;
+
+fn numbers(tensor: &Primitive) -> &[f32] {
+    // Every caller makes the tensor contiguous, and the dtype is checked before the fast path is taken.
+    tensor.as_slice::<f32>().unwrap_or(&[])
+}
+
+fn flat(values: Vec<f32>) -> Primitive {
+    let n = values.len();
+    Primitive::from_data(TensorData::new(values, [n]))
+}
+
+/// What a pass leaves for its backward pass. Taken out once, so that its memory is freed on the way.
+struct Kept {
+    saved: Mutex<Option<Saved>>,
+    images: [usize; 4],
+    weights: usize,
+    coefficients: usize,
+}
+
+fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kept) {
+    let [images, weights, coefficients] = tensors.map(|t| t.to_contiguous());
+    let shape = images.shape();
+    let split = |tensor: &Primitive, dual: bool| {
+        let all = numbers(tensor);
+        if dual {
+            let (value, tangent) = all.split_at(all.len() / 2);
+            (value.to_vec(), Some(tangent.to_vec()))
+        } else {
+            (all.to_vec(), None)
+        }
+    };
+    let dual = plan.tangents.contains(&true);
+    let (values, tangents) = split(&images, plan.tangents[0]);
+    let input = Field::from_planes(&values, tangents.as_deref(), shape[1], plan.size, dual);
+    let (weights, weight_tangents) = split(&weights, plan.tangents[1]);
+    let (coefficients, coefficient_tangents) = split(&coefficients, plan.tangents[2]);
+    let pass = Pass {
+        weights: &weights,
+        weight_tangents: weight_tangents.as_deref(),
+        coefficients: &coefficients,
+        coefficient_tangents: coefficient_tangents.as_deref(),
+        drop: &plan.drop,
+        running: plan.running.as_deref(),
+        keep,
+    };
+    let (results, saved) = plan.graph.forward(input, &pass);
+    if let Some(noted) = &plan.noted {
+        let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+        *noted = saved.statistics(&plan.graph);
+    }
+    let kept = Kept {
+        saved: Mutex::new(Some(saved)),
+        images: [shape[0], shape[1], shape[2], shape[3]],
+        weights: weights.len(),
+        coefficients: coefficients.len(),
+    };
+    (flat(results), kept)
+}
+
+impl GraphOps for Flex {
+    fn graph(
+        images: Primitive,
+        weights: Primitive,
+        coefficients: Primitive,
+        plan: Plan,
+    ) -> Primitive {
+        forward([&images, &weights, &coefficients], &plan, false).0
+    }
+}
+
+/// The state of a backward pass.
+#[derive(Clone)]
+struct State {
+    kept: Arc<Kept>,
+    plan: Plan,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.plan.fmt(f)
+    }
+}
+
+#[derive(Debug)]
+struct GraphBackward;
+
+impl Backward<Flex, 3> for GraphBackward {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let [images, weights, coefficients] = ops.parents;
+        let State { kept, plan } = ops.state;
+        let g = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let mut saved = kept.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(saved) = saved.take() else { return };
+        let wanted = Wanted {
+            weights: weights.is_some(),
+            coefficients: coefficients.is_some(),
+            input: images.is_some(),
+        };
+        let lengths = (kept.weights, kept.coefficients);
+        let result = plan.graph.backward(saved, numbers(&g), lengths, wanted);
+        if let (Some(node), Some(field)) = (images, result.input) {
+            let [rows, channels, ..] = kept.images;
+            let mut planes = Vec::with_capacity(kept.images.iter().product());
+            // Where the images have no tangents, nothing asks for those of the gradient.
+            let halves: &[bool] = if plan.tangents[0] {
+                &[false, true]
+            } else {
+                &[false]
+            };
+            for tangents in halves {
+                for i in 0..rows / halves.len() {
+                    field.read_planes(i, channels, *tangents, &mut planes);
+                }
+            }
+            let data = TensorData::new(planes, kept.images);
+            gradients.register::<Flex>(node.id, Primitive::from_data(data));
+        }
+        // Tangents of weights and coefficients are constants.
+        let padded = |mut values: Vec<f32>, dual: bool| {
+            values.resize(values.len() * if dual { 2 } else { 1 }, 0.0);
+            flat(values)
+        };
+        if let Some(node) = weights {
+            let values = padded(result.weights, plan.tangents[1]);
+            gradients.register::<Flex>(node.id, values);
+        }
+        if let Some(node) = coefficients {
+            let values = padded(result.coefficients, plan.tangents[2]);
+            gradients.register::<Flex>(node.id, values);
+        }
+    }
+}
+
+impl<C: CheckpointStrategy> GraphOps for Autodiff<Flex, C> {
+    fn graph(
+        images: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        coefficients: FloatTensor<Self>,
+        plan: Plan,
+    ) -> FloatTensor<Self> {
+        let nodes = [images.node(), weights.node(), coefficients.node()];
+        let tensors = [
+            images.into_primitive(),
+            weights.into_primitive(),
+            coefficients.into_primitive(),
+        ];
+        match GraphBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let (results, kept) = forward(tensors.each_ref(), &plan, true);
+                let state = State {
+                    kept: Arc::new(kept),
+                    plan,
+                };
+                prepared.finish(state, results)
+            }
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(forward(tensors.each_ref(), &plan, false).0)
+            }
+        }
+    }
+}
+
+/// The normalisation of a node by a batch norm's slots.
+pub fn normalise(
+    emitter: &mut Emitter,
+    id: Id,
+    affine: Option<&(Slot<1>, Slot<1>)>,
+    running: Option<&Running>,
+) -> Normalise {
+    if let Some(running) = running {
+        emitter.keeps_running(id, running);
+    }
+    match affine {
+        Some((scale, shift)) => Normalise::Affine {
+            scale: scale.place(),
+            shift: shift.place(),
+        },
+        None => Normalise::Plain,
+    }
+}
