@@ -221,26 +221,58 @@ fn taps_rows<S: Simd, const K: usize, const D: usize, const T: usize>(
     let after = size.strided(T);
     let width = size.padded(pad).w;
     let first = pad - D * (K - 1) / 2;
+    let reach = (K - 1) * D + 1;
+    let row = |y: usize, ky: usize| {
+        let x = &padded[(y * T + ky * D + first) * width + first..];
+        &x[..(after.w - 1) * T + reach]
+    };
     for ky in 0..K {
-        let mut sums = [[s.splat_f32s(0.0); K]; 2];
-        for (y, row) in g.chunks_exact(after.w).enumerate() {
-            let x = &padded[(y * T + ky * D + first) * width + first..];
-            let x = &x[..(after.w - 1) * T + (K - 1) * D + 1];
-            // Two sets of sums, so that one addition need not wait for the last.
-            for (i, g) in row.iter().enumerate() {
-                let (g, sums) = (load::<S>(g), &mut sums[i % 2]);
-                let x = &x[i * T..][..(K - 1) * D + 1];
-                for (kx, sum) in sums.iter_mut().enumerate() {
-                    *sum = s.mul_add_e_f32s(load::<S>(&x[kx * D]), g, *sum);
-                }
-            }
-        }
-        let [even, odd] = sums;
-        for (kx, tap) in taps[ky * K..][..K].iter_mut().enumerate() {
-            let sum = s.add_f32s(even[kx], odd[kx]);
+        let rows = g.chunks_exact(after.w).enumerate();
+        let rows = rows.map(|(y, g)| (g, row(y, ky)));
+        // Sums for some pixels at a time, so that one addition need not wait for the last.
+        let sums = if K == 3 {
+            taps_row::<S, K, D, T, 3>(s, rows, reach)
+        } else {
+            taps_row::<S, K, D, T, 2>(s, rows, reach)
+        };
+        for (tap, sum) in taps[ky * K..][..K].iter_mut().zip(sums) {
             *tap = lanes::<S>(s.add_f32s(load::<S>(tap), sum));
         }
     }
+}
+
+#[inline(always)]
+fn taps_row<'a, S: Simd, const K: usize, const D: usize, const T: usize, const P: usize>(
+    s: S,
+    rows: impl Iterator<Item = (&'a [Lanes], &'a [Lanes])>,
+    reach: usize,
+) -> [S::f32s; K] {
+    let mut sums = [[s.splat_f32s(0.0); K]; P];
+    for (g, x) in rows {
+        let (tiles, rest) = g.as_chunks::<P>();
+        for (i, g) in tiles.iter().enumerate() {
+            let x = &x[P * i * T..][..(P - 1) * T + reach];
+            for p in 0..P {
+                let g = load::<S>(&g[p]);
+                for kx in 0..K {
+                    sums[p][kx] = s.mul_add_e_f32s(load::<S>(&x[p * T + kx * D]), g, sums[p][kx]);
+                }
+            }
+        }
+        for (i, g) in rest.iter().enumerate() {
+            let x = &x[(tiles.len() * P + i) * T..][..reach];
+            for kx in 0..K {
+                sums[0][kx] = s.mul_add_e_f32s(load::<S>(&x[kx * D]), load::<S>(g), sums[0][kx]);
+            }
+        }
+    }
+    let mut total = sums[0];
+    for part in &sums[1..] {
+        for (total, part) in total.iter_mut().zip(part) {
+            *total = s.add_f32s(*total, *part);
+        }
+    }
+    total
 }
 
 /// Taps in reverse order, which carry gradients back.
@@ -448,7 +480,7 @@ impl WithSimd for DenseWeights<'_> {
 
 /// Pixels that are worked on for all channels before the next ones: few enough to stay in the first cache,
 /// enough to be worth loading and storing the sums for.
-const CHUNK: usize = 64;
+const CHUNK: usize = 128;
 
 #[inline(always)]
 fn weights_rows<S: Simd, const T: usize>(s: S, work: DenseWeights) {

@@ -13,16 +13,17 @@
 
 #![forbid(unsafe_code)]
 
-mod conv;
+pub mod conv;
 pub mod field;
 pub mod graph;
-mod norm;
+pub mod norm;
 pub mod plane;
 mod pool;
 mod simd;
 mod stage;
 
 pub use pool::Buffer;
+pub use simd::peak;
 
 /// Eight channels of one pixel.
 pub type Lanes = [f32; 8];

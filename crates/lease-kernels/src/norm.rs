@@ -42,42 +42,58 @@ impl WithSimd for Sums<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> ImageSums {
-        let zero = s.splat_f32s(0.0);
         let share = s.splat_f32s(1.0 / self.z.len() as f32);
         let mean = |plane: &[Lanes]| {
-            let (pairs, rest) = plane.as_chunks::<2>();
-            let (mut a, mut b) = (zero, zero);
-            for [even, odd] in pairs {
-                a = s.add_f32s(a, load::<S>(even));
-                b = s.add_f32s(b, load::<S>(odd));
-            }
-            for last in rest {
-                a = s.add_f32s(a, load::<S>(last));
-            }
-            s.mul_f32s(s.add_f32s(a, b), share)
+            let [sum] = chains(s, [plane], |s, [x], [sum]| [s.add_f32s(sum, x)]);
+            s.mul_f32s(sum, share)
         };
         let centre = mean(self.z);
-        let mut squares = zero;
-        for z in self.z {
-            let c = s.sub_f32s(load::<S>(z), centre);
-            squares = s.mul_add_e_f32s(c, c, squares);
-        }
+        let [squares] = chains(s, [self.z], |s, [z], [sum]| {
+            let c = s.sub_f32s(z, centre);
+            [s.mul_add_e_f32s(c, c, sum)]
+        });
         let mut sums = ImageSums {
             mean: lanes::<S>(centre),
             squares: lanes::<S>(squares),
             ..ImageSums::default()
         };
         if let Some(tangent) = self.tangent {
-            let mut cross = zero;
-            for (z, t) in self.z.iter().zip(tangent) {
-                let c = s.sub_f32s(load::<S>(z), centre);
-                cross = s.mul_add_e_f32s(c, load::<S>(t), cross);
-            }
+            let [cross] = chains(s, [self.z, tangent], |s, [z, t], [sum]| {
+                let c = s.sub_f32s(z, centre);
+                [s.mul_add_e_f32s(c, t, sum)]
+            });
             sums.tangent_mean = lanes::<S>(mean(tangent));
             sums.cross = lanes::<S>(cross);
         }
         sums
     }
+}
+
+/// Sums over the pixels of planes, in four chains so that one addition need not wait for the last.
+#[inline(always)]
+fn chains<S: Simd, const N: usize, const M: usize>(
+    s: S,
+    planes: [&[Lanes]; N],
+    step: impl Fn(S, [S::f32s; N], [S::f32s; M]) -> [S::f32s; M],
+) -> [S::f32s; M] {
+    let n = planes[0].len();
+    let planes = planes.map(|p| &p[..n]);
+    let mut sums = [[s.splat_f32s(0.0); M]; 4];
+    let whole = n / 4 * 4;
+    let mut i = 0;
+    while i < whole {
+        let four = planes.map(|p| &p[i..i + 4]);
+        for (k, sums) in sums.iter_mut().enumerate() {
+            *sums = step(s, four.map(|p| load::<S>(&p[k])), *sums);
+        }
+        i += 4;
+    }
+    while i < n {
+        sums[0] = step(s, planes.map(|p| load::<S>(&p[i])), sums[0]);
+        i += 1;
+    }
+    let [a, b, c, d] = sums;
+    std::array::from_fn(|m| s.add_f32s(s.add_f32s(a[m], b[m]), s.add_f32s(c[m], d[m])))
 }
 
 /// A batch norm's statistics, for each channel.
@@ -368,34 +384,25 @@ impl WithSimd for PlaneSums<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> [Lanes; 5] {
-        let zero = s.splat_f32s(0.0);
         let [mean, tangent_mean] = self.centre.map(load::<S>);
-        let (mut g_sum, mut gz) = ([zero; 2], [zero; 2]);
-        for (i, (g, z)) in self.planes.g.iter().zip(self.planes.z).enumerate() {
-            let g = load::<S>(g);
-            let z = s.sub_f32s(load::<S>(z), mean);
-            g_sum[i % 2] = s.add_f32s(g_sum[i % 2], g);
-            gz[i % 2] = s.mul_add_e_f32s(g, z, gz[i % 2]);
-        }
-        let (mut t_sum, mut tz, mut tc) = (zero, zero, zero);
-        if let Some((t, zt)) = self.planes.dual {
-            for ((t, z), zt) in t.iter().zip(self.planes.z).zip(zt) {
-                let t = load::<S>(t);
-                let z = s.sub_f32s(load::<S>(z), mean);
-                let c = s.sub_f32s(load::<S>(zt), tangent_mean);
-                t_sum = s.add_f32s(t_sum, t);
-                tz = s.mul_add_e_f32s(t, z, tz);
-                tc = s.mul_add_e_f32s(t, c, tc);
-            }
-        }
-        let both = |[a, b]: [S::f32s; 2]| lanes::<S>(s.add_f32s(a, b));
-        [
-            both(g_sum),
-            both(gz),
-            lanes::<S>(t_sum),
-            lanes::<S>(tz),
-            lanes::<S>(tc),
-        ]
+        let Planes { g, z, dual } = *self.planes;
+        let [g_sum, gz] = chains(s, [g, z], |s, [g, z], [sum, along]| {
+            let z = s.sub_f32s(z, mean);
+            [s.add_f32s(sum, g), s.mul_add_e_f32s(g, z, along)]
+        });
+        let zero = s.splat_f32s(0.0);
+        let [t_sum, tz, tc] = match dual {
+            None => [zero; 3],
+            Some((t, zt)) => chains(s, [t, z, zt], |s, [t, z, zt], [sum, tz, tc]| {
+                let (z, c) = (s.sub_f32s(z, mean), s.sub_f32s(zt, tangent_mean));
+                [
+                    s.add_f32s(sum, t),
+                    s.mul_add_e_f32s(t, z, tz),
+                    s.mul_add_e_f32s(t, c, tc),
+                ]
+            }),
+        };
+        [g_sum, gz, t_sum, tz, tc].map(|sum| lanes::<S>(sum))
     }
 }
 

@@ -238,28 +238,45 @@ impl WithSimd for MaxPool<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let after = self.window.after(self.size);
-        for y in 0..after.h {
-            let rows = self.window.range(y, self.size.h);
-            for xx in 0..after.w {
-                let columns = self.window.range(xx, self.size.w);
-                let mut best = s.splat_f32s(f32::NEG_INFINITY);
-                let mut place = s.splat_f32s(0.0);
-                for row in rows.clone() {
-                    let above = (row + self.window.pad - y * self.window.stride) * self.window.size;
-                    let left = self.window.pad + columns.start - xx * self.window.stride;
-                    let pixels = &self.x[row * self.size.w..][columns.clone()];
-                    for (k, pixel) in pixels.iter().enumerate() {
-                        let x = load::<S>(pixel);
-                        let better = s.greater_than_f32s(x, best);
-                        best = s.select_f32s(better, x, best);
-                        let here = s.splat_f32s((above + left + k) as f32);
-                        place = s.select_f32s(better, here, place);
-                    }
+        let (window, after) = (self.window, self.window.after(self.size));
+        let lowest = s.splat_f32s(f32::NEG_INFINITY);
+        let better = |best: &mut S::f32s, place: &mut S::f32s, x: S::f32s, at: S::f32s| {
+            let better = s.greater_than_f32s(x, *best);
+            *best = s.select_f32s(better, x, *best);
+            *place = s.select_f32s(better, at, *place);
+        };
+        // First the maxima of each row's windows, then those of the rows' maxima: with the first one kept
+        // both times it is the first in reading order.
+        let mut maxima = vec![([0.0; LANES], [0.0; LANES]); self.size.h * after.w];
+        for (row, maxima) in maxima.chunks_exact_mut(after.w).enumerate() {
+            let pixels = &self.x[row * self.size.w..][..self.size.w];
+            for (x, maximum) in maxima.iter_mut().enumerate() {
+                let columns = window.range(x, self.size.w);
+                let left = window.pad + columns.start - x * window.stride;
+                let (mut best, mut place) = (lowest, s.splat_f32s(0.0));
+                for (k, pixel) in pixels[columns].iter().enumerate() {
+                    let at = s.splat_f32s((left + k) as f32);
+                    better(&mut best, &mut place, load::<S>(pixel), at);
                 }
-                let at = y * after.w + xx;
+                *maximum = (lanes::<S>(best), lanes::<S>(place));
+            }
+        }
+        // Added to a small whole number, this leaves the number in the lowest bits.
+        let whole = s.splat_f32s(8_388_608.0);
+        for y in 0..after.h {
+            let rows = window.range(y, self.size.h);
+            for x in 0..after.w {
+                let (mut best, mut place) = (lowest, s.splat_f32s(0.0));
+                for row in rows.clone() {
+                    let above = (row + window.pad - y * window.stride) * window.size;
+                    let (value, column) = &maxima[row * after.w + x];
+                    let at = s.add_f32s(load::<S>(column), s.splat_f32s(above as f32));
+                    better(&mut best, &mut place, load::<S>(value), at);
+                }
+                let at = y * after.w + x;
                 self.out[at] = lanes::<S>(best);
-                self.places[at] = lanes::<S>(place).map(|p| p as u8);
+                let place = lanes::<S>(s.add_f32s(place, whole));
+                self.places[at] = place.map(|p| p.to_bits() as u8);
             }
         }
     }
@@ -335,8 +352,14 @@ impl WithSimd for AvgPool<'_> {
                 let columns = self.window.range(xx, self.size.w);
                 let mut sum = s.splat_f32s(0.0);
                 for row in rows.clone() {
-                    for pixel in &self.x[row * self.size.w..][columns.clone()] {
-                        sum = s.add_f32s(sum, load::<S>(pixel));
+                    let pixels = &self.x[row * self.size.w..][columns.clone()];
+                    if let [a, b, c] = pixels {
+                        sum = s.add_f32s(s.add_f32s(sum, load::<S>(a)), load::<S>(b));
+                        sum = s.add_f32s(sum, load::<S>(c));
+                    } else {
+                        for pixel in pixels {
+                            sum = s.add_f32s(sum, load::<S>(pixel));
+                        }
                     }
                 }
                 // Divided, not multiplied by a rounded reciprocal: a constant channel should stay constant.

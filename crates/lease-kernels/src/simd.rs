@@ -25,3 +25,29 @@ pub fn load<S: Simd>(lanes: &Lanes) -> S::f32s {
 pub fn lanes<S: Simd>(vector: S::f32s) -> Lanes {
     bytemuck::cast(vector)
 }
+
+/// Twelve chains of `n` multiply-adds on registers: what the processor's vectors can do at most. For benchmarks.
+pub fn peak(n: usize) -> Lanes {
+    run(Peak { n })
+}
+
+struct Peak {
+    n: usize,
+}
+
+impl WithSimd for Peak {
+    type Output = Lanes;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) -> Lanes {
+        let factor = s.splat_f32s(0.999);
+        let mut sums: [S::f32s; 12] = std::array::from_fn(|i| s.splat_f32s(i as f32));
+        for _ in 0..self.n {
+            for sum in &mut sums {
+                *sum = s.mul_add_e_f32s(*sum, factor, factor);
+            }
+        }
+        let total = sums.into_iter().reduce(|a, b| s.add_f32s(a, b));
+        lanes::<S>(total.unwrap_or(factor))
+    }
+}

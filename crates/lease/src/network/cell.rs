@@ -26,7 +26,7 @@ pub struct CellShape {
 /// How the first input is brought to the cell's channels (and resolution).
 #[derive(Clone, Debug)]
 pub(super) enum Preprocess {
-    Project(ReluConvBn),
+    Project(Box<ReluConvBn>),
     Reduce(Box<FactorizedReduce>),
 }
 
@@ -44,7 +44,7 @@ impl Preprocess {
                 builder.factorized_reduce(name, input, output, affine),
             ))
         } else {
-            Self::Project(builder.relu_conv_bn(name, input, output, affine))
+            Self::Project(Box::new(builder.relu_conv_bn(name, input, output, affine)))
         }
     }
 
