@@ -23,6 +23,16 @@ pub struct Timing {
     pub name: &'static str,
     /// Seconds, in order, after one run that is not counted.
     pub seconds: Vec<f64>,
+    /// The most memory that the process has had until then, in MiB, where the system tells (Linux).
+    pub peak_mebibytes: Option<u64>,
+}
+
+/// The most memory that this process has had.
+fn peak_mebibytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes / 1024)
 }
 
 impl Timing {
@@ -51,7 +61,11 @@ fn timed(
         work()?;
         seconds.push(started.elapsed().as_secs_f64());
     }
-    Ok(Timing { name, seconds })
+    Ok(Timing {
+        name,
+        seconds,
+        peak_mebibytes: peak_mebibytes(),
+    })
 }
 
 /// Times, on random images of `image` (channels, height, width) and with a scratch run folder in `folder`:

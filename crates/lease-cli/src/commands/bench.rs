@@ -42,7 +42,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         )
     })??;
     let (e, s) = (&config.explainer, &config.search);
-    let peak = peak_mebibytes();
+    let peak = timings.last().and_then(|t| t.peak_mebibytes);
     if arguments.json {
         let medians = timings.iter().map(|t| (t.name, t.median()));
         let medians: std::collections::BTreeMap<_, _> = medians.collect();
@@ -58,27 +58,20 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         "{} channels, {} cells, {} nodes, batch {}, {side}×{side} pixels",
         e.channels, e.cells, e.nodes, s.batch
     );
-    println!("{:28} {:>10} {:>10} {:>10}", "", "median s", "min", "max");
+    println!(
+        "{:28} {:>10} {:>10} {:>10} {:>15}",
+        "", "median s", "min", "max", "peak so far MiB"
+    );
     for timing in &timings {
         let bound = |pick: fn(f64, f64) -> f64| timing.seconds.iter().copied().reduce(pick);
         println!(
-            "{:28} {:>10.4} {:>10.4} {:>10.4}",
+            "{:28} {:>10.4} {:>10.4} {:>10.4} {:>15}",
             timing.name,
             Timing::median(timing),
             bound(f64::min).unwrap_or(0.0),
-            bound(f64::max).unwrap_or(0.0)
+            bound(f64::max).unwrap_or(0.0),
+            timing.peak_mebibytes.map_or("–".into(), |p| p.to_string())
         );
     }
-    if let Some(peak) = peak {
-        println!("peak memory {peak} MiB");
-    }
     Ok(Ended::Well)
-}
-
-/// The most memory that this process has had, where the system tells (Linux).
-fn peak_mebibytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes / 1024)
 }

@@ -31,21 +31,36 @@ pub struct Explanation {
     pub slot: Slot<4>,
     /// Where the last step was clamped.
     pub clamped: Tensor<1, Bool>,
+    /// The clean predictions, `[batch, classes]`.
+    pub clean: Tensor<2>,
     /// J at `start`.
     pub objective: f64,
     /// The share of |δ'| at ε.
     pub share_at_epsilon: f64,
 }
 
-/// J(Δ, E, A) as a function of (Δ, E, A): both predictions depend on E and A.
+/// J as a function of (Δ, E, A, T), where the targets T are the clean predictions, `[batch, classes]`: what E
+/// and A do to J through them is left to [`along_clean`], so that the two passes need not be in memory at once.
 pub fn objective<'a>(
     explainer: &'a Supernet,
     images: &'a Tensor<4>,
-    slot: &'a Slot<4>,
-) -> impl Fn([&Leaves; 3]) -> Dual<1> + 'a {
-    move |[delta, e, a]| {
+    delta: &'a Slot<4>,
+    target: &'a Slot<2>,
+) -> impl Fn([&Leaves; 4]) -> Dual<1> + 'a {
+    move |[d, e, a, t]| {
+        perturbed(explainer, images, delta, [d, e, a]).soft_cross_entropy(t.get(target))
+    }
+}
+
+/// ⟨T(E, A), v⟩ as a function of (E, A): its gradient carries the adjoint v of the clean predictions on.
+pub fn along_clean<'a>(
+    explainer: &'a Supernet,
+    images: &'a Tensor<4>,
+    adjoint: Tensor<2>,
+) -> impl Fn([&Leaves; 2]) -> Dual<1> + 'a {
+    move |[e, a]| {
         let clean = explainer.forward(e, a, images.clone().into()).softmax();
-        perturbed(explainer, images, slot, [delta, e, a]).soft_cross_entropy(clean)
+        (clean.value * adjoint.clone()).sum().into()
     }
 }
 
@@ -92,6 +107,7 @@ pub fn explain(
         delta: step.delta,
         slot: slot.clone(),
         clamped: step.clamped,
+        clean: clean.value.clone(),
         objective: step.objective,
     }
 }

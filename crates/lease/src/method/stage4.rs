@@ -166,6 +166,9 @@ fn through_stage1(
     adjoint: &Vector,
     settings: &Unrolling,
 ) -> Vector {
+    if adjoint.norm() == 0.0 {
+        return at.architecture.scale(0.0);
+    }
     let loss = stage1::loss(&models.explainer, &batches.explainer_train);
     let at = [&at.explainer, &at.architecture];
     let [product] = settings.product.product(loss, at, (0, adjoint), [1]);
@@ -186,11 +189,16 @@ fn through_stage2(
         return [explainer.scale(0.0), architecture.scale(0.0)];
     }
     let flat = adjoint.flat().mask_fill(explanation.clamped.clone(), 0.0);
-    let objective = stage2::objective(&models.explainer, images, &explanation.slot);
-    let at = [&explanation.start, explainer, architecture];
+    let (clean, target) = Vector::single("clean", explanation.clean.clone());
+    let objective = stage2::objective(&models.explainer, images, &explanation.slot, &target);
+    let at = [&explanation.start, explainer, architecture, &clean];
     let along = (0, &adjoint.with(flat));
-    let products = settings.product.product(objective, at, along, [1, 2]);
-    products.map(|p| p.scale(settings.attack.step_size))
+    let [e, a, t] = settings.product.product(objective, at, along, [1, 2, 3]);
+    let along_clean = stage2::along_clean(&models.explainer, images, t.part(&target));
+    let through = gradient(along_clean, [explainer, architecture], [0, 1]);
+    let [clean_e, clean_a] = through.vectors;
+    let step = settings.attack.step_size;
+    [(e, clean_e), (a, clean_a)].map(|(p, q)| p.add_scaled(1.0, &q).scale(step))
 }
 
 /// The explainer's term of the architecture gradient.

@@ -1,0 +1,159 @@
+//! `cargo bench`: the throughput of every kernel on one thread, on one image at the sizes of a CIFAR network, and
+//! its share of what this processor's vectors reach at most (multiply-adds on registers alone).
+//!
+//! A plain harness, since the share needs all figures in one place: medians of 15 samples of at least 5 ms.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use lease_kernels::conv::{Kernel, View, dense, dense_weights, depthwise, depthwise_taps};
+use lease_kernels::norm::{AdjointSums, Planes, combine, image_sums};
+use lease_kernels::plane::{Places, Size, Window, avg_pool, max_pool};
+use lease_kernels::{LANES, Lanes, peak};
+
+/// Seconds of one call.
+fn time(mut work: impl FnMut()) -> f64 {
+    let mut calls = 1;
+    let sample = |calls: u32, work: &mut dyn FnMut()| {
+        let started = Instant::now();
+        for _ in 0..calls {
+            work();
+        }
+        started.elapsed().as_secs_f64()
+    };
+    while sample(calls, &mut work) < 5e-3 {
+        calls *= 2;
+    }
+    let mut samples: Vec<f64> = (0..15)
+        .map(|_| sample(calls, &mut work) / f64::from(calls))
+        .collect();
+    samples.sort_by(f64::total_cmp);
+    samples[7]
+}
+
+fn numbers(n: usize) -> Vec<Lanes> {
+    let value = |i: usize| (i * 7919 % 997) as f32 / 997.0 - 0.5;
+    (0..n)
+        .map(|i| std::array::from_fn(|l| value(i * LANES + l)))
+        .collect()
+}
+
+fn main() {
+    // Fewer operations than this would not be seen by the clock.
+    let n = 1 << 20;
+    let seconds = time(|| {
+        black_box(peak(black_box(n)));
+    });
+    let top = 2.0 * (n * 12 * LANES) as f64 / seconds / 1e9;
+    println!("multiply-adds on registers, one thread: {top:.1} GFLOP/s\n");
+    println!(
+        "{:<34} {:>12} {:>9} {:>7} {:>8}",
+        "kernel", "planes", "GFLOP/s", "share", "GB/s"
+    );
+    for (channels, side) in [(16, 32), (32, 16), (64, 8)] {
+        let size = Size { h: side, w: side };
+        let (blocks, area) = (channels / LANES, side * side);
+        let x = numbers(blocks * size.padded(4).area());
+        let g = numbers(blocks * area);
+        let mut out = numbers(blocks * area);
+        // `flops` for each number of a plane, and planes read or written.
+        let report = |name: &str, flops: usize, planes: usize, seconds: f64| {
+            let n = (channels * area) as f64;
+            let rate = n * flops as f64 / seconds / 1e9;
+            println!(
+                "{name:<34} {:>12} {rate:>9.1} {:>6.0}% {:>8.1}",
+                format!("{channels}×{side}×{side}"),
+                100.0 * rate / top,
+                4.0 * n * planes as f64 / seconds / 1e9,
+            );
+        };
+        for (k, dilation) in [(3, 1), (5, 1), (3, 2), (5, 2)] {
+            let kernel = Kernel {
+                size: k,
+                dilation,
+                stride: 1,
+            };
+            let pad = kernel.pad();
+            let outer = size.padded(pad).area();
+            let mut taps = numbers(kernel.taps());
+            let flops = 2 * kernel.taps();
+            let name = format!("depthwise {k}×{k}, dilation {dilation}");
+            let forward = time(|| {
+                for b in 0..blocks {
+                    let (x, out) = (&x[b * outer..][..outer], &mut out[b * area..][..area]);
+                    depthwise(kernel, x, (size, pad), &taps, out, false);
+                }
+            });
+            report(&name, flops, 2, forward);
+            let backward = time(|| {
+                for b in 0..blocks {
+                    let (x, g) = (&x[b * outer..][..outer], &g[b * area..][..area]);
+                    depthwise_taps(kernel, x, (size, pad), g, &mut taps);
+                }
+            });
+            report(&format!("{name}: of taps"), flops, 2, backward);
+        }
+        for k in [1, 3] {
+            let kernel = Kernel::new(k, 1);
+            let view = View::padded(kernel, size, kernel.pad());
+            let mut weights = numbers(blocks * kernel.taps() * channels);
+            let flops = 2 * kernel.taps() * channels;
+            let x = &x[..blocks * size.padded(kernel.pad()).area()];
+            let forward = time(|| dense(x, &view, &weights, &mut out, false));
+            report(&format!("dense {k}×{k}"), flops, 2, forward);
+            let backward = time(|| dense_weights(x, &view, &g, &mut weights));
+            report(&format!("dense {k}×{k}: of weights"), flops, 2, backward);
+        }
+        let planes = |b: usize| &g[b * area..][..area];
+        let sums = time(|| {
+            for b in 0..blocks {
+                black_box(image_sums(planes(b), None));
+            }
+        });
+        report("batch norm: sums", 4, 1, sums);
+        let adjoint = time(|| {
+            let mut sums = AdjointSums::zeros(blocks);
+            for b in 0..blocks {
+                let both = Planes {
+                    g: planes(b),
+                    z: &x[b * area..][..area],
+                    dual: None,
+                };
+                sums.add(b, &both, [&[0.1; LANES], &[0.0; LANES]], 1.0);
+            }
+            black_box(sums);
+        });
+        report("batch norm: sums of adjoints", 4, 2, adjoint);
+        let terms = vec![numbers(blocks * area); 7];
+        let seconds = time(|| {
+            for b in 0..blocks {
+                let range = b * area..(b + 1) * area;
+                let of: Vec<(Lanes, &[Lanes])> = terms
+                    .iter()
+                    .map(|t| ([0.3; LANES], &t[range.clone()]))
+                    .collect();
+                combine(&[0.1; LANES], &of, &mut out[range], false);
+            }
+        });
+        report("sum of seven terms", 14, 8, seconds);
+        let mut places: Vec<Places> = vec![[0; LANES]; area];
+        let seconds = time(|| {
+            for b in 0..blocks {
+                let out = &mut out[b * area..][..area];
+                max_pool(planes(b), size, Window::three(1), out, &mut places);
+            }
+        });
+        report("max-pool", 9, 2, seconds);
+        let seconds = time(|| {
+            for b in 0..blocks {
+                avg_pool(
+                    planes(b),
+                    size,
+                    Window::three(1),
+                    &mut out[b * area..][..area],
+                );
+            }
+        });
+        report("mean-pool", 9, 2, seconds);
+    }
+}
