@@ -4,9 +4,9 @@
     python reference/compare_with_pytorch.py --channels 16 --cells 8 --batch 16 --rounds 3
 
 Each round runs lease once and PyTorch (pytorch_iteration_bench.py) in each of its settings: eager and
-channels-last, with finite differences and with exact products (double backward). A figure is the median over the
-rounds of each process's median. The ratio is against the fastest of PyTorch's settings. The machine must be idle:
-PyTorch's threads wait in barriers, and beside any load its times explode.
+channels-last, with finite differences and with exact products (double backward); --settings names fewer. A figure is
+the median over the rounds of each process's median. The ratio is against the fastest of PyTorch's settings. The
+machine must be idle: PyTorch's threads wait in barriers, and beside any load its times explode.
 """
 import argparse
 import json
@@ -18,10 +18,14 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = {
-    "eager, finite difference": [],
-    "channels-last, finite difference": ["--channels-last"],
-    "eager, exact": ["--exact"],
-    "channels-last, exact": ["--channels-last", "--exact"],
+    "eager": [],
+    "channels-last": ["--channels-last"],
+    "eager-exact": ["--exact"],
+    "channels-last-exact": ["--channels-last", "--exact"],
+}
+NETWORKS = {
+    "resnet20": ["--widths", "16", "32", "64", "--blocks", "3", "3", "3"],
+    "resnet18": ["--widths", "64", "128", "256", "512", "--blocks", "2", "2", "2", "2"],
 }
 ROWS = {
     "explainer forward+backward": "explainer fwd+bwd",
@@ -40,7 +44,7 @@ def run(command):
 def lease(a):
     out = run([str(a.lease), "bench", "--json", "--runs", str(a.iters), "--side", str(a.size),
                "--channels", str(a.channels), "--cells", str(a.cells), "--nodes", str(a.nodes),
-               "--batch", str(a.batch), "--threads", str(a.threads), "--audience-network", "resnet20",
+               "--batch", str(a.batch), "--threads", str(a.threads), "--audience-network", a.network,
                "--audience-width", "1", "--reweighting", "signed", "--attack-step", "1", "--epsilon", "0.03"])
     report = json.loads(out)
     return report["median_seconds"], report["peak_mebibytes"]
@@ -49,34 +53,40 @@ def lease(a):
 def pytorch(a, extra):
     out = run([sys.executable, str(HERE / "pytorch_iteration_bench.py"), "--channels", str(a.channels),
                "--cells", str(a.cells), "--nodes", str(a.nodes), "--batch", str(a.batch), "--size", str(a.size),
-               "--iters", str(a.iters), "--threads", str(a.threads), *extra])
+               "--iters", str(a.iters), "--threads", str(a.threads), *NETWORKS[a.network],
+               *(["--parts-only"] if a.parts_only else []), *extra])
     medians = dict(re.findall(r"^(.*?)\s+median\s+([\d.]+) s", out, re.M))
     peak = re.search(r"peak RSS (\d+) MiB", out)
     return {k: float(v) for k, v in medians.items()}, int(peak.group(1))
 
 
 def main(a):
-    ours, theirs = [], {name: [] for name in SETTINGS}
+    print(f"reference/compare_with_pytorch.py {' '.join(sys.argv[1:])}", flush=True)
+    ours, theirs = [], {name: [] for name in a.settings}
     for i in range(a.rounds):
         ours.append(lease(a))
         print(f"round {i + 1}: lease {ours[-1]}", flush=True)
-        for name, extra in SETTINGS.items():
-            theirs[name].append(pytorch(a, extra))
+        for name in a.settings:
+            theirs[name].append(pytorch(a, SETTINGS[name]))
             print(f"round {i + 1}: PyTorch {name} {theirs[name][-1]}", flush=True)
 
     def median(runs, key):
         return statistics.median(r[0][key] for r in runs)
 
     print(f"\n{a.channels} channels, {a.cells} cells, {a.nodes} nodes, batch {a.batch}, {a.size}x{a.size}, "
-          f"{a.threads} threads, medians of {a.rounds} rounds")
+          f"{a.network}, {a.threads} threads, medians of {a.rounds} rounds")
     for row, key in ROWS.items():
+        if a.parts_only and row == "whole iteration":
+            continue
         mine = median(ours, row)
         print(f"{row}: lease {mine:.4f} s")
         times = {name: median(runs, key) for name, runs in theirs.items()}
         for name, t in times.items():
-            print(f"    PyTorch {name:34s} {t:8.4f} s   {t / mine:5.2f} x")
+            print(f"    PyTorch {name:20s} {t:8.4f} s   {t / mine:5.2f} x")
         best = min(times.values())
         print(f"    against its fastest {best / mine:.2f} x")
+    mixed = median(ours, "mixed product, A alone")
+    print(f"lease: one mixed product takes {mixed / median(ours, 'explainer forward+backward'):.2f} explainer passes")
     print(f"peak memory: lease {max(r[1] for r in ours)} MiB, PyTorch "
           f"{min(max(r[1] for r in runs) for runs in theirs.values())} MiB at least")
 
@@ -84,6 +94,9 @@ def main(a):
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--lease", type=Path, default=HERE.parent / "target/release/lease")
+    p.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="of PyTorch")
+    p.add_argument("--network", choices=NETWORKS, default="resnet20", help="the audience")
+    p.add_argument("--parts-only", action="store_true", help="no whole iterations in PyTorch")
     p.add_argument("--channels", type=int, default=16)
     p.add_argument("--cells", type=int, default=8)
     p.add_argument("--nodes", type=int, default=4)

@@ -7,7 +7,7 @@ use crate::Lanes;
 /// Runs a kernel with the best vectors of this processor.
 #[inline]
 pub fn run<Op: WithSimd>(op: Op) -> Op::Output {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
     if let Some(avx2) = pulp::x86::V3::try_new() {
         return Simd::vectorize(avx2, op);
     }
