@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lease::search::{self, EpochMetrics, StepMetrics};
+use lease::space::Standing;
+use lease::space::nas_bench_201::Cell;
 use lease::training::{self, TrainMetrics};
 
 /// How often a plain line about a step is written.
@@ -106,6 +108,21 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
+/// What the benchmark knows of an architecture.
+pub fn told_standing(standing: &Standing) -> String {
+    let truth = &standing.truth;
+    format!(
+        "true test accuracy: CIFAR-10 {:.2} %, CIFAR-100 {:.2} %, ImageNet16-120 {:.2} %; rank {} of {}; \
+         {} parameters",
+        truth.cifar10_test,
+        truth.cifar100_test,
+        truth.in16_test,
+        standing.rank,
+        Cell::COUNT,
+        truth.params
+    )
+}
+
 /// ` WHAT VALUE`, or nothing.
 fn told(what: &str, value: Option<f64>) -> String {
     value.map_or(String::new(), |v| format!("  {what} {v:.3}"))
@@ -146,18 +163,26 @@ impl search::Observer for Console {
             }
             _ => String::new(),
         };
+        let entropies: Vec<String> = m.entropy.values().map(|e| format!("{e:.3}")).collect();
+        let standing = m.standing.as_ref();
+        let standing = standing.map_or(String::new(), |s| format!("\n  {}", told_standing(s)));
         self.say(&format!(
             "epoch {}/{}  accuracy (train / validation): explainer {} / {}{audience}  \
-             entropy {:.3} {:.3}  skip-connects {}\n  {}",
+             entropy {}  skip-connects {}\n  {}{}",
             m.epoch + 1,
             self.epochs,
             percent(m.explainer_train_accuracy),
             percent(m.explainer_val_accuracy),
-            m.entropy_normal,
-            m.entropy_reduce,
+            entropies.join(" "),
             m.skip_connects,
             m.genotype,
+            standing,
         ));
+        if let Some(eigenvalue) = m.eigenvalue {
+            self.say(&format!(
+                "  dominant eigenvalue of ∇²_A L_val {eigenvalue:.4}"
+            ));
+        }
         self.end_if_done();
     }
 }

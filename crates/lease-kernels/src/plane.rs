@@ -195,6 +195,15 @@ impl Window {
         }
     }
 
+    /// 2×2, side by side.
+    pub fn two() -> Self {
+        Self {
+            size: 2,
+            stride: 2,
+            pad: 0,
+        }
+    }
+
     /// The size of the result.
     pub fn after(self, size: Size) -> Size {
         let one = |n: usize| (n + 2 * self.pad).saturating_sub(self.size) / self.stride + 1;

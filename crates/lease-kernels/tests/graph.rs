@@ -216,9 +216,7 @@ fn tangents_are_the_gradient_along_the_direction() {
         let shapes = network.graph.output_shapes(size);
         let images = pixels / size.area();
         let results: usize = shapes.iter().map(|(c, s)| images * c * s.area()).sum();
-        let seed: Vec<f32> = (0..results)
-            .map(|_| rng.random_range(-1.0..1.0))
-            .collect();
+        let seed: Vec<f32> = (0..results).map(|_| rng.random_range(-1.0..1.0)).collect();
         let (_, gradient) = pass(network, size, &at, None, &seed);
         let (both, _) = pass(network, size, &at, Some(&direction), &seed);
         let (_, tangent) = both.split_at(results);
@@ -228,7 +226,12 @@ fn tangents_are_the_gradient_along_the_direction() {
             .map(|(t, s)| f64::from(*t) * f64::from(*s))
             .sum();
         let (backward, square) = gradient.dot(&direction);
-        close(forward, backward, square.sqrt(), "⟨seed, tangent⟩ and ⟨gradient, direction⟩");
+        close(
+            forward,
+            backward,
+            square.sqrt(),
+            "⟨seed, tangent⟩ and ⟨gradient, direction⟩",
+        );
     });
 }
 
@@ -239,13 +242,16 @@ fn the_second_derivative_is_symmetric() {
         let shapes = network.graph.output_shapes(size);
         let images = pixels / size.area();
         let results: usize = shapes.iter().map(|(c, s)| images * c * s.area()).sum();
-        let seed: Vec<f32> = (0..results)
-            .map(|_| rng.random_range(-1.0..1.0))
-            .collect();
+        let seed: Vec<f32> = (0..results).map(|_| rng.random_range(-1.0..1.0)).collect();
         let (_, along_u) = pass(network, size, &at, Some(&u), &seed);
         let (_, along_v) = pass(network, size, &at, Some(&v), &seed);
         let (vhu, size_vhu) = along_u.dot(&v);
         let (uhv, size_uhv) = along_v.dot(&u);
-        close(vhu, uhv, size_vhu.max(size_uhv).sqrt(), "⟨v, Hu⟩ and ⟨u, Hv⟩");
+        close(
+            vhu,
+            uhv,
+            size_vhu.max(size_uhv).sqrt(),
+            "⟨v, Hu⟩ and ⟨u, Hv⟩",
+        );
     });
 }

@@ -93,7 +93,7 @@ pub fn run(
     let e = draw(models.explainer.weights(), Purpose::ExplainerInit);
     let w = draw(models.audience.weights(), Purpose::AudienceInit);
     let a = draw(models.explainer.architecture(), Purpose::ArchitectureInit);
-    let loss = stage1::loss(&models.explainer, &batches.explainer_train);
+    let loss = stage1::loss(&*models.explainer, &batches.explainer_train);
     let listen = stage3::validation_loss(&models.audience, &batches.audience_val);
     let mut step = 0;
     Ok(vec![

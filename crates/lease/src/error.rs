@@ -8,7 +8,7 @@ use crate::device::DeviceError;
 use crate::network::NetworkError;
 use crate::run::RunError;
 use crate::run::checkpoint::CheckpointError;
-use crate::space::GenotypeError;
+use crate::space::{GenotypeError, TableError};
 use crate::verify::CaseError;
 
 /// Any error of the library.
@@ -35,6 +35,9 @@ pub enum Error {
     /// A genotype.
     #[error(transparent)]
     Genotype(#[from] GenotypeError),
+    /// A table of true accuracies.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// A case of the reference.
     #[error(transparent)]
     Case(#[from] CaseError),
@@ -54,6 +57,33 @@ pub enum Error {
     /// A file with a genotype.
     #[error("{path}: {reason}")]
     GenotypeFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A method to compare that makes no sense.
+    #[error("`{text}` is no method to compare: {reason}")]
+    Method {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A comparison's cell with other settings.
+    #[error(
+        "{folder} was made with other settings ({differences}); choose another --out, or the settings of \
+         that comparison"
+    )]
+    Comparison {
+        /// The cell's folder.
+        folder: PathBuf,
+        /// What differs.
+        differences: String,
+    },
+    /// A file that is not as it was written.
+    #[error("{path} is damaged ({reason}); remove it, and the same command makes it again")]
+    Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.

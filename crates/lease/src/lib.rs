@@ -9,6 +9,7 @@
 //! the equations in `docs/method.md`.
 
 pub mod bench;
+pub mod compare;
 pub mod config;
 pub mod data;
 pub mod device;

@@ -44,6 +44,10 @@ pub enum Purpose {
     DerivedTrain = 16,
     /// Their augmentation.
     DerivedAugment = 17,
+    /// The start of power iteration.
+    Eigenvalue = 18,
+    /// Resampling of seeds.
+    Bootstrap = 19,
 }
 
 /// The stream of a purpose and index under a seed.

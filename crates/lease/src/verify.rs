@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::method::product::MixedProduct;
 use crate::method::stage2::Attack;
-use crate::method::stage3::Reweighting;
+use crate::method::stage3::{Reweighting, Told};
 use crate::method::stage4::{self, Method, Starts, Unrolling};
 use crate::method::{Batches, Examples, Models, Point, UnrolledStep};
 use crate::network::{Audience, Layout, ResNetShape, Supernet, SupernetShape, Vector};
@@ -134,6 +134,7 @@ impl Case {
             nodes: settings.nodes,
             classes: settings.classes,
             image_channels: settings.in_channels,
+            partial: 1,
         })
         .map_err(|e| foreign(e.to_string()))?;
         let audience = Audience::new(&ResNetShape {
@@ -148,7 +149,7 @@ impl Case {
             settings,
             tensors,
             models: Models {
-                explainer,
+                explainer: Arc::new(explainer),
                 audience,
             },
         };
@@ -275,7 +276,10 @@ impl Case {
                 steps: 1,
                 signed: false,
             },
-            reweighting: s.reweight,
+            told: Told {
+                reweighting: s.reweight,
+                ..Told::default()
+            },
             validate_reweighted: false,
             product,
         }

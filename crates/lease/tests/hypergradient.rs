@@ -2,9 +2,13 @@
 //! cases do not cover.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use lease::method::curvature::dominant_eigenvalue;
 use lease::method::product::MixedProduct;
+use lease::method::product::gradient;
+use lease::method::stage1;
 use lease::method::stage2::Attack;
-use lease::method::stage3::Reweighting;
+use lease::method::stage2::Explained;
+use lease::method::stage3::Told;
 use lease::method::stage4::{self, Method, Starts, Unrolling};
 use lease::method::{Batches, Examples, Models, Point, UnrolledStep};
 use lease::network::{Audience, Layout, ResNetShape, Supernet, SupernetShape, Vector};
@@ -35,14 +39,17 @@ fn vector(layout: &std::sync::Arc<Layout>, index: u64, scale: f64) -> Vector {
 /// A tiny explainer and audience, wide steps, and a share of δ clamped.
 fn setting() -> (Models, Point, Batches, Starts, Unrolling) {
     let models = Models {
-        explainer: Supernet::new(&SupernetShape {
-            channels: 2,
-            cells: 3,
-            nodes: 1,
-            classes: CLASSES,
-            image_channels: SHAPE[1],
-        })
-        .unwrap(),
+        explainer: std::sync::Arc::new(
+            Supernet::new(&SupernetShape {
+                channels: 2,
+                cells: 3,
+                nodes: 1,
+                classes: CLASSES,
+                image_channels: SHAPE[1],
+                partial: 1,
+            })
+            .unwrap(),
+        ),
         audience: Audience::new(&ResNetShape {
             widths: vec![3, 4],
             blocks: vec![1, 1],
@@ -80,7 +87,7 @@ fn setting() -> (Models, Point, Batches, Starts, Unrolling) {
             steps: 1,
             signed: false,
         },
-        reweighting: Reweighting::Signed,
+        told: Told::default(),
         validate_reweighted: true,
         product: MixedProduct::Exact,
     };
@@ -89,7 +96,17 @@ fn setting() -> (Models, Point, Batches, Starts, Unrolling) {
 
 #[test]
 fn an_audience_validated_on_reweighted_images_is_differentiated_through_their_explanations() {
-    let (models, at, batches, starts, settings) = setting();
+    differentiated_through_explanations(Explained::Attack);
+}
+
+#[test]
+fn an_audience_told_of_other_images_is_differentiated_too() {
+    differentiated_through_explanations(Explained::Shuffled);
+}
+
+fn differentiated_through_explanations(explained: Explained) {
+    let (models, at, batches, starts, mut settings) = setting();
+    settings.told.explained = explained;
     let term = |architecture: Vector| {
         let at = Point {
             architecture,
@@ -128,6 +145,47 @@ fn a_signed_attack_silences_the_audience() {
     let term = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
     assert_eq!(term.gradient.norm(), 0.0);
     assert!(term.adjoint_delta.norm() > 0.0);
+}
+
+#[test]
+fn explanations_of_no_network_leave_the_audience_without_a_say() {
+    for explained in [Explained::RandomSigns, Explained::Plain] {
+        let (models, at, batches, starts, mut settings) = setting();
+        settings.told.explained = explained;
+        let stages = stage4::stages(&models, &at, &batches, Some(&starts), &settings);
+        let audience = stages.audience.as_ref().unwrap();
+        assert!(audience.gradient.norm() > 0.0, "the audience learns");
+        let both = (&stages, audience);
+        let term = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
+        assert_eq!(term.gradient.norm(), 0.0);
+    }
+}
+
+/// The Hessian by central differences of the gradient, its dominant eigenvalue by many more iterations.
+#[test]
+fn the_dominant_eigenvalue_is_that_of_the_architectures_hessian() {
+    let (models, at, batches, _, _) = setting();
+    let loss = stage1::loss(&*models.explainer, &batches.explainer_val);
+    let start = vector(models.explainer.architecture(), 9, 1000.0);
+    let found = dominant_eigenvalue(&loss, &at.explainer, &at.architecture, &start, 500, 1e-12);
+    let gradient_at = |a: &Vector| {
+        let [g] = gradient(&loss, [&at.explainer, a], [1]).vectors;
+        g
+    };
+    let h = 1e-5;
+    let mut v = start;
+    let mut eigenvalue = 0.0;
+    for _ in 0..500 {
+        v = v.scale(1.0 / v.norm());
+        let plus = gradient_at(&at.architecture.add_scaled(h, &v));
+        let minus = gradient_at(&at.architecture.add_scaled(-h, &v));
+        let product = plus.add_scaled(-1.0, &minus).scale(0.5 / h);
+        eigenvalue = v.dot(&product);
+        v = product;
+    }
+    assert!(eigenvalue != 0.0);
+    let error = (found - eigenvalue).abs() / eigenvalue.abs();
+    assert!(error < 1e-5, "{found} {eigenvalue}");
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::{MixedProduct, gradient};
 use lease::network::{
-    Audience, Derived, DerivedShape, DropPath, Dual, Kernels, Leaves, Pass, ResNetShape, Slot,
-    Statistics, Supernet, SupernetShape, Vector, update_running,
+    Audience, Derived, DerivedNetwork, DerivedShape, DropPath, Dual, Explainer, Kernels, Leaves,
+    Pass, ResNetShape, Slot, Statistics, Supernet, SupernetShape, Vector, update_running,
 };
 use lease::rng::{Purpose, stream, symmetric};
-use lease::space::Genotype;
+use lease::space::{DartsGenotype, nas_bench_201};
 use proptest::prelude::*;
 
 /// What a kernel can get wrong: values, the gradients of E, A and the input, and the mixed products along E
@@ -42,6 +42,7 @@ fn setting() -> impl Strategy<Value = Setting> {
                 nodes,
                 classes: 3,
                 image_channels: 2,
+                partial: 1,
             },
             image: [batch, 2, height, width],
             seed,
@@ -52,8 +53,12 @@ fn setting() -> impl Strategy<Value = Setting> {
 }
 
 fn compute(setting: &Setting, kernels: Kernels, dtype: DType) -> Quantities {
-    let device = Device::flex();
     let net = Supernet::new(&setting.shape).unwrap().with_kernels(kernels);
+    quantities(&net, setting, dtype)
+}
+
+fn quantities(net: &dyn Explainer, setting: &Setting, dtype: DType) -> Quantities {
+    let device = Device::flex();
     let draw = |layout: &std::sync::Arc<lease::network::Layout>, index| {
         let values =
             layout.initial_values(&mut stream(setting.seed, Purpose::ExplainerInit, index));
@@ -201,7 +206,7 @@ fn residual_networks_agree_with_the_composed_ones() {
 fn train(how: (Kernels, DType)) -> Quantities {
     let (kernels, dtype) = how;
     let device = Device::flex();
-    let genotype = Genotype::random(3, &mut stream(5, Purpose::RandomGenotype, 0));
+    let genotype = DartsGenotype::random(3, &mut stream(5, Purpose::RandomGenotype, 0));
     let shape = DerivedShape {
         channels: 6,
         cells: 4,
@@ -291,8 +296,95 @@ proptest! {
 }
 
 #[test]
+fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
+    for (channels, cells, size) in [(6, 1, 12), (16, 2, 8), (5, 1, 16)] {
+        let shape = nas_bench_201::Shape {
+            channels,
+            cells,
+            classes: 3,
+            image: [2, size, size],
+        };
+        let setting = Setting {
+            shape: SupernetShape {
+                channels,
+                cells,
+                nodes: 3,
+                classes: 3,
+                image_channels: 2,
+                partial: 1,
+            },
+            image: [6, 2, size, size],
+            seed: 4,
+            constant: false,
+        };
+        let of = |kernels, dtype| {
+            let net = nas_bench_201::Network::supernet(&shape).unwrap();
+            quantities(&net.with_kernels(kernels), &setting, dtype)
+        };
+        let oracle = of(Kernels::Composed, DType::F64);
+        for (name, error) in errors(&of(Kernels::Fast, DType::F32), &oracle) {
+            assert!(error < 1e-5, "{channels} channels, {name}: {error:.1e}");
+        }
+    }
+}
+
+/// Cells in which a node, or the output itself, is reached by nothing.
+#[test]
+fn derived_networks_of_nas_bench_201_agree_with_the_composed_ones() {
+    for index in [0, 7, 3_125, 15_000] {
+        let cell = nas_bench_201::Cell::numbered(index);
+        let shape = nas_bench_201::Shape {
+            channels: 6,
+            cells: 1,
+            classes: 3,
+            image: [2, 8, 12],
+        };
+        let of = |kernels, dtype| {
+            let net = nas_bench_201::Network::derived(&cell, &shape).unwrap();
+            let net = net.with_kernels(kernels);
+            let device = Device::flex();
+            let layout = DerivedNetwork::weights(&net).clone();
+            let mut rng = stream(1, Purpose::DerivedInit, 0);
+            let values = layout.initial_values(&mut rng);
+            let weights = Vector::from_values(layout, values, &device, dtype);
+            let values = symmetric(&mut rng, 5 * 2 * 8 * 12, 1.7);
+            let data = TensorData::new(values, [5, 2, 8, 12]);
+            let images: Tensor<4> = Tensor::from_data(data, (&device, dtype));
+            let drop = DropPath {
+                probability: 0.3,
+                rng: RefCell::new(stream(2, Purpose::DropPath, 0)),
+            };
+            let loss = |[weights]: [&Leaves; 1]| {
+                let pass = Pass {
+                    weights,
+                    statistics: Statistics::Batch,
+                };
+                let net: &dyn DerivedNetwork = &net;
+                let (logits, _) = net.forward(&pass, images.clone(), Some(&drop));
+                Dual::from(logits.square()).linear(|t| t.sum())
+            };
+            let trained = gradient(loss, [&weights], [0]);
+            Quantities(vec![
+                ("loss", vec![trained.value]),
+                ("gradient", trained.vectors[0].to_f64()),
+            ])
+        };
+        let oracle = of(Kernels::Composed, DType::F64);
+        for (name, error) in errors(&of(Kernels::Fast, DType::F32), &oracle) {
+            assert!(error < 1e-5, "{cell}, {name}: {error:.1e}");
+        }
+    }
+}
+
+#[test]
 fn at_ordinary_sizes_five_digits_agree() {
-    for (channels, cells, nodes, size) in [(16, 3, 4, 16), (4, 4, 2, 9), (6, 3, 3, 12)] {
+    for (channels, cells, nodes, size, partial) in [
+        (16, 3, 4, 16, 1),
+        (4, 4, 2, 9, 1),
+        (6, 3, 3, 12, 1),
+        (16, 3, 3, 8, 4),
+        (6, 4, 2, 12, 3),
+    ] {
         let setting = Setting {
             shape: SupernetShape {
                 channels,
@@ -300,6 +392,7 @@ fn at_ordinary_sizes_five_digits_agree() {
                 nodes,
                 classes: 3,
                 image_channels: 2,
+                partial,
             },
             image: [6, 2, size, size],
             seed: 4,
@@ -307,7 +400,10 @@ fn at_ordinary_sizes_five_digits_agree() {
         };
         let oracle = compute(&setting, Kernels::Composed, DType::F64);
         for (name, error) in errors(&compute(&setting, Kernels::Fast, DType::F32), &oracle) {
-            assert!(error < 1e-5, "{channels} channels, {name}: {error:.1e}");
+            assert!(
+                error < 1e-5,
+                "{channels} channels over {partial}, {name}: {error:.1e}"
+            );
         }
     }
 }
@@ -321,6 +417,7 @@ fn the_number_of_threads_changes_no_bit() {
             nodes: 2,
             classes: 3,
             image_channels: 2,
+            partial: 1,
         },
         image: [11, 2, 7, 6],
         seed: 1,

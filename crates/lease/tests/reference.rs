@@ -8,11 +8,12 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::{MixedProduct, gradient};
 use lease::network::{
-    Audience, Derived, DerivedShape, Dual, Layout, Leaves, Pass, ResNetShape, Statistics, Vector,
-    update_running,
+    Audience, Derived, DerivedNetwork, DerivedShape, Dual, Explainer, Layout, Leaves, Pass,
+    ResNetShape, Statistics, Vector, update_running,
 };
 use lease::optimiser::{adam, cosine, sgd};
-use lease::space::{CellGenotype, Edge, Genotype, derive_cell, softmax_rows};
+use lease::space::nas_bench_201::{Cell, Network, Shape};
+use lease::space::{CellGenotype, DartsGenotype, Edge, derive_cell, softmax_rows};
 use lease::verify::Case;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -195,13 +196,56 @@ fn the_audience_and_its_gradients_are_pytorchs_at_uneven_sizes() {
 }
 
 #[test]
+fn networks_of_nas_bench_201_and_their_gradients_are_pytorchs() {
+    let file = File::read("nas_bench_201.safetensors");
+    let shape = Shape {
+        channels: 2,
+        cells: 1,
+        classes: 3,
+        image: [3, 12, 8],
+    };
+    let logits = RefCell::new(Vec::new());
+    let note = |out: Dual<2>| {
+        *logits.borrow_mut() = values(out.value.clone().inner());
+        out.cross_entropy(file.one_hot(3))
+    };
+    let supernet = Network::supernet(&shape).unwrap();
+    let e = file.vector("supernet.in.", Explainer::weights(&supernet));
+    let a = file.vector("supernet.in.", supernet.architecture());
+    let loss =
+        |[e, a]: [&Leaves; 2]| note(Explainer::forward(&supernet, e, a, file.images().into()));
+    let result = gradient(loss, [&e, &a], [0, 1]);
+    file.close("supernet.out.logits", &logits.take());
+    file.close("supernet.out.loss", &[result.value]);
+    for gradient in &result.vectors {
+        file.close_to_joined("supernet.out.grad.", gradient);
+    }
+
+    let cell = Cell::parse(file.1["cell"].as_str().unwrap()).unwrap();
+    let derived = Network::derived(&cell, &shape).unwrap();
+    let weights = file.vector("derived.in.", DerivedNetwork::weights(&derived));
+    let loss = |[weights]: [&Leaves; 1]| {
+        let pass = Pass {
+            weights,
+            statistics: Statistics::Batch,
+        };
+        let (out, _) = DerivedNetwork::forward(&derived, &pass, file.images(), None);
+        note(out.into())
+    };
+    let result = gradient(loss, [&weights], [0]);
+    file.close("derived.out.logits", &logits.take());
+    file.close("derived.out.loss", &[result.value]);
+    file.close_to_joined("derived.out.grad.", &result.vectors[0]);
+}
+
+#[test]
 fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
     let file = File::read("evaluation.safetensors");
     let genes = |key: &str| -> CellGenotype {
         let edges: Vec<Edge> = serde_json::from_value(file.1["genotype"][key].clone()).unwrap();
         CellGenotype::joined(edges.as_chunks::<2>().0.to_vec())
     };
-    let genotype = Genotype {
+    let genotype = DartsGenotype {
         normal: genes("normal"),
         reduce: genes("reduce"),
     };

@@ -1,6 +1,7 @@
 //! The subcommands.
 
 pub mod bench;
+pub mod compare;
 pub mod genotype;
 pub mod run;
 pub mod search;

@@ -104,6 +104,20 @@ fn fresh(dataset: &str, config: &Config) -> PathBuf {
 }
 
 impl Prepared {
+    /// A run in this folder, to be gone on with if it is there.
+    pub fn at(config: Config, dataset: Dataset, path: &Path) -> Result<Self, Error> {
+        let place = if path.join("config.toml").is_file() {
+            Place::Existing(RunFolder::existing(path)?.0)
+        } else {
+            Place::New(path.into())
+        };
+        Ok(Self {
+            config,
+            dataset,
+            place,
+        })
+    }
+
     /// The run folder.
     pub fn path(&self) -> &Path {
         match &self.place {
@@ -140,9 +154,12 @@ impl Prepared {
 pub fn report(summary: &Summary) {
     println!("Found: {}", summary.genotype);
     println!(
-        "  skip-connects in the normal cell: {}; operations without weights: {:.0} %",
-        summary.genotype.normal.skip_connects(),
+        "  skip-connects in the cell that keeps the resolution: {}; operations without weights: {:.0} %",
+        summary.genotype.skip_connects(),
         100.0 * summary.genotype.parameter_free_share()
     );
+    if let Some(standing) = &summary.standing {
+        println!("  {}", crate::console::told_standing(standing));
+    }
     println!("Run folder: {}", summary.folder.display());
 }

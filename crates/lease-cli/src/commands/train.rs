@@ -19,7 +19,7 @@ use crate::settings::Settings;
 /// training that was interrupted.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A run folder, a file with a genotype (JSON or DARTS's notation), the notation itself, or random:SEED
+    /// A run folder, a file with a genotype (JSON or the space's notation), the notation itself, or random:SEED
     #[arg(value_name = "RUN|GENOTYPE")]
     source: String,
     /// Where the training's folder goes [default: train/ in the run folder, else a folder in runs/]
@@ -78,11 +78,11 @@ fn resolve(arguments: &Arguments) -> Result<(Config, Genotype, PathBuf), Error> 
     let (genotype, name) = if path.is_file() {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         (read_genotype(path)?, stem.into_owned())
-    } else if source.contains('(') || source.contains('{') {
+    } else if source.contains(['(', '{', '|']) {
         (Genotype::parse(source)?, "genotype".into())
     } else {
         return Err(Error::Usage(
-            "the first argument is no folder, no file, and no genotype in DARTS's notation",
+            "the first argument is no folder, no file, and no genotype in a space's notation",
         ));
     };
     Ok((
@@ -107,7 +107,8 @@ pub fn read_genotype(path: &Path) -> Result<Genotype, Error> {
 /// A random architecture of the space with the configured number of nodes.
 pub fn random(config: &Config, seed: u64) -> Genotype {
     let mut rng = stream(seed, Purpose::RandomGenotype, 0);
-    Genotype::random(config.explainer.nodes, &mut rng)
+    let e = &config.explainer;
+    e.space.random(e.nodes, &mut rng)
 }
 
 /// Trains, or goes on training, in a folder; nothing if it was stopped.

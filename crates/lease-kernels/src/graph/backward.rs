@@ -490,6 +490,10 @@ impl Work<'_> {
                                 unit: Unit::AvgPool(window),
                                 ..
                             } => avg_back(g, size, *window, x_adjoint.again()),
+                            Node::Unit {
+                                unit: Unit::Gather(lanes),
+                                ..
+                            } => gather_back(g, size.area(), lanes, x_adjoint.again()),
                             _ => {
                                 if let (Some(stage), Some(back)) =
                                     (&saved.stages[unit.0], &backs[k])
@@ -646,6 +650,18 @@ fn max_back(g: Pair, places: &[Places], size: Size, window: Window, mut x: PairM
         let planes = g.chunks_exact(after).zip(x.chunks_exact_mut(area));
         for ((g, x), places) in planes.zip(places.chunks_exact(after)) {
             add_to_maxima(g, size, window, places, x);
+        }
+    });
+}
+
+fn gather_back(g: Pair, area: usize, lanes: &[usize], mut x: PairMut) {
+    x.each(g, |g, x| {
+        for (from, to) in lanes.iter().enumerate() {
+            let g = &g[from / LANES * area..][..area];
+            let x = &mut x[to / LANES * area..][..area];
+            for (g, x) in g.iter().zip(x) {
+                x[to % LANES] += g[from % LANES];
+            }
         }
     });
 }

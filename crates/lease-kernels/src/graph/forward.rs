@@ -154,6 +154,10 @@ impl Graph {
                                 unit: Unit::AvgPool(window),
                                 ..
                             } => avg_image(prepared.plain.read(), size, *window, out.again()),
+                            Node::Unit {
+                                unit: Unit::Gather(lanes),
+                                ..
+                            } => gather_image(prepared.plain.read(), after, lanes, out.again()),
                             _ => {
                                 if let Some(stage) = &saved.stages[unit.0] {
                                     stage.forward(prepared, out.again(), scratch);
@@ -316,6 +320,20 @@ fn max_image(x: Pair, size: Size, window: Window, mut out: PairMut, places: &mut
             take_maxima(t, size, window, places, &mut out[range]);
         }
     }
+}
+
+fn gather_image(x: Pair, area: usize, lanes: &[usize], mut out: PairMut) {
+    out.each(x, |x, out| {
+        // Lanes past the last channel stay zero.
+        out.fill([0.0; LANES]);
+        for (to, from) in lanes.iter().enumerate() {
+            let x = &x[from / LANES * area..][..area];
+            let out = &mut out[to / LANES * area..][..area];
+            for (x, out) in x.iter().zip(out) {
+                out[to % LANES] = x[from % LANES];
+            }
+        }
+    });
 }
 
 fn avg_image(x: Pair, size: Size, window: Window, mut out: PairMut) {

@@ -14,12 +14,12 @@ mod backward;
 mod forward;
 mod image;
 
-use crate::Lanes;
 use crate::conv::Kernel;
 use crate::field::Field;
 use crate::norm::{Affine, Norm, Weighting};
 use crate::plane::{Places, Size};
 use crate::stage::Stage;
+use crate::{LANES, Lanes, blocks};
 
 pub use crate::norm::Statistics;
 pub use crate::plane::Window;
@@ -89,6 +89,8 @@ enum Unit {
     Conv(StageShape),
     MaxPool(Window),
     AvgPool(Window),
+    /// Some channels of the sources, at these lanes of the joined blocks.
+    Gather(Vec<usize>),
 }
 
 #[derive(Clone, Debug)]
@@ -223,6 +225,21 @@ impl Graph {
         self.pool(source, Unit::AvgPool(window))
     }
 
+    /// Channels of states of the same size, each given as (which source, its channel).
+    pub fn gather(&mut self, sources: &[Id], channels: &[(usize, usize)]) -> Id {
+        let first = |source: usize| -> usize {
+            let before = sources[..source].iter();
+            before.map(|s| blocks(self.channels(*s)) * LANES).sum()
+        };
+        let lanes: Vec<usize> = channels.iter().map(|(s, c)| first(*s) + c).collect();
+        let node = Node::Unit {
+            sources: sources.to_vec(),
+            rectify: false,
+            unit: Unit::Gather(lanes),
+        };
+        self.push(node, channels.len())
+    }
+
     fn pool(&mut self, source: Id, unit: Unit) -> Id {
         let node = Node::Unit {
             sources: vec![source],
@@ -346,6 +363,7 @@ impl Graph {
                     match unit {
                         Unit::Conv(shape) => before.strided(shape.geometry.stride()),
                         Unit::MaxPool(window) | Unit::AvgPool(window) => window.after(before),
+                        Unit::Gather(_) => before,
                     }
                 }
                 Node::State { terms, .. } => terms.first().map_or(input, |t| sizes[t.source.0]),

@@ -8,7 +8,8 @@ mod settings;
 use std::path::{Path, PathBuf};
 
 pub use settings::{
-    Augment, Config, Data, DatasetKind, GammaScale, Hypergradient, Setting, Split, Train, Validate,
+    Augment, Config, Data, DatasetKind, Explainer, GammaScale, Hypergradient,
+    Search as SearchSettings, Setting, Space, Split, Train, Validate,
 };
 use toml::{Table, Value};
 
@@ -81,17 +82,13 @@ impl Config {
     /// If the file cannot be read or parsed, a key is unknown, or a value is of the wrong type or range.
     pub fn resolve(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self, ConfigError> {
         let layers = layers(file, flags)?;
-        let data: settings::Data = match layers.get("data") {
-            Some(data) => data
-                .clone()
-                .try_into()
-                .map_err(|e| invalid("the configuration", &e))?,
-            None => settings::Data::default(),
-        };
-        let preset = data.dataset.preset().parse();
-        let preset: Table = preset.map_err(|e| invalid("the preset", &e))?;
+        let (data, explainer): (settings::Data, settings::Explainer) =
+            (section(&layers, "data")?, section(&layers, "explainer")?);
         let mut merged = Self::default().to_table();
-        overlay(&mut merged, preset);
+        for preset in [explainer.space.preset(), data.dataset.preset()] {
+            let preset: Table = preset.parse().map_err(|e| invalid("the preset", &e))?;
+            overlay(&mut merged, preset);
+        }
         Self::merged(merged, layers)
     }
 
@@ -114,6 +111,20 @@ impl Config {
             .map_err(|e| invalid("the configuration", &e))?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// The settings in which another configuration differs, as `section.key is A there, B here`.
+    pub fn differences(&self, here: &Self) -> Vec<String> {
+        let (there, here) = (self.to_table(), here.to_table());
+        Self::settings()
+            .filter_map(|setting| {
+                let of = |table: &Table| table[setting.section][setting.key].clone();
+                let (a, b) = (of(&there), of(&here));
+                let differ = a != b;
+                differ
+                    .then(|| format!("{}.{} is {a} there, {b} here", setting.section, setting.key))
+            })
+            .collect()
     }
 
     /// Reads a whole configuration, such as a run folder's.
@@ -184,6 +195,20 @@ impl Setting {
             ))),
             _ => Ok(Value::String(text.into())),
         }
+    }
+}
+
+/// One section of these layers, with defaults for what they don't say.
+fn section<T: serde::de::DeserializeOwned + Default>(
+    layers: &Table,
+    name: &str,
+) -> Result<T, ConfigError> {
+    match layers.get(name) {
+        Some(section) => {
+            let section = section.clone().try_into();
+            section.map_err(|e| invalid("the configuration", &e))
+        }
+        None => Ok(T::default()),
     }
 }
 

@@ -1,13 +1,16 @@
 //! The settings themselves.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use crate::method::product::MixedProduct;
-use crate::method::stage2::Attack;
+use crate::method::stage2::{Attack, Explained};
 use crate::method::stage3::Reweighting;
 use crate::method::stage4::{Gamma, Method};
-use crate::network::ResNet;
+use crate::network::{self, NetworkError, ResNet, Supernet, SupernetShape};
+use crate::space::{DartsGenotype, Genotype, nas_bench_201};
 
 /// One setting, as told by `--help` and `--print-config`.
 #[derive(Clone, Copy, Debug)]
@@ -150,15 +153,109 @@ section! {
     }
 }
 
+/// The space that is searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Space {
+    /// The DARTS space.
+    #[default]
+    Darts,
+    /// The same, with PC-DARTS's partial channels and edge normalisation.
+    PcDarts,
+    /// NAS-Bench-201's.
+    #[serde(rename = "nas-bench-201")]
+    NasBench201,
+}
+
+impl Space {
+    /// Settings that fit the space where they differ from the defaults, as TOML.
+    pub(super) fn preset(self) -> &'static str {
+        match self {
+            Self::Darts | Self::PcDarts => "",
+            Self::NasBench201 => include_str!("nas_bench_201.toml"),
+        }
+    }
+
+    /// An architecture drawn uniformly.
+    pub fn random(self, nodes: usize, rng: &mut impl rand::Rng) -> Genotype {
+        match self {
+            Self::Darts | Self::PcDarts => Genotype::Darts(DartsGenotype::random(nodes, rng)),
+            Self::NasBench201 => Genotype::NasBench201(nas_bench_201::Cell::random(rng)),
+        }
+    }
+}
+
+impl std::fmt::Display for Space {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Darts => "the DARTS space",
+            Self::PcDarts => "the DARTS space with partial channels",
+            Self::NasBench201 => "NAS-Bench-201",
+        })
+    }
+}
+
 section! {
     /// The explainer's supernet.
     Explainer, "explainer", "" {
+        /// Search space: that of DARTS, the same by PC-DARTS's supernet, or that of NAS-Bench-201.
+        space: Space = Space::Darts, ["darts", "pc-darts", "nas-bench-201"];
+        /// In pc-darts one channel in so many passes the mixed operations.
+        partial: usize = 4;
         /// Channels of the first cells; doubled at each reduction.
         channels: usize = 16;
-        /// Cells; those at 1/3 and 2/3 of the depth reduce the resolution.
+        /// Cells; those at 1/3 and 2/3 of the depth reduce the resolution. In nas-bench-201 the cells of each of its three stages.
         cells: usize = 8;
-        /// Intermediate nodes of a cell.
+        /// Intermediate nodes of a cell; not used in nas-bench-201, whose cells have four nodes.
         nodes: usize = 4;
+    }
+}
+
+impl Explainer {
+    /// The divisor of the channels that pass the mixed operations.
+    fn partial(&self, [_, height, width]: [usize; 3]) -> Result<usize, NetworkError> {
+        if self.space == Space::Darts {
+            return Ok(1);
+        }
+        if height % 4 != 0 || width % 4 != 0 {
+            let space = "PC-DARTS";
+            return Err(NetworkError::Halved {
+                space,
+                height,
+                width,
+            });
+        }
+        Ok(self.partial)
+    }
+
+    /// The supernet for images of `image` (channels, height, width).
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn supernet(
+        &self,
+        classes: usize,
+        image: [usize; 3],
+    ) -> Result<Arc<dyn network::Explainer>, NetworkError> {
+        Ok(match self.space {
+            Space::Darts | Space::PcDarts => Arc::new(Supernet::new(&SupernetShape {
+                channels: self.channels,
+                cells: self.cells,
+                nodes: self.nodes,
+                classes,
+                image_channels: image[0],
+                partial: self.partial(image)?,
+            })?),
+            Space::NasBench201 => {
+                let shape = nas_bench_201::Shape {
+                    channels: self.channels,
+                    cells: self.cells,
+                    classes,
+                    image,
+                };
+                Arc::new(nas_bench_201::Network::supernet(&shape)?)
+            }
+        })
     }
 }
 
@@ -195,6 +292,8 @@ section! {
         attack_steps: usize = 1;
         /// Step along the gradient's sign (PGD). This cuts the audience's path back to the architecture: its term becomes 0.
         signed_attack: bool = false;
+        /// What the audience is given as explanations: attack is the method; the others are controls: shuffled (those of another image), random-signs, or plain (images as they are). The last two do not depend on the architecture, so its gradient is that of darts.
+        explanation: Explained = Explained::Attack, ["attack", "shuffled", "random-signs", "plain"];
         /// How an explanation weights pixels: signed is δ ⊙ x, magnitude |δ| ⊙ x.
         reweighting: Reweighting = Reweighting::Signed, ["signed", "magnitude"];
         /// Whether the audience is validated on images as they are or reweighted by explanations of their own.
@@ -235,8 +334,16 @@ section! {
         architecture_learning_rate: f64 = 3e-4;
         /// Weight decay of the architecture.
         architecture_weight_decay: f64 = 1e-3;
+        /// Compute the dominant eigenvalue of the validation loss's Hessian with respect to the architecture after every N-th epoch; 0 means never.
+        eigenvalue_every: usize = 0;
+        /// End the search when its mean over five epochs, five epochs ago, is below this share of that over the last five, with the choice of five epochs ago (published: 0.75). 0 means never. Needs eigenvalue_every = 1.
+        stop_eigenvalue_ratio: f64 = 0.0;
+        /// End the search when the normal cell would have this many skip-connects, with the choice of the epoch before (DARTS+: 2). 0 means never.
+        stop_skip_connects: usize = 0;
         /// Seconds between checkpoints; one is also written after each epoch.
         checkpoint_seconds: f64 = 60.0;
+        /// CSV file, gz or not, with the true accuracies of all architectures of NAS-Bench-201, to say after each epoch what the choice is worth. The search does not use it.
+        nb201_table: String = String::new();
         /// Device: cpu, or vulkan[:N] and cuda[:N] in builds that have them.
         device: String = "cpu".into();
         /// Threads; 0 means one for each core.
@@ -344,6 +451,7 @@ impl Config {
             ("channels", self.explainer.channels),
             ("cells", self.explainer.cells),
             ("nodes", self.explainer.nodes),
+            ("partial", self.explainer.partial),
             ("image-size", self.data.image_size),
             ("attack-steps", m.attack_steps),
             ("epochs", s.epochs),
@@ -413,6 +521,24 @@ impl Config {
             "warmup-epochs",
             s.warmup_epochs,
             "it must be below the number of epochs, or the architecture never changes",
+        )?;
+        ensure(
+            (0.0..1.0).contains(&s.stop_eigenvalue_ratio),
+            "stop-eigenvalue-ratio",
+            s.stop_eigenvalue_ratio,
+            "it must be at least 0 and below 1",
+        )?;
+        ensure(
+            s.stop_eigenvalue_ratio == 0.0 || s.eigenvalue_every == 1,
+            "stop-eigenvalue-ratio",
+            s.stop_eigenvalue_ratio,
+            "it needs --eigenvalue-every 1",
+        )?;
+        ensure(
+            s.nb201_table.is_empty() || self.explainer.space == Space::NasBench201,
+            "nb201-table",
+            &s.nb201_table,
+            "it needs --space nas-bench-201",
         )?;
         ensure(
             self.data.dataset == DatasetKind::Digits || !self.data.path.is_empty(),

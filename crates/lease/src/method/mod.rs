@@ -2,11 +2,13 @@
 //! the architecture gradient of stage IV.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::network::{Audience, Dual, Supernet, Vector};
+use crate::network::{Audience, Dual, Explainer, Vector};
 
+pub mod curvature;
 pub mod product;
 pub mod stage1;
 pub mod stage2;
@@ -17,7 +19,7 @@ pub mod stage4;
 #[derive(Clone, Debug)]
 pub struct Models {
     /// f(·; E, A).
-    pub explainer: Supernet,
+    pub explainer: Arc<dyn Explainer>,
     /// g(·; W).
     pub audience: Audience,
 }

@@ -1,12 +1,12 @@
 //! Stage I, the explainer learns: E' = E − η_e (∇_E L(E, A, B_e^tr) + λ_e E).
 
 use super::{Examples, UnrolledStep};
-use crate::network::{Dual, Leaves, Supernet, Vector};
+use crate::network::{Dual, Explainer, Leaves, Vector};
 
 /// L(E, A, B): the explainer's mean cross-entropy, a function of (E, A). Also the explainer's part of
 /// stage IV, on the validation batch.
 pub fn loss<'a>(
-    explainer: &'a Supernet,
+    explainer: &'a dyn Explainer,
     batch: &'a Examples,
 ) -> impl Fn([&Leaves; 2]) -> Dual<1> + 'a {
     move |[e, a]| {

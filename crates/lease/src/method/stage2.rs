@@ -4,7 +4,7 @@
 use burn::tensor::{Bool, Tensor};
 
 use super::product::gradient;
-use crate::network::{Dual, Leaves, Slot, Supernet, Vector};
+use crate::network::{Dual, Explainer, Leaves, Slot, Vector};
 
 /// The adversarial attack that makes an explanation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +20,22 @@ pub struct Attack {
     pub signed: bool,
 }
 
+/// What the audience is given as explanations. All but the first are controls: they tell whether the explanation
+/// matters or only the second network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Explained {
+    /// The attack on the explainer's predictions for the same image.
+    #[default]
+    Attack,
+    /// The attack's result for the next image of the batch.
+    Shuffled,
+    /// ε times random signs, which depend on no architecture.
+    RandomSigns,
+    /// Nothing: images as they are, which depend on no architecture.
+    Plain,
+}
+
 /// The explanation of a batch, and what stage IV needs to differentiate it.
 #[derive(Clone)]
 pub struct Explanation {
@@ -31,8 +47,8 @@ pub struct Explanation {
     pub slot: Slot<4>,
     /// Where the last step was clamped.
     pub clamped: Tensor<1, Bool>,
-    /// The clean predictions, `[batch, classes]`.
-    pub clean: Tensor<2>,
+    /// The clean predictions, `[batch, classes]`; none if the explanation depends on no network.
+    pub clean: Option<Tensor<2>>,
     /// J at `start`.
     pub objective: f64,
     /// The share of |δ'| at ε.
@@ -42,7 +58,7 @@ pub struct Explanation {
 /// J as a function of (Δ, E, A, T), where the targets T are the clean predictions, `[batch, classes]`: what E
 /// and A do to J through them is left to [`along_clean`], so that the two passes need not be in memory at once.
 pub fn objective<'a>(
-    explainer: &'a Supernet,
+    explainer: &'a dyn Explainer,
     images: &'a Tensor<4>,
     delta: &'a Slot<4>,
     target: &'a Slot<2>,
@@ -54,7 +70,7 @@ pub fn objective<'a>(
 
 /// ⟨T(E, A), v⟩ as a function of (E, A): its gradient carries the adjoint v of the clean predictions on.
 pub fn along_clean<'a>(
-    explainer: &'a Supernet,
+    explainer: &'a dyn Explainer,
     images: &'a Tensor<4>,
     adjoint: Tensor<2>,
 ) -> impl Fn([&Leaves; 2]) -> Dual<1> + 'a {
@@ -66,7 +82,7 @@ pub fn along_clean<'a>(
 
 /// f(x + δ; E, A), as logits.
 fn perturbed(
-    explainer: &Supernet,
+    explainer: &dyn Explainer,
     images: &Tensor<4>,
     slot: &Slot<4>,
     [delta, e, a]: [&Leaves; 3],
@@ -78,7 +94,7 @@ fn perturbed(
 ///
 /// At Δ = 0 the gradient is exactly zero, so the start must be random (METHOD.md).
 pub fn explain(
-    explainer: &Supernet,
+    explainer: &dyn Explainer,
     e: &Vector,
     a: &Vector,
     images: &Tensor<4>,
@@ -107,8 +123,26 @@ pub fn explain(
         delta: step.delta,
         slot: slot.clone(),
         clamped: step.clamped,
-        clean: clean.value.clone(),
+        clean: Some(clean.value.clone()),
         objective: step.objective,
+    }
+}
+
+/// An explanation that depends on no network, from a random start.
+pub fn constant(delta0: Tensor<4>, how: Explained, attack: &Attack) -> Explanation {
+    let (start, slot) = Vector::single("delta", delta0);
+    let delta = match how {
+        Explained::Plain => start.flat().ones_like(),
+        _ => start.flat().sign().mul_scalar(attack.epsilon),
+    };
+    Explanation {
+        clamped: start.flat().ones_like().greater_scalar(0.0),
+        delta: start.with(delta),
+        start,
+        slot,
+        clean: None,
+        objective: 0.0,
+        share_at_epsilon: 1.0,
     }
 }
 

@@ -7,8 +7,8 @@
 use burn::tensor::Tensor;
 
 use super::product::{MixedProduct, gradient};
-use super::stage2::{Attack, Explanation, explain};
-use super::stage3::Reweighting;
+use super::stage2::{Attack, Explained, Explanation, explain};
+use super::stage3::Told;
 use super::{Batches, Models, Point, UnrolledStep, stage1, stage2, stage3};
 use crate::network::Vector;
 
@@ -47,7 +47,7 @@ pub struct Unrolling {
     /// The attack of stage II.
     pub attack: Attack,
     /// How explanations weight pixels.
-    pub reweighting: Reweighting,
+    pub told: Told,
     /// Whether the audience's validation images are reweighted too, by explanations of their own.
     pub validate_reweighted: bool,
     /// How mixed products are computed.
@@ -61,6 +61,34 @@ pub struct Starts {
     pub train: Tensor<4>,
     /// For its validation batch; read only if that is reweighted.
     pub val: Tensor<4>,
+}
+
+impl Unrolling {
+    /// Passes of the explainer, forward or forward and backward, that one step takes; those on dual numbers, and
+    /// finite differences, count twice.
+    pub fn explainer_passes(&self, warmup: bool) -> u64 {
+        let constant = matches!(
+            self.told.explained,
+            Explained::RandomSigns | Explained::Plain
+        );
+        // Clean predictions and the attack; the mixed product and the gradient through the clean predictions.
+        let (explain, differentiate) = match (self.method, constant) {
+            (Method::Lease, false) => (1 + self.attack.steps as u64, 3),
+            _ => (0, 0),
+        };
+        if warmup {
+            return 1 + explain;
+        }
+        // Stage I for real and L(E', A, B_e^val); then stage I unrolled and its mixed product.
+        let explainer = if self.method == Method::DartsFirst {
+            2
+        } else {
+            5
+        };
+        let audience = explain + differentiate + if explain > 0 { 2 } else { 0 };
+        let reweighted = u64::from(self.validate_reweighted) * (explain + differentiate);
+        explainer + audience + reweighted
+    }
 }
 
 /// Stages I to III on one set of batches.
@@ -121,26 +149,16 @@ pub fn stages(
     starts: Option<&Starts>,
     settings: &Unrolling,
 ) -> Stages {
-    let loss = stage1::loss(&models.explainer, &batches.explainer_train);
+    let loss = stage1::loss(&*models.explainer, &batches.explainer_train);
     let learned = gradient(loss, [&at.explainer, &at.architecture], [0]);
     let [explainer_gradient] = learned.vectors;
     let explainer = stage1::step(&at.explainer, &explainer_gradient, &settings.explainer);
     let audience = starts.map(|starts| {
         let batch = &batches.audience_train;
-        let explanation = explain(
-            &models.explainer,
-            &explainer,
-            &at.architecture,
-            &batch.images,
-            starts.train.clone(),
-            &settings.attack,
-        );
-        let loss = stage3::loss(
-            &models.audience,
-            batch,
-            &explanation.slot,
-            settings.reweighting,
-        );
+        let a = &at.architecture;
+        let start = starts.train.clone();
+        let explanation = explanation(models, &explainer, a, &batch.images, start, settings);
+        let loss = stage3::loss(&models.audience, batch, &explanation.slot, settings.told);
         let listened = gradient(loss, [&at.audience, &explanation.delta], [0]);
         let [gradient] = listened.vectors;
         AudienceStages {
@@ -158,6 +176,25 @@ pub fn stages(
     }
 }
 
+/// Stage II, or what stands for it.
+fn explanation(
+    models: &Models,
+    e: &Vector,
+    a: &Vector,
+    images: &Tensor<4>,
+    start: Tensor<4>,
+    settings: &Unrolling,
+) -> Explanation {
+    match settings.told.explained {
+        how @ (Explained::RandomSigns | Explained::Plain) => {
+            stage2::constant(start, how, &settings.attack)
+        }
+        Explained::Attack | Explained::Shuffled => {
+            explain(&*models.explainer, e, a, images, start, &settings.attack)
+        }
+    }
+}
+
 /// −η_e · mixed(L_explainer, E, v_E; A): how A acts through stage I.
 fn through_stage1(
     models: &Models,
@@ -169,7 +206,7 @@ fn through_stage1(
     if adjoint.norm() == 0.0 {
         return at.architecture.scale(0.0);
     }
-    let loss = stage1::loss(&models.explainer, &batches.explainer_train);
+    let loss = stage1::loss(&*models.explainer, &batches.explainer_train);
     let at = [&at.explainer, &at.architecture];
     let [product] = settings.product.product(loss, at, (0, adjoint), [1]);
     product.scale(-settings.explainer.learning_rate)
@@ -185,16 +222,17 @@ fn through_stage2(
     adjoint: &Vector,
     settings: &Unrolling,
 ) -> [Vector; 2] {
-    if settings.attack.signed {
+    let clean = explanation.clean.clone();
+    let Some(clean) = clean.filter(|_| !settings.attack.signed) else {
         return [explainer.scale(0.0), architecture.scale(0.0)];
-    }
+    };
     let flat = adjoint.flat().mask_fill(explanation.clamped.clone(), 0.0);
-    let (clean, target) = Vector::single("clean", explanation.clean.clone());
-    let objective = stage2::objective(&models.explainer, images, &explanation.slot, &target);
+    let (clean, target) = Vector::single("clean", clean);
+    let objective = stage2::objective(&*models.explainer, images, &explanation.slot, &target);
     let at = [&explanation.start, explainer, architecture, &clean];
     let along = (0, &adjoint.with(flat));
     let [e, a, t] = settings.product.product(objective, at, along, [1, 2, 3]);
-    let along_clean = stage2::along_clean(&models.explainer, images, t.part(&target));
+    let along_clean = stage2::along_clean(&*models.explainer, images, t.part(&target));
     let through = gradient(along_clean, [explainer, architecture], [0, 1]);
     let [clean_e, clean_a] = through.vectors;
     let step = settings.attack.step_size;
@@ -209,7 +247,7 @@ pub fn explainer_term(
     stages: &Stages,
     settings: &Unrolling,
 ) -> ExplainerTerm {
-    let loss = stage1::loss(&models.explainer, &batches.explainer_val);
+    let loss = stage1::loss(&*models.explainer, &batches.explainer_val);
     let direct = gradient(loss, [&stages.explainer, &at.architecture], [0, 1]);
     let [adjoint_explainer, first_order] = direct.vectors;
     let unrolled = through_stage1(models, at, batches, &adjoint_explainer, settings);
@@ -223,7 +261,7 @@ pub fn explainer_term(
 
 /// The explainer's term at fixed weights: ∇_A L(E, A, B_e^val), which is first-order DARTS.
 pub fn first_order_term(models: &Models, at: &Point, batches: &Batches) -> ExplainerTerm {
-    let loss = stage1::loss(&models.explainer, &batches.explainer_val);
+    let loss = stage1::loss(&*models.explainer, &batches.explainer_val);
     let direct = gradient(loss, [&at.explainer, &at.architecture], [1]);
     let [first_order] = direct.vectors;
     ExplainerTerm {
@@ -252,7 +290,7 @@ pub fn audience_term(
         &models.audience,
         &batches.audience_train,
         &explanation.slot,
-        settings.reweighting,
+        settings.told,
     );
     let [product] = settings.product.product(
         loss,
@@ -313,20 +351,9 @@ fn validate(
             through_explanation: None,
         };
     }
-    let explanation = explain(
-        &models.explainer,
-        &stages.explainer,
-        a,
-        &batch.images,
-        starts.val.clone(),
-        &settings.attack,
-    );
-    let loss = stage3::loss(
-        &models.audience,
-        batch,
-        &explanation.slot,
-        settings.reweighting,
-    );
+    let start = starts.val.clone();
+    let explanation = explanation(models, &stages.explainer, a, &batch.images, start, settings);
+    let loss = stage3::loss(&models.audience, batch, &explanation.slot, settings.told);
     let validated = gradient(loss, [&audience.weights, &explanation.delta], [0, 1]);
     let [adjoint, adjoint_delta] = validated.vectors;
     let through = through_stage2(

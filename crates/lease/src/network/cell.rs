@@ -21,6 +21,9 @@ pub struct CellShape {
     pub kind: CellKind,
     /// Whether the last cell was a reduction, so that the one before has twice the resolution.
     pub after_reduction: bool,
+    /// One channel in so many passes the mixed operations, the others pass them by (PC-DARTS, arXiv
+    /// 1907.05737); 1 means all.
+    pub partial: usize,
 }
 
 /// How the first input is brought to the cell's channels (and resolution).
@@ -44,7 +47,11 @@ impl Preprocess {
                 builder.factorized_reduce(name, input, output, affine),
             ))
         } else {
-            Self::Project(Box::new(builder.relu_conv_bn(name, input, output, affine)))
+            let channels = [input, output];
+            let kernel = Square::new(1, 1);
+            Self::Project(Box::new(
+                builder.relu_conv_bn(name, channels, kernel, affine),
+            ))
         }
     }
 
@@ -101,10 +108,14 @@ pub struct Cell {
     nodes: usize,
     edges: Vec<Edge>,
     pool_norm: BatchNorm,
+    channels: usize,
+    partial: usize,
 }
 
 /// What all edges out of a state share.
 struct State {
+    /// The channels that pass the edges by, at the resolution after them.
+    bypass: Option<Dual<4>>,
     value: Dual<4>,
     rectified: Dual<4>,
     max_pool: Dual<4>,
@@ -131,6 +142,7 @@ impl Cell {
             false,
             false,
         );
+        let mixed = channels / shape.partial;
         let mut edges = Vec::new();
         for node in 0..shape.nodes {
             for from in 0..2 + node {
@@ -143,11 +155,10 @@ impl Cell {
                 for (k, operation) in Operation::ALL.into_iter().enumerate() {
                     let name = format!("{name}.{k}");
                     if let Some(kernels) = kernels(operation, stride) {
-                        let op = builder.separable(&name, channels, &kernels, false);
+                        let op = builder.separable(&name, mixed, &kernels, false);
                         edge.separable.push((k, op));
                     } else if operation == Operation::SkipConnect && stride == 2 {
-                        edge.skip =
-                            Some(builder.factorized_reduce(&name, channels, channels, false));
+                        edge.skip = Some(builder.factorized_reduce(&name, mixed, mixed, false));
                     }
                 }
                 edges.push(edge);
@@ -159,14 +170,16 @@ impl Cell {
             kind: shape.kind,
             nodes: shape.nodes,
             edges,
-            pool_norm: builder.batch_norm(&format!("{name}.pool_norm"), channels, false),
+            pool_norm: builder.batch_norm(&format!("{name}.pool_norm"), mixed, false),
+            channels,
+            partial: shape.partial,
         }
     }
 
     /// Computes the cell from the outputs of the two cells before it.
     ///
-    /// `mixture[edge][operation]` are the mixing coefficients, each `[1, 1, 1, 1]`. The result joins the
-    /// nodes' states: `[batch, nodes · channels, h, w]`, half the height and width (rounded up) in a
+    /// `mixture[edge][operation]` are the mixing coefficients, each `[1, 1, 1, 1]`, and `strengths[edge]` those
+    /// of whole edges, if there are any. The result joins the nodes' states: `[batch, nodes · channels, h, w]`, half the height and width (rounded up) in a
     /// reduction cell.
     pub fn forward(
         &self,
@@ -174,6 +187,7 @@ impl Cell {
         s0: Dual<4>,
         s1: Dual<4>,
         mixture: &[Vec<Dual<4>>],
+        strengths: Option<&[Dual<4>]>,
     ) -> Dual<4> {
         let mut states = vec![
             self.state(pass, 0, self.preprocess0.forward(pass, s0)),
@@ -184,12 +198,26 @@ impl Cell {
             let mut total: Option<Dual<4>> = None;
             for (from, state) in states.iter().enumerate() {
                 let edge = edge_index(node, from);
-                for term in self.edges[edge].terms(pass, state, &mixture[edge]) {
-                    total = Some(match total {
-                        Some(sum) => sum + term,
-                        None => term,
-                    });
-                }
+                let sum = |total: Option<Dual<4>>, term| match total {
+                    Some(sum) => Some(sum + term),
+                    None => Some(term),
+                };
+                let terms = self.edges[edge].terms(pass, state, &mixture[edge]);
+                let Some(bypass) = &state.bypass else {
+                    total = terms.into_iter().fold(total, sum);
+                    continue;
+                };
+                let Some(mixed) = terms.into_iter().fold(None, sum) else {
+                    continue;
+                };
+                let whole = Dual::cat(vec![mixed, bypass.clone()], 1).shuffled(self.partial);
+                total = sum(
+                    total,
+                    match strengths {
+                        Some(strengths) => whole * strengths[edge].clone(),
+                        None => whole,
+                    },
+                );
             }
             let Some(output) = total else { continue };
             outputs.push(output.clone());
@@ -201,14 +229,24 @@ impl Cell {
     }
 
     /// Adds the cell to a graph; the inputs are the states that the two cells before it join, the result
-    /// those that this one joins. Edge e's operation k is multiplied by coefficient `first + e · 8 + k`.
-    pub fn emit(&self, e: &mut Emitter, [s0, s1]: [&[Id]; 2], first: usize) -> Vec<Id> {
+    /// those that this one joins. Edge e's operation k is multiplied by coefficient `first + e · 8 + k`, the whole
+    /// edge by `strengths + e` in a cell with partial channels.
+    pub fn emit(
+        &self,
+        e: &mut Emitter,
+        [s0, s1]: [&[Id]; 2],
+        (first, strengths): (usize, usize),
+    ) -> Vec<Id> {
         let mut states = vec![self.preprocess0.emit(e, s0), self.preprocess1.emit(e, s1)];
         let mut pools = Vec::new();
+        let mut parts: Vec<(Id, Id)> = Vec::new();
         for node in 0..self.nodes {
             let mut terms = Vec::new();
             for from in 0..node + 2 {
-                let state = states[from];
+                if parts.len() == from {
+                    parts.push(self.split(e, states[from], from));
+                }
+                let (state, bypass) = parts[from];
                 if pools.len() == from {
                     let window = Window::three(stride(self.kind, from));
                     let max = e.graph.max_pool(state, window);
@@ -217,28 +255,85 @@ impl Cell {
                 }
                 let index = edge_index(node, from);
                 let edge = &self.edges[index];
+                let mut edge_terms = Vec::new();
                 let number = |k: usize| first + index * Operation::ALL.len() + k;
                 let [max, avg] = pools[from];
-                terms.push(max.times(number(Operation::MaxPool3x3 as usize)));
-                terms.push(avg.times(number(Operation::AvgPool3x3 as usize)));
+                edge_terms.push(max.times(number(Operation::MaxPool3x3 as usize)));
+                edge_terms.push(avg.times(number(Operation::AvgPool3x3 as usize)));
                 let skip = match &edge.skip {
                     Some(reduce) => reduce.emit(e, &[state]),
                     None => Term::new(state, Normalise::Not),
                 };
-                terms.push(skip.times(number(Operation::SkipConnect as usize)));
+                edge_terms.push(skip.times(number(Operation::SkipConnect as usize)));
                 for (k, op) in &edge.separable {
-                    terms.push(op.emit(e, state).times(number(*k)));
+                    edge_terms.push(op.emit(e, state).times(number(*k)));
                 }
+                if self.partial == 1 {
+                    terms.extend(edge_terms);
+                    continue;
+                }
+                let mixed = e.graph.state(edge_terms, false);
+                let whole = e.graph.gather(&[mixed, bypass], &self.shuffle());
+                terms.push(Term::new(whole, Normalise::Not).times(strengths + index));
             }
             states.push(e.graph.state(terms, false));
         }
         states.split_off(2)
     }
 
-    fn state(&self, pass: &Pass, index: usize, value: Dual<4>) -> State {
+    /// What the edges out of a state read, and what passes them by.
+    fn split(&self, e: &mut Emitter, state: Id, from: usize) -> (Id, Id) {
+        if self.partial == 1 {
+            return (state, state);
+        }
+        let mixed = self.channels / self.partial;
+        let mut part = |range: std::ops::Range<usize>| {
+            let channels: Vec<_> = range.map(|c| (0, c)).collect();
+            let unit = e.graph.gather(&[state], &channels);
+            e.graph.state(vec![Term::new(unit, Normalise::Not)], false)
+        };
+        let (first, rest) = (part(0..mixed), part(mixed..self.channels));
+        if stride(self.kind, from) == 1 {
+            return (first, rest);
+        }
+        let pooled = e.graph.max_pool(rest, Window::two());
+        let pooled = e
+            .graph
+            .state(vec![Term::new(pooled, Normalise::Not)], false);
+        (first, pooled)
+    }
+
+    /// The channels of an edge's result, out of (the mixed ones, those that passed by), shuffled.
+    fn shuffle(&self) -> Vec<(usize, usize)> {
+        let mixed = self.channels / self.partial;
+        let place = |at: usize| {
+            let from = at % self.partial * mixed + at / self.partial;
+            if from < mixed {
+                (0, from)
+            } else {
+                (1, from - mixed)
+            }
+        };
+        (0..self.channels).map(place).collect()
+    }
+
+    fn state(&self, pass: &Pass, index: usize, whole: Dual<4>) -> State {
         let stride = stride(self.kind, index);
+        let mixed = self.channels / self.partial;
+        let (value, bypass) = if self.partial == 1 {
+            (whole, None)
+        } else {
+            let rest = whole.clone().channels(mixed..self.channels);
+            let rest = if stride == 2 {
+                rest.max_pool(2, 2, 0)
+            } else {
+                rest
+            };
+            (whole.channels(0..mixed), Some(rest))
+        };
         let pooled = |x| self.pool_norm.forward(pass, x);
         State {
+            bypass,
             rectified: value.clone().relu(),
             max_pool: pooled(value.clone().max_pool_3x3(stride)),
             avg_pool: pooled(value.clone().avg_pool_3x3(stride)),

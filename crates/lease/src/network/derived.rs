@@ -13,12 +13,15 @@ use lease_kernels::graph::{Id, Normalise, Term, Window};
 use super::NetworkError;
 use super::cell::{Preprocess, kernels};
 use super::dual::Dual;
+use super::explainer::DerivedNetwork;
 use super::kernels::{Compiled, Emitter, Kernels, Mode, only_means};
 use super::layers::{
     BatchNorm, Builder, Conv, FactorizedReduce, LinearLayer, Pass, Separable, Square,
 };
 use super::vector::Layout;
-use crate::space::{CellGenotype, Edge, Genotype, Operation, reduction_positions};
+use crate::space::{
+    CellGenotype, DartsGenotype, Edge, Genotype, Operation, nas_bench_201, reduction_positions,
+};
 
 /// The size of a derived network.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +94,7 @@ impl Derived {
     ///
     /// # Errors
     /// If a size is 0, or the images are too small for the auxiliary head.
-    pub fn new(genotype: &Genotype, shape: &DerivedShape) -> Result<Self, NetworkError> {
+    pub fn new(genotype: &DartsGenotype, shape: &DerivedShape) -> Result<Self, NetworkError> {
         let [image_channels, height, width] = shape.image;
         for (what, n) in [
             ("channels", shape.channels),
@@ -191,19 +194,46 @@ impl Derived {
     pub fn with_kernels(self, kernels: Kernels) -> Self {
         Self { kernels, ..self }
     }
+}
 
-    /// The layout of its weights. The names are those of PyTorch's DARTS.
-    pub fn weights(&self) -> &Arc<Layout> {
+/// The network of a genotype, of whatever space.
+///
+/// # Errors
+/// As [`Derived::new`] and [`nas_bench_201::Network::derived`]; also if the space knows no auxiliary head and
+/// one is asked for.
+pub fn derived(
+    genotype: &Genotype,
+    shape: &DerivedShape,
+) -> Result<Box<dyn DerivedNetwork>, NetworkError> {
+    Ok(match genotype {
+        Genotype::Darts(genotype) => Box::new(Derived::new(genotype, shape)?),
+        Genotype::NasBench201(cell) => {
+            if shape.auxiliary.is_some() {
+                let space = "NAS-Bench-201";
+                return Err(NetworkError::NoAuxiliary { space });
+            }
+            let shape = nas_bench_201::Shape {
+                channels: shape.channels,
+                cells: shape.cells,
+                classes: shape.classes,
+                image: shape.image,
+            };
+            Box::new(nas_bench_201::Network::derived(cell, &shape)?)
+        }
+    })
+}
+
+impl DerivedNetwork for Derived {
+    /// The names are those of PyTorch's DARTS.
+    fn weights(&self) -> &Arc<Layout> {
         &self.weights
     }
 
-    /// The layout of its running statistics.
-    pub fn running(&self) -> &Arc<Layout> {
+    fn running(&self) -> &Arc<Layout> {
         &self.running
     }
 
-    /// Parameters, the auxiliary head's left out as is usual.
-    pub fn parameters(&self) -> usize {
+    fn parameters(&self) -> usize {
         let entries = self.weights.entries().iter();
         entries
             .filter(|e| !e.name.starts_with("auxiliary_head."))
@@ -211,8 +241,7 @@ impl Derived {
             .sum()
     }
 
-    /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, and the auxiliary head's.
-    pub fn forward(
+    fn forward(
         &self,
         pass: &Pass,
         images: Tensor<4>,
@@ -357,7 +386,7 @@ impl Layer {
 
 impl DropPath {
     /// What each image's result of the next path is multiplied by.
-    fn factors(&self, batch: usize) -> Vec<f32> {
+    pub(crate) fn factors(&self, batch: usize) -> Vec<f32> {
         let keep = 1.0 - self.probability;
         let mut rng = self.rng.borrow_mut();
         (0..batch)
@@ -368,7 +397,8 @@ impl DropPath {
             .collect()
     }
 
-    fn apply(&self, x: Dual<4>) -> Dual<4> {
+    /// Drops the next path.
+    pub(crate) fn apply(&self, x: Dual<4>) -> Dual<4> {
         let batch = x.value.dims()[0];
         let scales = self.factors(batch);
         let (device, dtype) = (x.value.device(), x.value.dtype());

@@ -132,11 +132,16 @@ impl Dual<4> {
         }
     }
 
-    /// 3×3 max-pooling with padding 1. The tangent follows the value's maxima.
+    /// 3×3 max-pooling with padding 1.
     pub fn max_pool_3x3(self, stride: usize) -> Self {
-        let options = MaxPoolOptions::new([3, 3])
+        self.max_pool(3, stride, 1)
+    }
+
+    /// k×k max-pooling. The tangent follows the value's maxima.
+    pub fn max_pool(self, size: usize, stride: usize, padding: usize) -> Self {
+        let options = MaxPoolOptions::new([size, size])
             .with_stride([stride, stride])
-            .with_padding([1, 1]);
+            .with_padding([padding, padding]);
         let Some(tangent) = self.tangent else {
             return max_pool2d(self.value, options).into();
         };
@@ -166,6 +171,25 @@ impl Dual<4> {
             .with_padding([padding, padding])
             .with_count_include_pad(false);
         self.linear(|t| avg_pool2d(t, options.clone()))
+    }
+
+    /// These channels.
+    pub fn channels(self, range: std::ops::Range<usize>) -> Self {
+        self.linear(|t| {
+            let [batch, _, height, width] = t.dims();
+            t.slice([0..batch, range.clone(), 0..height, 0..width])
+        })
+    }
+
+    /// Channel g · (C / groups) + i goes to i · groups + g (ShuffleNet's shuffle).
+    pub fn shuffled(self, groups: usize) -> Self {
+        self.linear(|t| {
+            let [batch, channels, height, width] = t.dims();
+            let split = t.reshape([batch, groups, channels / groups, height, width]);
+            split
+                .swap_dims(1, 2)
+                .reshape([batch, channels, height, width])
+        })
     }
 
     /// The image one pixel further on to the right and below, with zeros where it ends: what the second

@@ -95,6 +95,9 @@ pub struct Compiled {
     running: Vec<Option<Running>>,
 }
 
+/// The number of a coefficient that is 0 in networks that are given none.
+pub const ZERO: usize = 0;
+
 /// The rest of what a pass depends on.
 #[derive(Default)]
 pub struct Mode<'a> {
@@ -116,7 +119,7 @@ impl Compiled {
         let device = images.value.device();
         let [batch, _, h, w] = images.value.dims();
         let coefficients =
-            coefficients.unwrap_or_else(|| Tensor::zeros([1], (&device, DType::F32)).into());
+            coefficients.unwrap_or_else(|| Tensor::zeros([ZERO + 1], (&device, DType::F32)).into());
         let weights = weights.whole();
         let tangents = [
             images.tangent.is_some(),

@@ -182,16 +182,16 @@ impl Builder {
         }
     }
 
-    /// ReLU, 1×1 convolution, batch norm.
+    /// ReLU, convolution, batch norm, from and to this many channels.
     pub fn relu_conv_bn(
         &mut self,
         name: &str,
-        input: usize,
-        output: usize,
+        [input, output]: [usize; 2],
+        kernel: Square,
         affine: bool,
     ) -> ReluConvBn {
         ReluConvBn {
-            conv: self.conv(&format!("{name}.op.1"), input, output, Square::new(1, 1)),
+            conv: self.conv(&format!("{name}.op.1"), input, output, kernel),
             norm: self.batch_norm(&format!("{name}.op.2"), output, affine),
         }
     }
@@ -385,7 +385,7 @@ impl LinearLayer {
     }
 }
 
-/// ReLU, 1×1 convolution, batch norm.
+/// ReLU, convolution, batch norm.
 #[derive(Clone, Debug)]
 pub struct ReluConvBn {
     conv: Conv,

@@ -7,15 +7,17 @@ mod audience;
 mod cell;
 mod derived;
 mod dual;
-mod kernels;
-mod layers;
+mod explainer;
+pub(crate) mod kernels;
+pub(crate) mod layers;
 mod supernet;
 mod vector;
 
 pub use audience::{Audience, ResNet, ResNetShape};
 pub use cell::{Cell, CellShape};
-pub use derived::{Derived, DerivedShape, DropPath};
+pub use derived::{Derived, DerivedShape, DropPath, derived};
 pub use dual::Dual;
+pub use explainer::{DerivedNetwork, Explainer, Mixture};
 pub use kernels::Kernels;
 pub use layers::{Builder, Noted, Pass, Statistics, update_running};
 pub use supernet::{Supernet, SupernetShape};
@@ -40,6 +42,36 @@ pub enum NetworkError {
         side: usize,
         /// The smallest that works.
         least: usize,
+    },
+    /// The channels cannot be split.
+    #[error(
+        "PC-DARTS passes one channel in {partial} through the mixed operations, but {channels} channels cannot \
+         be split so; give a number of --channels that is divisible by --partial"
+    )]
+    Partial {
+        /// Channels.
+        channels: usize,
+        /// Their divisor.
+        partial: usize,
+    },
+    /// The images cannot be halved twice.
+    #[error(
+        "networks of {space} halve the images twice, which {height}×{width} pixels cannot be; \
+         give images whose sides are divisible by 4"
+    )]
+    Halved {
+        /// The space.
+        space: &'static str,
+        /// Their height.
+        height: usize,
+        /// Their width.
+        width: usize,
+    },
+    /// An auxiliary head on networks that have none.
+    #[error("networks of {space} have no auxiliary head; train without one by --train-auxiliary 0")]
+    NoAuxiliary {
+        /// The space.
+        space: &'static str,
     },
     /// Widths and blocks do not match.
     #[error("the audience has {widths} widths but {blocks} block counts; give one of each a stage")]

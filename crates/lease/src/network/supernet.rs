@@ -5,10 +5,14 @@ use std::sync::Arc;
 use super::NetworkError;
 use super::cell::{Cell, CellShape};
 use super::dual::Dual;
+use super::explainer::{Explainer, Mixture};
 use super::kernels::{Compiled, Emitter, Kernels, Mode, only_means};
 use super::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
-use super::vector::{Init, Layout, Leaves, Slot};
-use crate::space::{CellKind, Operation, edge_count, reduction_positions};
+use super::vector::{Init, Layout, Leaves, Slot, Vector};
+use crate::space::{
+    CellKind, DartsGenotype, Genotype, GenotypeError, Operation, Row, derive_cell, edge_count,
+    reduction_positions, softmax, softmax_rows,
+};
 
 /// The size of an explainer.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +27,9 @@ pub struct SupernetShape {
     pub classes: usize,
     /// Channels of the images.
     pub image_channels: usize,
+    /// One channel in so many passes the mixed operations, and edges have strengths β of their own (PC-DARTS,
+    /// arXiv 1907.05737; there 4); 1 means plain DARTS.
+    pub partial: usize,
 }
 
 /// A cell in its place.
@@ -38,6 +45,9 @@ pub struct Supernet {
     weights: Arc<Layout>,
     architecture: Arc<Layout>,
     alphas: [Slot<2>; 2],
+    /// The strengths of edges, `[edges]` for each kind of cell, in PC-DARTS.
+    betas: Option<[Slot<1>; 2]>,
+    nodes: usize,
     stem: (Conv, BatchNorm),
     cells: Vec<Member>,
     kernels: Kernels,
@@ -51,7 +61,14 @@ impl Supernet {
     /// # Errors
     /// If a number is 0.
     pub fn new(shape: &SupernetShape) -> Result<Self, NetworkError> {
+        if shape.partial > 0 && !shape.channels.is_multiple_of(shape.partial) {
+            return Err(NetworkError::Partial {
+                channels: shape.channels,
+                partial: shape.partial,
+            });
+        }
         for (what, n) in [
+            ("partial channels", shape.partial),
             ("channels", shape.channels),
             ("cells", shape.cells),
             ("nodes", shape.nodes),
@@ -91,6 +108,7 @@ impl Supernet {
                 channels: [before, last, channels],
                 kind,
                 after_reduction,
+                partial: shape.partial,
             };
             let cell = Cell::new(&mut builder, &format!("cells.{i}"), &cell_shape);
             cells.push(Member { kind, cell });
@@ -102,15 +120,21 @@ impl Supernet {
         let rows = [edge_count(shape.nodes), Operation::ALL.len()];
         let alphas = ["alphas_normal", "alphas_reduce"]
             .map(|name| architecture.push(name, rows, Init::Normal(1e-3)));
+        let betas = (shape.partial > 1).then(|| {
+            ["betas_normal", "betas_reduce"]
+                .map(|name| architecture.push(name, [rows[0]], Init::Normal(1e-3)))
+        });
         let (mut e, input) = Emitter::new(shape.image_channels);
         let z = stem.0.emit(&mut e, &[input], false);
         let normal = stem.1.emit(&mut e, z);
         let stem_state = vec![e.graph.state(vec![normal], false)];
         let (mut s0, mut s1) = (stem_state.clone(), stem_state);
         for Member { kind, cell } in &cells {
-            // The coefficients are those of normal cells, then those of reduction cells.
-            let first = *kind as usize * rows.iter().product::<usize>();
-            let output = cell.emit(&mut e, [&s0, &s1], first);
+            // The coefficients are those of normal cells, then those of reduction cells; then the strengths.
+            let per_kind = rows.iter().product::<usize>();
+            let first = *kind as usize * per_kind;
+            let strengths = 2 * per_kind + *kind as usize * rows[0];
+            let output = cell.emit(&mut e, [&s0, &s1], (first, strengths));
             (s0, s1) = (s1, output);
         }
         e.graph.output_means(&s1);
@@ -119,6 +143,8 @@ impl Supernet {
             weights: Arc::new(builder.weights),
             architecture: Arc::new(architecture),
             alphas,
+            betas,
+            nodes: shape.nodes,
             stem,
             cells,
             kernels: Kernels::default(),
@@ -131,32 +157,86 @@ impl Supernet {
         Self { kernels, ..self }
     }
 
-    /// The layout of E. The names are those of PyTorch's DARTS.
-    pub fn weights(&self) -> &Arc<Layout> {
+    /// The mixing coefficients of both cells.
+    fn rows(&self, architecture: &Vector) -> [Vec<Row>; 2] {
+        self.alphas.each_ref().map(|slot| {
+            let alphas = architecture.part(slot).into_data();
+            let alphas: Vec<f64> = alphas.iter::<f64>().collect();
+            softmax_rows(&alphas)
+        })
+    }
+
+    /// The same, in PC-DARTS times the strengths of their edges: what cells are derived from.
+    fn weighted_rows(&self, architecture: &Vector) -> [Vec<Row>; 2] {
+        let mut both = self.rows(architecture);
+        for (kind, rows) in both.iter_mut().enumerate() {
+            if let Some(betas) = &self.betas {
+                let betas = architecture.part(&betas[kind]).into_data();
+                let betas: Vec<f64> = betas.iter::<f64>().collect();
+                for range in incoming(self.nodes) {
+                    let strengths = softmax(&betas[range.clone()]);
+                    for (row, strength) in rows[range].iter_mut().zip(strengths) {
+                        *row = row.map(|p| p * strength);
+                    }
+                }
+            }
+        }
+        both
+    }
+
+    /// Each node's softmax over the strengths of its edges.
+    fn strengths(&self, betas: Dual<1>) -> Dual<1> {
+        let nodes = incoming(self.nodes);
+        let parts = nodes.map(|range| betas.clone().linear(|t| t.slice([range.clone()])).softmax());
+        Dual::cat(parts.collect(), 0)
+    }
+}
+
+impl Explainer for Supernet {
+    /// The names are those of PyTorch's DARTS.
+    fn weights(&self) -> &Arc<Layout> {
         &self.weights
     }
 
-    /// The layout of A: `alphas_normal` and `alphas_reduce`, each `[edges, operations]`.
-    pub fn architecture(&self) -> &Arc<Layout> {
+    /// `alphas_normal` and `alphas_reduce`, each `[edges, operations]`.
+    fn architecture(&self) -> &Arc<Layout> {
         &self.architecture
     }
 
-    /// The handle of one cell kind's α, `[edges, operations]`.
-    pub fn alphas(&self, kind: CellKind) -> &Slot<2> {
-        &self.alphas[kind as usize]
+    fn mixtures(&self, architecture: &Vector) -> Vec<Mixture> {
+        let kinds = ["normal", "reduction"].into_iter();
+        let both = kinds.zip(self.rows(architecture));
+        both.map(|(kind, rows)| Mixture {
+            kind,
+            rows: rows.into_iter().map(Vec::from).collect(),
+        })
+        .collect()
     }
 
-    /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
-    pub fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
+    fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError> {
+        let [normal, reduce] = self.weighted_rows(architecture);
+        Ok(Genotype::Darts(DartsGenotype {
+            normal: derive_cell(&normal)?,
+            reduce: derive_cell(&reduce)?,
+        }))
+    }
+
+    fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
         let pass = &Pass::new(weights);
         let mixtures = [CellKind::Normal, CellKind::Reduction]
-            .map(|kind| architecture.get(self.alphas(kind)).softmax());
+            .map(|kind| architecture.get(&self.alphas[kind as usize]).softmax());
+        let strengths = self.betas.as_ref().map(|betas| {
+            betas
+                .each_ref()
+                .map(|slot| self.strengths(architecture.get(slot)))
+        });
         let pooled = if self.kernels.serve(&images.value) {
             let flat = mixtures.map(|m| {
                 let [edges, operations] = m.value.dims();
                 m.linear(|t| t.reshape([edges * operations]))
             });
-            let coefficients = Dual::cat(flat.to_vec(), 0);
+            let strengths = strengths.into_iter().flatten();
+            let coefficients = Dual::cat(flat.into_iter().chain(strengths).collect(), 0);
             let means =
                 self.compiled
                     .forward(images, weights, Some(coefficients), &Mode::default());
@@ -164,22 +244,45 @@ impl Supernet {
         } else {
             let (conv, norm) = &self.stem;
             let stem = norm.forward(pass, conv.forward(pass, images));
-            self.cells_composed(pass, stem, mixtures)
+            self.cells_composed(pass, stem, mixtures, strengths)
         };
         self.classifier.forward(pass, pooled)
     }
+}
 
+impl Supernet {
     /// The cells from ordinary operations, on any device.
-    fn cells_composed(&self, pass: &Pass, stem: Dual<4>, mixtures: [Dual<2>; 2]) -> Dual<2> {
+    fn cells_composed(
+        &self,
+        pass: &Pass,
+        stem: Dual<4>,
+        mixtures: [Dual<2>; 2],
+        strengths: Option<[Dual<1>; 2]>,
+    ) -> Dual<2> {
         let mixtures = mixtures.map(coefficients);
+        let strengths = strengths.map(|both| {
+            both.map(|s| {
+                let [edges] = s.value.dims();
+                let rows = coefficients(s.linear(|t| t.reshape([edges, 1])));
+                rows.into_iter().flatten().collect::<Vec<_>>()
+            })
+        });
         let (mut s0, mut s1) = (stem.clone(), stem);
         for member in &self.cells {
             let mixture = &mixtures[member.kind as usize];
-            let output = member.cell.forward(pass, s0, s1.clone(), mixture);
+            let strengths = strengths.as_ref().map(|s| &s[member.kind as usize][..]);
+            let output = member
+                .cell
+                .forward(pass, s0, s1.clone(), mixture, strengths);
             (s0, s1) = (s1, output);
         }
         s1.global_mean()
     }
+}
+
+/// The edges into each node.
+fn incoming(nodes: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..nodes).map(|node| edge_count(node)..edge_count(node + 1))
 }
 
 /// The mixing coefficients, one `[1, 1, 1, 1]` tensor for each edge and operation.

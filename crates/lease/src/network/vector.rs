@@ -241,6 +241,11 @@ impl Vector {
         self.flat().square().sum().into_scalar::<f64>().sqrt()
     }
 
+    /// The sum of the products of its numbers with another's.
+    pub fn dot(&self, other: &Self) -> f64 {
+        (self.flat() * other.flat()).sum().into_scalar::<f64>()
+    }
+
     /// Opens the vector for one pass.
     pub fn open(&self, tangent: Option<&Vector>, tracked: bool) -> Leaves {
         Leaves {

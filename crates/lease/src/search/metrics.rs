@@ -1,5 +1,6 @@
 //! What a search records: the lines of `metrics.jsonl`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::method::stage4::{AudienceStages, AudienceTerm, ExplainerTerm};
-use crate::space::Genotype;
+use crate::space::{Genotype, Standing};
 
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,12 +143,20 @@ pub struct EpochMetrics {
     /// The same for the audience on D_a^val, images as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience_val_accuracy: Option<f64>,
-    /// Mean entropy of the normal cell's coefficients, in nats.
-    pub entropy_normal: f64,
-    /// Mean entropy of the reduction cell's coefficients, in nats.
-    pub entropy_reduce: f64,
-    /// Skip-connects in the normal cell that would be derived now.
+    /// The explainer's training accuracy less its validation accuracy.
+    pub accuracy_gap: f64,
+    /// Mean entropy of each kind of cell's coefficients, in nats.
+    pub entropy: BTreeMap<String, f64>,
+    /// Skip-connects in the (normal) cell that would be derived now.
     pub skip_connects: usize,
+    /// The share of operations without weights in what would be derived now.
+    pub parameter_free_share: f64,
+    /// The dominant eigenvalue of ∇²_A L_val, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eigenvalue: Option<f64>,
+    /// What is known of the architecture that would be derived now, where there is a table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
     /// The genotype that would be derived now.
     pub genotype: String,
 }
@@ -157,6 +166,14 @@ pub struct EpochMetrics {
 pub struct Summary {
     /// The derived architecture.
     pub genotype: Genotype,
+    /// What is known of it, where there is a table.
+    pub standing: Option<Standing>,
+    /// Steps done.
+    pub steps: u64,
+    /// Passes of the explainer in all, see [`Unrolling::explainer_passes`].
+    ///
+    /// [`Unrolling::explainer_passes`]: crate::method::stage4::Unrolling::explainer_passes
+    pub explainer_passes: u64,
     /// The run folder.
     pub folder: PathBuf,
 }

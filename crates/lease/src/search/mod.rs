@@ -1,5 +1,6 @@
 //! The loop around the method: batches, schedules, optimisers, records, checkpoints.
 
+mod guard;
 mod metrics;
 mod state;
 
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use guard::Watched;
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
 use state::State;
 pub(crate) use state::Tally;
@@ -16,14 +18,21 @@ pub(crate) use state::Tally;
 use crate::Error;
 use crate::config::{Config, Validate};
 use crate::data::{Augmentation, Batch, BatchOrder, Dataset, Partition};
+use crate::method::curvature::dominant_eigenvalue;
 use crate::method::product::gradient;
+use crate::method::stage3::Told;
 use crate::method::stage4::{self, Method, Starts, Unrolling};
 use crate::method::{Batches, Examples, Models, UnrolledStep, stage1};
-use crate::network::{Audience, Supernet, SupernetShape};
+use crate::network::{Audience, Vector};
 use crate::optimiser::cosine;
 use crate::rng::{Purpose, stream, symmetric};
 use crate::run::{Log, RunFolder, fingerprint};
-use crate::space::{CellKind, Genotype, derive_cell, entropy, softmax_rows};
+use crate::space::{Genotype, Standing, Table, entropy};
+
+/// Power iteration ends after this many Hessian-vector products, or when the eigenvalue has settled to this
+/// share of itself.
+const EIGENVALUE_PRODUCTS: usize = 30;
+const EIGENVALUE_TOLERANCE: f64 = 1e-3;
 
 /// Who watches a search.
 pub trait Observer {
@@ -58,6 +67,7 @@ pub struct Search {
     state: State,
     metrics: Log,
     timing: Log,
+    table: Option<Table>,
     notes: Vec<String>,
 }
 
@@ -66,20 +76,15 @@ struct Parts {
     device: Device,
     models: Models,
     orders: Orders,
+    table: Option<Table>,
 }
 
 impl Parts {
     fn new(config: &Config, dataset: &Dataset) -> Result<Self, Error> {
-        let (classes, image_channels) = (dataset.classes.len(), dataset.train.shape[0]);
-        let explainer = Supernet::new(&SupernetShape {
-            channels: config.explainer.channels,
-            cells: config.explainer.cells,
-            nodes: config.explainer.nodes,
-            classes,
-            image_channels,
-        })?;
+        let (classes, image) = (dataset.classes.len(), dataset.train.shape);
+        let explainer = config.explainer.supernet(classes, image)?;
         let w = &config.audience;
-        let audience = Audience::new(&w.network.shape(w.width, classes, image_channels))?;
+        let audience = Audience::new(&w.network.shape(w.width, classes, image[0]))?;
         Ok(Self {
             device: crate::device::device(&config.search.device)?,
             models: Models {
@@ -87,6 +92,10 @@ impl Parts {
                 audience,
             },
             orders: Orders::new(config, dataset.train.len())?,
+            table: match config.search.nb201_table.as_str() {
+                "" => None,
+                path => Some(Table::read(Path::new(path))?),
+            },
         })
     }
 }
@@ -149,6 +158,7 @@ impl Search {
             device: parts.device,
             models: parts.models,
             orders: parts.orders,
+            table: parts.table,
             config,
             dataset,
             run,
@@ -183,7 +193,7 @@ impl Search {
         }
         let mut saved = Instant::now();
         let mut epoch_started = Instant::now();
-        while self.state.progress.step < steps {
+        while self.state.progress.step < steps && self.state.progress.fired.is_none() {
             let step = self.state.progress.step;
             let epoch = (step / per_epoch) as usize;
             let metrics = self.step(step, epoch)?;
@@ -199,12 +209,23 @@ impl Search {
                     .append(&serde_json::json!({ "epoch": epoch, "seconds": seconds }))?;
                 epoch_started = Instant::now();
                 observer.epoch(&metrics);
+                self.state.progress.fired =
+                    guard::fired(&self.config.search, &self.state.progress.watched);
             }
+            let fired = self.state.progress.fired.clone();
             let stopping = stop.load(Ordering::Relaxed);
             let due = saved.elapsed().as_secs_f64() >= self.config.search.checkpoint_seconds;
             if epoch_done || stopping || due {
                 self.save()?;
                 saved = Instant::now();
+            }
+            if let Some(fired) = &fired {
+                observer.note(&format!(
+                    "STOPPED EARLY: {}. The result is the choice of epoch {}.",
+                    fired.reason,
+                    fired.epoch + 1
+                ));
+                break;
             }
             if stopping {
                 return Ok(Outcome::Stopped);
@@ -220,14 +241,14 @@ impl Search {
             &self.config.explainer,
         );
         observer.note(&format!(
-            "Searching by {} on {} ({} images): a supernet of {} channels, {} cells, {} nodes, {} weights.\n\
+            "Searching by {} on {} ({} images): a supernet of {}, {} channels, {} cells, {} weights.\n\
              Run folder: {}",
             m.method,
             self.dataset.name,
             self.dataset.train.len(),
+            n.space,
             n.channels,
             n.cells,
-            n.nodes,
             self.models.explainer.weights().len(),
             self.run.path().display()
         ));
@@ -284,7 +305,7 @@ impl Search {
         let explainer_gradient = match (&stages, warmup) {
             (Some(stages), true) => stages.explainer_gradient.clone(),
             _ => {
-                let loss = stage1::loss(&self.models.explainer, &batches.explainer_train);
+                let loss = stage1::loss(&*self.models.explainer, &batches.explainer_train);
                 let point = [&at.explainer, &self.state.point.architecture];
                 let learned = gradient(loss, point, [0]);
                 m.explainer_train_loss = learned.value;
@@ -331,7 +352,10 @@ impl Search {
                 weight_decay: w.weight_decay,
             },
             attack: self.config.attack(),
-            reweighting: m.reweighting,
+            told: Told {
+                reweighting: m.reweighting,
+                explained: m.explanation,
+            },
             validate_reweighted: m.validate == Validate::Reweighted,
             product: self.config.product(),
         }
@@ -391,8 +415,15 @@ impl Search {
                 models.audience.forward(&w, images.into()).value
             })
         });
-        let rows = self.rows();
+        let mixtures = models.explainer.mixtures(&point.architecture);
+        let entropies = mixtures.iter().map(|m| (m.kind.into(), entropy(&m.rows)));
         let genotype = self.genotype()?;
+        let eigenvalue = self.eigenvalue(epoch);
+        self.state.progress.watched.push(Watched {
+            genotype: genotype.to_json(),
+            skip_connects: genotype.skip_connects(),
+            eigenvalue,
+        });
         Ok(EpochMetrics {
             epoch,
             explainer_learning_rate: self.unrolling(epoch).explainer.learning_rate,
@@ -400,9 +431,12 @@ impl Search {
             explainer_val_accuracy: explainer_val,
             audience_train_accuracy: lease.then_some(audience_train),
             audience_val_accuracy: audience_val,
-            entropy_normal: entropy(&rows[0]),
-            entropy_reduce: entropy(&rows[1]),
-            skip_connects: genotype.normal.skip_connects(),
+            accuracy_gap: train - explainer_val,
+            entropy: entropies.collect(),
+            skip_connects: genotype.skip_connects(),
+            parameter_free_share: genotype.parameter_free_share(),
+            eigenvalue,
+            standing: self.standing(&genotype),
             genotype: genotype.to_string(),
         })
     }
@@ -420,23 +454,50 @@ impl Search {
         correct as f64 / indices.len() as f64
     }
 
-    /// The mixing coefficients of both cells.
-    fn rows(&self) -> [Vec<crate::space::Row>; 2] {
-        [CellKind::Normal, CellKind::Reduction].map(|kind| {
-            let slot = self.models.explainer.alphas(kind);
-            let alphas = self.state.point.architecture.part(slot).into_data();
-            let alphas: Vec<f64> = alphas.iter::<f64>().collect();
-            softmax_rows(&alphas)
-        })
-    }
-
     /// The genotype that would be derived now.
     fn genotype(&self) -> Result<Genotype, Error> {
-        let [normal, reduce] = self.rows();
-        Ok(Genotype {
-            normal: derive_cell(&normal)?,
-            reduce: derive_cell(&reduce)?,
-        })
+        let architecture = &self.state.point.architecture;
+        Ok(self.models.explainer.derive(architecture)?)
+    }
+
+    /// The dominant eigenvalue of ∇²_A L_val on one validation batch, in epochs in which it is wanted.
+    fn eigenvalue(&self, epoch: usize) -> Option<f64> {
+        let every = self.config.search.eigenvalue_every;
+        if every == 0 || !(epoch + 1).is_multiple_of(every) {
+            return None;
+        }
+        let (dataset, point) = (&self.dataset, &self.state.point);
+        let indices = self.orders.explainer_val.indices();
+        let batch = &indices[..self.config.search.batch];
+        let batch = dataset.train.batch(batch, &dataset.normalisation, None);
+        let batch = examples(batch, dataset.classes.len(), &self.device);
+        let loss = stage1::loss(&*self.models.explainer, &batch);
+        let layout = self.models.explainer.architecture();
+        let seed = self.config.search.seed;
+        let mut rng = stream(seed, Purpose::Eigenvalue, epoch as u64);
+        let start = Vector::from_values(
+            layout.clone(),
+            symmetric(&mut rng, layout.len(), 1.0),
+            &self.device,
+            DType::F32,
+        );
+        let (e, a) = (&point.explainer, &point.architecture);
+        Some(dominant_eigenvalue(
+            loss,
+            e,
+            a,
+            &start,
+            EIGENVALUE_PRODUCTS,
+            EIGENVALUE_TOLERANCE,
+        ))
+    }
+
+    /// What the table says of a genotype.
+    fn standing(&self, genotype: &Genotype) -> Option<Standing> {
+        match (genotype, &self.table) {
+            (Genotype::NasBench201(cell), Some(table)) => Some(table.standing(cell)),
+            _ => None,
+        }
     }
 
     fn save(&mut self) -> Result<(), Error> {
@@ -448,7 +509,11 @@ impl Search {
     }
 
     fn finish(&mut self) -> Result<Summary, Error> {
-        let genotype = self.genotype()?;
+        let progress = &self.state.progress;
+        let genotype = match &progress.fired {
+            Some(fired) => Genotype::parse(&progress.watched[fired.epoch].genotype)?,
+            None => self.genotype()?,
+        };
         self.run
             .write("genotype.json", genotype.to_json().as_bytes())?;
         let point = &self.state.point;
@@ -459,7 +524,15 @@ impl Search {
         ] {
             self.run.write_weights(name, &[vector])?;
         }
+        let steps = self.state.progress.step;
+        let per_epoch = self.orders.explainer_train.batches_per_epoch();
+        let warmup = steps.min(per_epoch * self.config.search.warmup_epochs as u64);
+        let settings = self.unrolling(0);
         Ok(Summary {
+            steps,
+            explainer_passes: warmup * settings.explainer_passes(true)
+                + (steps - warmup) * settings.explainer_passes(false),
+            standing: self.standing(&genotype),
             genotype,
             folder: self.run.path().into(),
         })

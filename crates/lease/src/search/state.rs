@@ -4,6 +4,7 @@ use burn::optim::{Adam, Sgd};
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
+use super::guard::{Fired, Watched};
 use crate::Error;
 use crate::config::Config;
 use crate::method::{Examples, Models, Point};
@@ -47,6 +48,12 @@ pub(super) struct Progress {
     pub metrics_bytes: u64,
     /// The length of `timing.jsonl`.
     pub timing_bytes: u64,
+    /// What the safeguards remember, epoch by epoch.
+    #[serde(default)]
+    pub watched: Vec<Watched>,
+    /// The safeguard that ended the search.
+    #[serde(default)]
+    pub fired: Option<Fired>,
 }
 
 pub(super) struct State {

@@ -23,10 +23,10 @@ pub struct CellGenotype {
     pub concat: Vec<usize>,
 }
 
-/// A normal and a reduction cell.
+/// A genotype of the DARTS space: a normal and a reduction cell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Genotype {
+pub struct DartsGenotype {
     /// The cell that keeps the resolution.
     pub normal: CellGenotype,
     /// The cell that halves it.
@@ -50,12 +50,21 @@ pub enum GenotypeError {
         /// Why.
         reason: String,
     },
+    /// The text is not in NAS-Bench-201's notation.
+    #[error(
+        "the genotype is no cell of NAS-Bench-201: {reason}; \
+         one looks like |nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
+    )]
+    NasBench201 {
+        /// What is wrong.
+        reason: String,
+    },
     /// Coefficients from which nothing can be derived.
     #[error("no cell can be derived from these coefficients: {0}")]
     Coefficients(String),
 }
 
-impl Genotype {
+impl DartsGenotype {
     /// Reads a genotype in JSON or in the notation of PyTorch's DARTS:
     /// `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=[…], …)`.
     ///
@@ -188,7 +197,7 @@ impl CellGenotype {
     }
 }
 
-impl fmt::Display for Genotype {
+impl fmt::Display for DartsGenotype {
     /// The notation of PyTorch's DARTS.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let genes = |cell: &CellGenotype| {
@@ -231,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_published_darts_v2_is_read() {
-        let genotype = Genotype::parse(DARTS_V2).unwrap();
+        let genotype = DartsGenotype::parse(DARTS_V2).unwrap();
         assert_eq!(genotype.normal.skip_connects(), 2);
         assert_eq!(genotype.reduce.nodes[3][1], Edge(Operation::MaxPool3x3, 1));
         assert_eq!(format!("DARTS_V2 = {genotype}"), DARTS_V2);
@@ -240,17 +249,17 @@ mod tests {
     #[test]
     fn tolerant_spellings_mean_the_same() {
         let plain = "Genotype(normal=[('skip_connect',0),('none_',1)],reduce=[])";
-        assert!(Genotype::parse(plain).is_err());
+        assert!(DartsGenotype::parse(plain).is_err());
         let text = "# found today\nGenotype(\n  reduce = ((\"skip_connect\", 1), ['avg_pool_3x3', 0],),\n  \
             reduce_concat = range(2, 3), normal = [('sep_conv_5x5', 0), ('skip_connect', 1)] # no concat\n)";
-        let genotype = Genotype::parse(text).unwrap();
+        let genotype = DartsGenotype::parse(text).unwrap();
         assert_eq!(genotype.normal.concat, [2]);
         assert_eq!(genotype.reduce.nodes[0][1], Edge(Operation::AvgPool3x3, 0));
     }
 
     #[test]
     fn mistakes_are_told_with_their_place() {
-        let refused = |text: &str| Genotype::parse(text).unwrap_err().to_string();
+        let refused = |text: &str| DartsGenotype::parse(text).unwrap_err().to_string();
         let unknown =
             refused("Genotype(normal=[('sep_conv_7x7', 0), ('skip_connect', 1)], reduce=[])");
         assert!(
@@ -276,19 +285,19 @@ mod tests {
     proptest! {
         #[test]
         fn both_forms_read_back(nodes in 1usize..6, seed: u64) {
-            let genotype = Genotype::random(nodes, &mut ChaCha8Rng::seed_from_u64(seed));
-            prop_assert_eq!(&Genotype::parse(&genotype.to_string()).unwrap(), &genotype);
-            prop_assert_eq!(&Genotype::parse(&genotype.to_json()).unwrap(), &genotype);
+            let genotype = DartsGenotype::random(nodes, &mut ChaCha8Rng::seed_from_u64(seed));
+            prop_assert_eq!(&DartsGenotype::parse(&genotype.to_string()).unwrap(), &genotype);
+            prop_assert_eq!(&DartsGenotype::parse(&genotype.to_json()).unwrap(), &genotype);
         }
 
         #[test]
         fn no_text_makes_the_parser_panic(text in ".*", at in 0usize..400, cut in 0usize..40) {
-            let _ = Genotype::parse(&text);
+            let _ = DartsGenotype::parse(&text);
             let mut broken = DARTS_V2.to_string();
             let start = at.min(broken.len());
             let end = (start + cut).min(broken.len());
             broken.replace_range(start..end, &text);
-            let _ = Genotype::parse(&broken);
+            let _ = DartsGenotype::parse(&broken);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The notation in which PyTorch's DARTS prints genotypes, and people paste them.
 
-use super::genotype::{CellGenotype, Edge, Genotype};
+use super::genotype::{CellGenotype, DartsGenotype as Genotype, Edge};
 use super::operation::Operation;
 
 /// A place in the text, and what is wrong there.

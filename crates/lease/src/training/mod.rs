@@ -17,7 +17,8 @@ use crate::data::{Augmentation, BatchOrder, Dataset};
 use crate::method::Examples;
 use crate::method::product::gradient;
 use crate::network::{
-    Derived, DerivedShape, DropPath, Dual, Leaves, Pass, Statistics, Vector, update_running,
+    self, DerivedNetwork, DerivedShape, DropPath, Dual, Leaves, Pass, Statistics, Vector,
+    update_running,
 };
 use crate::optimiser::{Stepper, cosine, sgd};
 use crate::rng::{Purpose, stream};
@@ -97,7 +98,7 @@ pub struct Training {
     genotype: Genotype,
     dataset: Dataset,
     device: Device,
-    network: Derived,
+    network: Box<dyn DerivedNetwork>,
     order: BatchOrder,
     augmentation: Augmentation,
     run: RunFolder,
@@ -125,7 +126,7 @@ impl Training {
     ) -> Result<Self, Error> {
         let device = crate::device::device(&config.search.device)?;
         let (t, seed) = (&config.train, config.search.seed);
-        let network = Derived::new(
+        let network = network::derived(
             &genotype,
             &DerivedShape {
                 channels: t.channels,

@@ -1,0 +1,63 @@
+//! What the method asks of an explainer, whatever its search space.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+
+use super::derived::DropPath;
+use super::dual::Dual;
+use super::layers::Pass;
+use super::vector::{Layout, Leaves, Vector};
+use crate::space::{Genotype, GenotypeError};
+
+/// The mixing coefficients of one kind of cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixture {
+    /// The kind: `normal`, `reduction`, or `cell` where there is but one.
+    pub kind: &'static str,
+    /// For each edge the weight of each operation; they sum to 1.
+    pub rows: Vec<Vec<f64>>,
+}
+
+/// A supernet f(·; E, A).
+pub trait Explainer: Debug + Send + Sync {
+    /// The layout of E.
+    fn weights(&self) -> &Arc<Layout>;
+
+    /// The layout of A.
+    fn architecture(&self) -> &Arc<Layout>;
+
+    /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
+    fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2>;
+
+    /// The mixing coefficients that A stands for.
+    fn mixtures(&self, architecture: &Vector) -> Vec<Mixture>;
+
+    /// The discrete architecture that would be derived from A.
+    ///
+    /// # Errors
+    /// If a number in A is not finite.
+    fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError>;
+}
+
+/// A network with a derived architecture, to be trained from scratch.
+pub trait DerivedNetwork: Debug + Send + Sync {
+    /// The layout of its weights.
+    fn weights(&self) -> &Arc<Layout>;
+
+    /// The layout of its running statistics.
+    fn running(&self) -> &Arc<Layout>;
+
+    /// Parameters, an auxiliary head's left out as is usual.
+    fn parameters(&self) -> usize;
+
+    /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, and those of the auxiliary head if
+    /// there is one.
+    fn forward(
+        &self,
+        pass: &Pass,
+        images: Tensor<4>,
+        drop: Option<&DropPath>,
+    ) -> (Tensor<2>, Option<Tensor<2>>);
+}
