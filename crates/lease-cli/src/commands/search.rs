@@ -141,7 +141,7 @@ impl Prepared {
             search?.run(&mut Console::new(), stop)
         })??;
         match outcome {
-            Outcome::Finished(summary) => Ok(Some(summary)),
+            Outcome::Finished(summary) => Ok(Some(*summary)),
             Outcome::Stopped => {
                 eprintln!("Stopped with a checkpoint. Go on with: {}", again(&path));
                 Ok(None)

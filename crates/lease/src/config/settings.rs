@@ -344,7 +344,7 @@ section! {
         checkpoint_seconds: f64 = 60.0;
         /// CSV file, gz or not, with the true accuracies of all architectures of NAS-Bench-201, to say after each epoch what the choice is worth. The search does not use it.
         nb201_table: String = String::new();
-        /// Device: cpu, or vulkan[:N] and cuda[:N] in builds that have them.
+        /// Device: cpu, or in builds that have them vulkan and cuda, with a number as in cuda:1.
         device: String = "cpu".into();
         /// Threads; 0 means one for each core.
         threads: usize = 0;

@@ -49,7 +49,7 @@ pub trait Observer {
 /// How a search ended.
 pub enum Outcome {
     /// All epochs are done.
-    Finished(Summary),
+    Finished(Box<Summary>),
     /// It was asked to stop, and left a checkpoint.
     Stopped,
 }
@@ -231,7 +231,7 @@ impl Search {
                 return Ok(Outcome::Stopped);
             }
         }
-        Ok(Outcome::Finished(self.finish()?))
+        Ok(Outcome::Finished(Box::new(self.finish()?)))
     }
 
     fn announce(&self, observer: &mut dyn Observer) {

@@ -234,7 +234,7 @@ pub struct Shape {
 enum Layer {
     None,
     Identity,
-    Conv(ReluConvBn),
+    Conv(Box<ReluConvBn>),
     AvgPool,
 }
 
@@ -466,7 +466,9 @@ impl Member {
                         let size = operation.kernel().unwrap_or(1);
                         let (square, affine) = (Square::new(size, 1), cell.is_some());
                         let channels = [channels; 2];
-                        Layer::Conv(builder.relu_conv_bn(&name, channels, square, affine))
+                        Layer::Conv(Box::new(
+                            builder.relu_conv_bn(&name, channels, square, affine),
+                        ))
                     }
                 };
                 edges.push(match cell {
@@ -535,10 +537,10 @@ fn cell_forward(
     let mut states = vec![input];
     for node in 1..=NODES {
         let mut total: Option<Dual<4>> = None;
-        for from in 0..node {
+        for (from, state) in states.iter().enumerate() {
             let edge = edge_index(node, from);
             for (k, layer) in edges[edge].iter().enumerate() {
-                let x = states[from].clone();
+                let x = state.clone();
                 let y = match layer {
                     Layer::None => continue,
                     Layer::Identity => x,
