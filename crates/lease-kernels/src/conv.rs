@@ -504,6 +504,14 @@ fn weights_rows<S: Simd, const T: usize>(s: S, work: DenseWeights) {
             let pairs = g.chunks(2 * pixels).zip(weights.chunks_mut(2 * rows));
             for (g, weights) in pairs {
                 let (first, second) = weights.split_at_mut(rows);
+                if view.taps.len() == 9 && !second.is_empty() {
+                    for i in 0..inputs / LANES {
+                        let x = &x[i * view.plane..];
+                        let both = [&mut *first, &mut *second];
+                        weights_nine::<S, T>(s, x, view, g, &part, (i, inputs), both);
+                    }
+                    continue;
+                }
                 for (t, tap) in view.taps.iter().enumerate() {
                     for i in 0..inputs / LANES {
                         let x = &x[i * view.plane + tap..];
@@ -604,6 +612,63 @@ fn weights_pair<S: Simd, const T: usize>(
     for (sums, out) in sums.iter().zip(out) {
         for (sum, out) in sums.iter().zip(out) {
             *out = lanes::<S>(s.add_f32s(load::<S>(out), *sum));
+        }
+    }
+}
+
+/// Two blocks of g against the three taps of a 3×3 kernel's row, two lanes of x at a time: twelve sums, so that no
+/// addition need wait for the last.
+#[inline(always)]
+fn weights_nine<S: Simd, const T: usize>(
+    s: S,
+    x: &[Lanes],
+    view: &View,
+    g: &[Lanes],
+    part: &Part,
+    (block, inputs): (usize, usize),
+    out: [&mut [Lanes]; 2],
+) {
+    let (first, second) = g.split_at(view.after.area());
+    let [out_a, out_b] = out;
+    let apart = view.taps[1] - view.taps[0];
+    let (left, n, w) = (part.columns.start, part.columns.len(), view.after.w);
+    for row in 0..3 {
+        for lane in (0..LANES).step_by(2) {
+            let mut sums = [[[s.splat_f32s(0.0); 2]; 3]; 2];
+            for y in part.rows.clone() {
+                let start = (y * view.width + left) * T + view.taps[3 * row];
+                let x = &x[start..][..(n - 1) * T + 2 * apart + 1];
+                let a = &first[y * w + left..][..n];
+                let b = &second[y * w + left..][..n];
+                let mut pixel = |a: &Lanes, b: &Lanes, x: [&Lanes; 3]| {
+                    let (a, b) = (load::<S>(a), load::<S>(b));
+                    for tap in 0..3 {
+                        for l in 0..2 {
+                            let x = s.splat_f32s(x[tap][lane + l]);
+                            sums[0][tap][l] = s.mul_add_e_f32s(a, x, sums[0][tap][l]);
+                            sums[1][tap][l] = s.mul_add_e_f32s(b, x, sums[1][tap][l]);
+                        }
+                    }
+                };
+                if T == 1 {
+                    let [x0, x1, x2] = [0, 1, 2].map(|tap| &x[tap * apart..][..n]);
+                    for ((a, b), ((x0, x1), x2)) in a.iter().zip(b).zip(x0.iter().zip(x1).zip(x2)) {
+                        pixel(a, b, [x0, x1, x2]);
+                    }
+                } else {
+                    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+                        pixel(a, b, [0, 1, 2].map(|tap| &x[i * T + tap * apart]));
+                    }
+                }
+            }
+            for (sums, out) in sums.iter().zip([&mut *out_a, &mut *out_b]) {
+                for (tap, sums) in sums.iter().enumerate() {
+                    let at = (3 * row + tap) * inputs + block * LANES + lane;
+                    for (sum, out) in sums.iter().zip(&mut out[at..]) {
+                        *out = lanes::<S>(s.add_f32s(load::<S>(out), *sum));
+                    }
+                }
+            }
         }
     }
 }
