@@ -600,8 +600,8 @@ fn weights_pair<S: Simd, const T: usize>(
     let mut sums = [[s.splat_f32s(0.0); 4]; 2];
     let seconds = part.rows::<T>(second, x, view);
     for ((a, x), (b, _)) in part.rows::<T>(first, x, view).zip(seconds) {
-        for (i, (a, b)) in a.iter().zip(b).enumerate() {
-            let (a, b, x) = (load::<S>(a), load::<S>(b), &x[i * T]);
+        for ((a, b), x) in a.iter().zip(b).zip(x.iter().step_by(T)) {
+            let (a, b) = (load::<S>(a), load::<S>(b));
             for l in 0..4 {
                 let x = s.splat_f32s(x[lane + l]);
                 sums[0][l] = s.mul_add_e_f32s(a, x, sums[0][l]);
