@@ -9,7 +9,6 @@ use lease::config::Config;
 use lease::data::Dataset;
 use lease::run::RunFolder;
 use lease::run::files::write_atomically;
-use lease::space::{Genotype, Standing, Table};
 
 use super::search::Prepared;
 use super::train;
@@ -163,16 +162,16 @@ fn one(
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<Option<Found>, Error> {
-    let dataset = Dataset::load(&config.data)?;
     let (genotype, standing, costs) = if name == RANDOM {
         let genotype = train::random(&config, seed);
         let run = RunFolder::open(folder)?;
         run.write("config.toml", config.to_toml().as_bytes())?;
         run.write("genotype.json", genotype.to_json().as_bytes())?;
-        let standing = standing(&config, &genotype)?;
+        let table = config.table()?;
+        let standing = table.and_then(|t| t.standing_of(&genotype));
         (genotype, standing, (0, 0, 0.0))
     } else {
-        let prepared = Prepared::at(config.clone(), dataset.clone(), folder)?;
+        let prepared = Prepared::at(config.clone(), Dataset::load(&config.data)?, folder)?;
         let again = |_: &Path| "the same command".to_string();
         let Some(summary) = prepared.search(stop, again)? else {
             return Ok(None);
@@ -184,6 +183,7 @@ fn one(
     let (accuracy, parameters) = match &standing {
         Some(standing) => (standing.truth.cifar10_test, standing.truth.params),
         None => {
+            let dataset = Dataset::load(&config.data)?;
             let trained = folder.join("train");
             let result = train::train(config, genotype.clone(), dataset, &trained, stop)?;
             let Some(result) = result else {
@@ -220,16 +220,6 @@ fn seconds(folder: &Path) -> Result<f64, Error> {
         total += line["seconds"].as_f64().unwrap_or(0.0);
     }
     Ok(total)
-}
-
-fn standing(config: &Config, genotype: &Genotype) -> Result<Option<Standing>, Error> {
-    let path = config.search.nb201_table.as_str();
-    Ok(match genotype {
-        Genotype::NasBench201(cell) if !path.is_empty() => {
-            Some(Table::read(Path::new(path))?.standing(cell))
-        }
-        _ => None,
-    })
 }
 
 /// The cells done, of these methods and all seeds there are.

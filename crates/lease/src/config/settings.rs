@@ -1,5 +1,6 @@
 //! The settings themselves.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use crate::method::stage2::{Attack, Explained};
 use crate::method::stage3::Reweighting;
 use crate::method::stage4::{Gamma, Method};
 use crate::network::{self, NetworkError, ResNet, Supernet, SupernetShape};
-use crate::space::{DartsGenotype, Genotype, nas_bench_201};
+use crate::space::{DartsGenotype, Genotype, Table, TableError, nas_bench_201};
 
 /// One setting, as told by `--help` and `--print-config`.
 #[derive(Clone, Copy, Debug)]
@@ -213,18 +214,11 @@ section! {
 
 impl Explainer {
     /// The divisor of the channels that pass the mixed operations.
-    fn partial(&self, [_, height, width]: [usize; 3]) -> Result<usize, NetworkError> {
+    fn partial(&self, image: [usize; 3]) -> Result<usize, NetworkError> {
         if self.space == Space::Darts {
             return Ok(1);
         }
-        if height % 4 != 0 || width % 4 != 0 {
-            let space = "PC-DARTS";
-            return Err(NetworkError::Halved {
-                space,
-                height,
-                width,
-            });
-        }
+        network::halved_twice("PC-DARTS", image)?;
         Ok(self.partial)
     }
 
@@ -419,6 +413,17 @@ impl Config {
             step_size: self.method.attack_step,
             steps: self.method.attack_steps,
             signed: self.method.signed_attack,
+        }
+    }
+
+    /// The table of true accuracies, where there is one.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub fn table(&self) -> Result<Option<Table>, TableError> {
+        match self.search.nb201_table.as_str() {
+            "" => Ok(None),
+            path => Table::read(Path::new(path)).map(Some),
         }
     }
 

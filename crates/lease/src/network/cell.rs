@@ -179,8 +179,8 @@ impl Cell {
     /// Computes the cell from the outputs of the two cells before it.
     ///
     /// `mixture[edge][operation]` are the mixing coefficients, each `[1, 1, 1, 1]`, and `strengths[edge]` those
-    /// of whole edges, if there are any. The result joins the nodes' states: `[batch, nodes · channels, h, w]`, half the height and width (rounded up) in a
-    /// reduction cell.
+    /// of whole edges, if there are any. The result joins the nodes' states: `[batch, nodes · channels, h, w]`,
+    /// half the height and width (rounded up) in a reduction cell.
     pub fn forward(
         &self,
         pass: &Pass,
@@ -207,7 +207,7 @@ impl Cell {
                     total = terms.into_iter().fold(total, sum);
                     continue;
                 };
-                let Some(mixed) = terms.into_iter().fold(None, sum) else {
+                let Some(mixed) = terms.into_iter().reduce(|a, b| a + b) else {
                     continue;
                 };
                 let whole = Dual::cat(vec![mixed, bypass.clone()], 1).shuffled(self.partial);

@@ -248,11 +248,9 @@ impl DerivedNetwork for Derived {
         drop: Option<&DropPath>,
     ) -> (Tensor<2>, Option<Tensor<2>>) {
         if self.kernels.serve(&images) {
-            let batch = images.dims()[0];
-            let factors = drop.map(|drop| move || drop.factors(batch));
             let mode = Mode {
                 statistics: pass.statistics,
-                drop: factors.as_ref().map(|f| f as &dyn Fn() -> Vec<f32>),
+                drop,
             };
             let results = self
                 .compiled

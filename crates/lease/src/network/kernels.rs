@@ -18,6 +18,7 @@ use lease_kernels::field::Field;
 use lease_kernels::graph::{Graph, Id, Normalise, Pass, Saved, Statistics as Sums, Wanted};
 use lease_kernels::plane::Size;
 
+use super::derived::DropPath;
 use super::dual::Dual;
 use super::layers::{Noted, Statistics};
 use super::vector::{Leaves, Slot, Vector};
@@ -103,8 +104,8 @@ pub const ZERO: usize = 0;
 pub struct Mode<'a> {
     /// What batch norms normalise by.
     pub statistics: Statistics<'a>,
-    /// Path dropout: gives the factors of the next dropped path, one for each image.
-    pub drop: Option<&'a dyn Fn() -> Vec<f32>>,
+    /// Path dropout.
+    pub drop: Option<&'a DropPath>,
 }
 
 impl Compiled {
@@ -127,7 +128,9 @@ impl Compiled {
             coefficients.tangent.is_some(),
         ];
         let drop = match mode.drop {
-            Some(next) => (0..self.graph.drops()).flat_map(|_| next()).collect(),
+            Some(drop) => (0..self.graph.drops())
+                .flat_map(|_| drop.factors(batch))
+                .collect(),
             None => vec![1.0; self.graph.drops() * batch],
         };
         let running = match &mode.statistics {

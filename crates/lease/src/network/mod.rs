@@ -23,6 +23,24 @@ pub use layers::{Builder, Noted, Pass, Statistics, update_running};
 pub use supernet::{Supernet, SupernetShape};
 pub use vector::{Entry, Init, Layout, Leaves, Slot, Vector};
 
+/// Whether images of `image` (channels, height, width) can be halved twice without a remainder.
+///
+/// # Errors
+/// If not, in the name of the space that needs it.
+pub(crate) fn halved_twice(
+    space: &'static str,
+    [_, height, width]: [usize; 3],
+) -> Result<(), NetworkError> {
+    if height.is_multiple_of(4) && width.is_multiple_of(4) {
+        return Ok(());
+    }
+    Err(NetworkError::Halved {
+        space,
+        height,
+        width,
+    })
+}
+
 /// A network that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {

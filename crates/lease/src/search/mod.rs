@@ -92,10 +92,7 @@ impl Parts {
                 audience,
             },
             orders: Orders::new(config, dataset.train.len())?,
-            table: match config.search.nb201_table.as_str() {
-                "" => None,
-                path => Some(Table::read(Path::new(path))?),
-            },
+            table: config.table()?,
         })
     }
 }
@@ -494,10 +491,7 @@ impl Search {
 
     /// What the table says of a genotype.
     fn standing(&self, genotype: &Genotype) -> Option<Standing> {
-        match (genotype, &self.table) {
-            (Genotype::NasBench201(cell), Some(table)) => Some(table.standing(cell)),
-            _ => None,
-        }
+        self.table.as_ref()?.standing_of(genotype)
     }
 
     fn save(&mut self) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use crate::network::kernels::{Compiled, Emitter, Mode, ZERO, only_means};
 use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, ReluConvBn, Square};
 use crate::network::{
     DerivedNetwork, DropPath, Dual, Explainer, Init, Kernels, Layout, Leaves, Mixture,
-    NetworkError, Slot, Vector,
+    NetworkError, Slot, Vector, halved_twice,
 };
 
 /// An operation, in the order of its α columns (that of the benchmark's code).
@@ -289,7 +289,7 @@ impl Network {
     }
 
     fn new(shape: &Shape, cell: Option<&Cell>) -> Result<Self, NetworkError> {
-        let [image_channels, height, width] = shape.image;
+        let [image_channels, ..] = shape.image;
         for (what, n) in [
             ("channels", shape.channels),
             ("cells", shape.cells),
@@ -300,14 +300,7 @@ impl Network {
                 return Err(NetworkError::Zero { what });
             }
         }
-        if height % 4 != 0 || width % 4 != 0 {
-            let space = "NAS-Bench-201";
-            return Err(NetworkError::Halved {
-                space,
-                height,
-                width,
-            });
-        }
+        halved_twice("NAS-Bench-201", shape.image)?;
         let mut builder = Builder {
             keep_running: cell.is_some(),
             ..Builder::default()
@@ -375,11 +368,9 @@ impl Network {
         drop: Option<&DropPath>,
     ) -> Dual<2> {
         if self.kernels.serve(&images.value) {
-            let [batch, ..] = images.value.dims();
-            let factors = drop.map(|drop| move || drop.factors(batch));
             let mode = Mode {
                 statistics: pass.statistics,
-                drop: factors.as_ref().map(|f| f as &dyn Fn() -> Vec<f32>),
+                drop,
             };
             let flat = mixture.map(|m| m.linear(|t| t.reshape([EDGES * Operation::ALL.len()])));
             let means = self.compiled.forward(images, pass.weights, flat, &mode);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
+use super::Genotype;
 use super::nas_bench_201::Cell;
 
 /// What the benchmark's authors measured of one architecture: mean accuracies in percent over their trainings
@@ -157,6 +158,14 @@ impl Table {
         let mut sorted: Vec<f64> = truths.iter().map(|t| t.cifar10_test).collect();
         sorted.sort_by(f64::total_cmp);
         Ok(Self { truths, sorted })
+    }
+
+    /// Where a genotype stands; none if it is of another space.
+    pub fn standing_of(&self, genotype: &Genotype) -> Option<Standing> {
+        match genotype {
+            Genotype::NasBench201(cell) => Some(self.standing(cell)),
+            Genotype::Darts(_) => None,
+        }
     }
 
     /// Where a cell stands.
