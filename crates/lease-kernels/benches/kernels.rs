@@ -99,9 +99,9 @@ fn main() {
             let mut weights = numbers(blocks * kernel.taps() * channels);
             let flops = 2 * kernel.taps() * channels;
             let x = &x[..blocks * size.padded(kernel.pad()).area()];
-            let forward = time(|| dense(x, &view, &weights, &mut out, false));
+            let forward = time(|| dense(&mut [(x, &mut out)], &view, &weights, false));
             report(&format!("dense {k}×{k}"), flops, 2, forward);
-            let backward = time(|| dense_weights(x, &view, &g, &mut weights));
+            let backward = time(|| dense_weights(&[(x, &g)], &view, &mut weights));
             report(&format!("dense {k}×{k}: of weights"), flops, 2, backward);
         }
         let planes = |b: usize| &g[b * area..][..area];

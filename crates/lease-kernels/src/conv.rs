@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::plane::Size;
+use crate::pool::Buffer;
 use crate::simd::{lanes, load, run};
 use crate::{LANES, Lanes};
 
@@ -276,16 +277,23 @@ fn taps_row<'a, S: Simd, const K: usize, const D: usize, const T: usize, const P
 }
 
 /// Taps in reverse order, which carry gradients back.
-pub fn flipped(taps: &[Lanes], kernel: Kernel) -> Vec<Lanes> {
-    let planes = taps.chunks_exact(kernel.taps());
-    planes.flat_map(|t| t.iter().rev().copied()).collect()
+pub fn flipped(taps: &[Lanes], kernel: Kernel) -> Buffer {
+    let mut result = Buffer::stale(taps.len());
+    let planes = result.chunks_exact_mut(kernel.taps());
+    for (flipped, taps) in planes.zip(taps.chunks_exact(kernel.taps())) {
+        flipped.copy_from_slice(taps);
+        flipped.reverse();
+    }
+    result
 }
 
-/// How a dense convolution reads its input, and the shape of its output.
+/// How a dense convolution reads its input and writes its output.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// Where each tap reads, from the pixel that a result starts at.
-    taps: Vec<usize>,
+    /// Where each tap reads, from the pixel that a result starts at, and its number among the kernel's.
+    taps: Vec<(usize, usize)>,
+    /// Taps of the kernel, whether this view reads them or not.
+    all_taps: usize,
     /// Pixels of one block of the input.
     plane: usize,
     /// Pixels from one row of the input to the next.
@@ -294,17 +302,47 @@ pub struct View {
     step: usize,
     /// Rows and columns of the output.
     after: Size,
+    /// Where the output lies in its planes.
+    target: Target,
+}
+
+/// Where a convolution's results lie in the planes that they are written to.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    /// Pixels of one block.
+    plane: usize,
+    /// Pixels from one row of results to the next.
+    width: usize,
+    /// Pixels from one result to the next.
+    step: usize,
+    /// The first.
+    start: usize,
+}
+
+impl Target {
+    /// The whole of a plane.
+    fn whole(size: Size) -> Self {
+        Self {
+            plane: size.area(),
+            width: size.w,
+            step: 1,
+            start: 0,
+        }
+    }
 }
 
 impl View {
     /// Of a 1×1 convolution at stride 1.
     pub fn pointwise(pixels: usize) -> Self {
+        let after = Size { h: 1, w: pixels };
         Self {
-            taps: vec![0],
+            taps: vec![(0, 0)],
+            all_taps: 1,
             plane: pixels,
             width: pixels,
             step: 1,
-            after: Size { h: 1, w: pixels },
+            after,
+            target: Target::whole(after),
         }
     }
 
@@ -314,15 +352,65 @@ impl View {
         let first = pad - kernel.pad();
         let taps = (0..kernel.taps()).map(|t| {
             let (y, x) = (t / kernel.size, t % kernel.size);
-            (first + y * kernel.dilation) * outer.w + first + x * kernel.dilation
+            let offset = (first + y * kernel.dilation) * outer.w + first + x * kernel.dilation;
+            (offset, t)
         });
+        let after = size.strided(kernel.stride);
         Self {
             taps: taps.collect(),
+            all_taps: kernel.taps(),
             plane: outer.area(),
             width: outer.w,
             step: kernel.stride,
-            after: size.strided(kernel.stride),
+            after,
+            target: Target::whole(after),
         }
+    }
+
+    /// What carries gradients of a kernel's results, in planes padded by the kernel's padding, back to its input of
+    /// `size`, with the taps in reverse order. At stride 2 every other pixel of the input, along either dimension,
+    /// is read by every other tap: four views, of as many pixels and taps as there are products to add up.
+    pub fn back(kernel: Kernel, size: Size) -> Vec<Self> {
+        let (stride, pad, reach) = (kernel.stride, kernel.pad(), kernel.dilation);
+        let outer = size.strided(stride).padded(pad);
+        // Result o reads pixel o · stride + tap · dilation − pad. So the i-th pixel of those that start at `first`
+        // is read by result i + (first + pad − tap · dilation) / stride, where that is whole.
+        let reads = |first: usize| {
+            (0..kernel.size).filter_map(move |tap| {
+                let ahead = (first + (stride + 1) * pad).checked_sub(tap * reach)?;
+                (ahead % stride == 0).then_some((tap, ahead / stride))
+            })
+        };
+        let firsts = (0..stride).flat_map(|y| (0..stride).map(move |x| (y, x)));
+        let view = |(top, left): (usize, usize)| {
+            let row = |(y, down)| {
+                reads(left).map(move |(x, right)| {
+                    let number = kernel.taps() - 1 - (y * kernel.size + x);
+                    (down * outer.w + right, number)
+                })
+            };
+            Self {
+                taps: reads(top).flat_map(row).collect(),
+                all_taps: kernel.taps(),
+                plane: outer.area(),
+                width: outer.w,
+                step: 1,
+                after: Size {
+                    h: (size.h - top.min(size.h)).div_ceil(stride),
+                    w: (size.w - left.min(size.w)).div_ceil(stride),
+                },
+                target: Target {
+                    plane: size.area(),
+                    width: size.w * stride,
+                    step: stride,
+                    start: top * size.w + left,
+                },
+            }
+        };
+        let views = firsts.map(view);
+        views
+            .filter(|v| !v.taps.is_empty() && v.after.area() > 0)
+            .collect()
     }
 }
 
@@ -336,70 +424,93 @@ macro_rules! with_step {
     };
 }
 
-/// A dense convolution of one image: `x` is `[in blocks][pixels]`, `weights` `[out blocks][taps][in channels]`
-/// with the output channels in the lanes, `out` `[out blocks][pixels]`. Adds to `out`, or sets it.
-pub fn dense(x: &[Lanes], view: &View, weights: &[Lanes], out: &mut [Lanes], add: bool) {
+/// An image's input and results.
+pub type InOut<'a> = (&'a [Lanes], &'a mut [Lanes]);
+
+/// Dense convolutions of some images, each with its input `[in blocks][pixels]` and its results
+/// `[out blocks][pixels]`, by `weights` `[out blocks][taps][in channels]` with the output channels in the lanes.
+/// Adds to the results, or sets them. Several images at once read the weights once, which pays where these are
+/// larger than the images.
+pub fn dense<'a>(images: &mut [InOut<'a>], view: &View, weights: &[Lanes], add: bool) {
     run(Dense {
-        x,
+        images,
         view,
         weights,
-        out,
         add,
     });
 }
 
-struct Dense<'a> {
-    x: &'a [Lanes],
+struct Dense<'a, 'b> {
+    images: &'a mut [InOut<'b>],
     view: &'a View,
     weights: &'a [Lanes],
-    out: &'a mut [Lanes],
     add: bool,
 }
 
-impl WithSimd for Dense<'_> {
+impl WithSimd for Dense<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        with_step!(self.view.step, dense_rows::<S>(s, self))
+        with_step!(self.view.step, dense_blocks::<S>(s, self))
     }
 }
 
 #[inline(always)]
-fn dense_rows<S: Simd, const T: usize>(s: S, work: Dense) {
+fn dense_blocks<S: Simd, const T: usize>(s: S, work: Dense) {
     let Dense {
-        x,
+        images,
         view,
         weights,
-        out,
         add,
     } = work;
-    let Size { h, w } = view.after;
-    let pixels = h * w;
-    let rows = weights.len() / (out.len() / pixels);
-    for (out, weights) in out.chunks_mut(2 * pixels).zip(weights.chunks(2 * rows)) {
-        let two = out.len() == 2 * pixels;
-        for y in 0..h {
-            let mut p = 0;
-            while p < w {
-                let at = ((y * view.width + p) * T, y * w + p);
-                // Tiles of 6 and 4 pixels; 8 = 4 + 4, since smaller tiles wait for their sums.
-                let left = w - p;
-                let n = match left {
-                    0..4 => 1,
-                    4 | 5 | 8 => 4,
-                    _ => 6,
-                };
-                match (two, n) {
-                    (true, 6) => dense_tile::<S, 2, 6, T>(s, x, view, at, weights, out, add),
-                    (true, 4) => dense_tile::<S, 2, 4, T>(s, x, view, at, weights, out, add),
-                    (true, _) => dense_tile::<S, 2, 1, T>(s, x, view, at, weights, out, add),
-                    (false, 6) => dense_tile::<S, 1, 6, T>(s, x, view, at, weights, out, add),
-                    (false, 4) => dense_tile::<S, 1, 4, T>(s, x, view, at, weights, out, add),
-                    (false, _) => dense_tile::<S, 1, 1, T>(s, x, view, at, weights, out, add),
-                }
-                p += n;
+    let Some((_, out)) = images.first() else {
+        return;
+    };
+    let plane = view.target.plane;
+    let rows = weights.len() / (out.len() / plane);
+    for (k, weights) in weights.chunks(2 * rows).enumerate() {
+        for (x, out) in &mut *images {
+            let out = &mut out[2 * k * plane..];
+            match weights.len() / rows {
+                2 => dense_rows::<S, 2, T>(s, x, view, weights, &mut out[..2 * plane], add),
+                _ => dense_rows::<S, 1, T>(s, x, view, weights, &mut out[..plane], add),
             }
+        }
+    }
+}
+
+#[inline(always)]
+fn dense_rows<S: Simd, const B: usize, const T: usize>(
+    s: S,
+    x: &[Lanes],
+    view: &View,
+    weights: &[Lanes],
+    out: &mut [Lanes],
+    add: bool,
+) {
+    let (Size { h, w }, target) = (view.after, view.target);
+    for y in 0..h {
+        let mut p = 0;
+        while p < w {
+            let from = (y * view.width + p) * T;
+            let to = target.start + y * target.width + p * target.step;
+            // Tiles of 6 and 4 pixels; 8 = 4 + 4, since smaller tiles wait for their sums.
+            let left = w - p;
+            p += match left {
+                0..4 => {
+                    dense_tile::<S, B, 1, T>(s, x, view, (from, to), weights, out, add);
+                    1
+                }
+                4 | 5 | 8 => {
+                    dense_tile::<S, B, 4, T>(s, x, view, (from, to), weights, out, add);
+                    4
+                }
+                _ => {
+                    dense_tile::<S, B, 6, T>(s, x, view, (from, to), weights, out, add);
+                    6
+                }
+            };
         }
     }
 }
@@ -414,22 +525,27 @@ fn dense_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     out: &mut [Lanes],
     add: bool,
 ) {
-    let pixels = view.after.area();
+    let Target { plane, step, .. } = view.target;
     let mut sums = [[s.splat_f32s(0.0); N]; B];
     if add {
         for (b, sums) in sums.iter_mut().enumerate() {
-            for (sum, out) in sums.iter_mut().zip(&out[b * pixels + to..][..N]) {
+            let out = out[b * plane + to..].iter().step_by(step);
+            for (sum, out) in sums.iter_mut().zip(out) {
                 *sum = load::<S>(out);
             }
         }
     }
     let (first, second) = weights.split_at(weights.len() / B);
-    let inputs = first.len() / view.taps.len();
-    let mut first = first.chunks_exact(inputs);
-    let mut second = second.chunks_exact(inputs);
-    for tap in &view.taps {
-        let first = first.next().unwrap_or_default().as_chunks::<LANES>().0;
-        let second = second.next().unwrap_or_default().as_chunks::<LANES>().0;
+    let inputs = first.len() / view.all_taps;
+    for (tap, number) in &view.taps {
+        let start = number * inputs;
+        let first = first[start..start + inputs].as_chunks::<LANES>().0;
+        let second = if B == 2 {
+            &second[start..start + inputs]
+        } else {
+            &[]
+        };
+        let second = second.as_chunks::<LANES>().0;
         for (i, w0) in first.iter().enumerate() {
             let row = &x[i * view.plane + from + tap..][..(N - 1) * T + 1];
             let w1 = if B == 2 { &second[i] } else { w0 };
@@ -446,26 +562,26 @@ fn dense_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
         }
     }
     for (b, sums) in sums.iter().enumerate() {
-        for (sum, out) in sums.iter().zip(&mut out[b * pixels + to..][..N]) {
+        let out = out[b * plane + to..].iter_mut().step_by(step);
+        for (sum, out) in sums.iter().zip(out) {
             *out = lanes::<S>(*sum);
         }
     }
 }
 
-/// Adds the gradient of a dense convolution's weights, in their layout.
-pub fn dense_weights(x: &[Lanes], view: &View, g: &[Lanes], weights: &mut [Lanes]) {
+/// Adds the gradient of a dense convolution's weights, in their layout, from some images' inputs and the gradients
+/// of their results.
+pub fn dense_weights(images: &[(&[Lanes], &[Lanes])], view: &View, weights: &mut [Lanes]) {
     run(DenseWeights {
-        x,
+        images,
         view,
-        g,
         weights,
     });
 }
 
 struct DenseWeights<'a> {
-    x: &'a [Lanes],
+    images: &'a [(&'a [Lanes], &'a [Lanes])],
     view: &'a View,
-    g: &'a [Lanes],
     weights: &'a mut [Lanes],
 }
 
@@ -474,7 +590,7 @@ impl WithSimd for DenseWeights<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        with_step!(self.view.step, weights_rows::<S>(s, self))
+        with_step!(self.view.step, weights_blocks::<S>(s, self))
     }
 }
 
@@ -483,17 +599,18 @@ impl WithSimd for DenseWeights<'_> {
 const CHUNK: usize = 128;
 
 #[inline(always)]
-fn weights_rows<S: Simd, const T: usize>(s: S, work: DenseWeights) {
+fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
     let DenseWeights {
-        x,
+        images,
         view,
-        g,
         weights,
     } = work;
+    let Some((_, g)) = images.first() else {
+        return;
+    };
     let Size { h, w } = view.after;
     let pixels = h * w;
     let rows = weights.len() / (g.len() / pixels);
-    let inputs = rows / view.taps.len();
     let group = (CHUNK / w).max(1);
     for top in (0..h).step_by(group) {
         for left in (0..w).step_by(CHUNK) {
@@ -501,33 +618,47 @@ fn weights_rows<S: Simd, const T: usize>(s: S, work: DenseWeights) {
                 rows: top..(top + group).min(h),
                 columns: left..(left + CHUNK).min(w),
             };
-            let pairs = g.chunks(2 * pixels).zip(weights.chunks_mut(2 * rows));
-            for (g, weights) in pairs {
-                let (first, second) = weights.split_at_mut(rows);
-                if view.taps.len() == 9 && !second.is_empty() {
-                    for i in 0..inputs / LANES {
-                        let x = &x[i * view.plane..];
-                        let both = [&mut *first, &mut *second];
-                        weights_nine::<S, T>(s, x, view, g, &part, (i, inputs), both);
-                    }
-                    continue;
+            for (k, weights) in weights.chunks_mut(2 * rows).enumerate() {
+                for (x, g) in images {
+                    let g = &g[2 * k * pixels..];
+                    weights_rows::<S, T>(s, x, view, g, &part, weights.split_at_mut(rows));
                 }
-                for (t, tap) in view.taps.iter().enumerate() {
-                    for i in 0..inputs / LANES {
-                        let x = &x[i * view.plane + tap..];
-                        let at = t * inputs + i * LANES;
-                        let first = &mut first[at..at + LANES];
-                        if second.is_empty() {
-                            weights_tile::<S, 8, T>(s, x, view, g, &part, 0, first);
-                        } else {
-                            let second = &mut second[at..at + LANES];
-                            let (a, b) = first.split_at_mut(4);
-                            let (c, d) = second.split_at_mut(4);
-                            weights_pair::<S, T>(s, x, view, g, &part, 0, [a, c]);
-                            weights_pair::<S, T>(s, x, view, g, &part, 4, [b, d]);
-                        }
-                    }
-                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn weights_rows<S: Simd, const T: usize>(
+    s: S,
+    x: &[Lanes],
+    view: &View,
+    g: &[Lanes],
+    part: &Part,
+    (first, second): (&mut [Lanes], &mut [Lanes]),
+) {
+    let inputs = first.len() / view.taps.len();
+    if view.taps.len() == 9 && !second.is_empty() {
+        for i in 0..inputs / LANES {
+            let x = &x[i * view.plane..];
+            let both = [&mut *first, &mut *second];
+            weights_nine::<S, T>(s, x, view, g, part, (i, inputs), both);
+        }
+        return;
+    }
+    for (t, (tap, _)) in view.taps.iter().enumerate() {
+        for i in 0..inputs / LANES {
+            let x = &x[i * view.plane + tap..];
+            let at = t * inputs + i * LANES;
+            let first = &mut first[at..at + LANES];
+            if second.is_empty() {
+                weights_tile::<S, 8, T>(s, x, view, g, part, 0, first);
+            } else {
+                let second = &mut second[at..at + LANES];
+                let (a, b) = first.split_at_mut(4);
+                let (c, d) = second.split_at_mut(4);
+                weights_pair::<S, T>(s, x, view, g, part, 0, [a, c]);
+                weights_pair::<S, T>(s, x, view, g, part, 4, [b, d]);
             }
         }
     }
@@ -630,13 +761,13 @@ fn weights_nine<S: Simd, const T: usize>(
 ) {
     let (first, second) = g.split_at(view.after.area());
     let [out_a, out_b] = out;
-    let apart = view.taps[1] - view.taps[0];
+    let apart = view.taps[1].0 - view.taps[0].0;
     let (left, n, w) = (part.columns.start, part.columns.len(), view.after.w);
     for row in 0..3 {
         for lane in (0..LANES).step_by(2) {
             let mut sums = [[[s.splat_f32s(0.0); 2]; 3]; 2];
             for y in part.rows.clone() {
-                let start = (y * view.width + left) * T + view.taps[3 * row];
+                let start = (y * view.width + left) * T + view.taps[3 * row].0;
                 let x = &x[start..][..(n - 1) * T + 2 * apart + 1];
                 let a = &first[y * w + left..][..n];
                 let b = &second[y * w + left..][..n];
@@ -675,15 +806,14 @@ fn weights_nine<S: Simd, const T: usize>(
 
 /// Weights of the transposed convolution, `[in blocks][taps, reversed][out channels]`, of weights
 /// `[out blocks][taps][in channels]`.
-pub fn transposed(weights: &[Lanes], taps: usize, inputs: usize) -> Vec<Lanes> {
+pub fn transposed(weights: &[Lanes], taps: usize, inputs: usize, result: &mut [Lanes]) {
     let outputs = weights.len() / (taps * inputs) * LANES;
-    let mut result = vec![[0.0; LANES]; inputs / LANES * taps * outputs];
-    for (row, weights) in weights.iter().enumerate() {
+    for (row, weights) in weights.chunks_exact(LANES).enumerate() {
+        let row = row * LANES;
         let (block, tap, i) = (row / inputs / taps, row / inputs % taps, row % inputs);
-        for (l, w) in weights.iter().enumerate() {
-            let at = (i / LANES * taps + taps - 1 - tap) * outputs + block * LANES + l;
-            result[at][i % LANES] = *w;
+        let at = (i / LANES * taps + taps - 1 - tap) * outputs + block * LANES;
+        for (l, out) in result[at..at + LANES].iter_mut().enumerate() {
+            *out = std::array::from_fn(|i| weights[i][l]);
         }
     }
-    result
 }

@@ -167,6 +167,18 @@ impl<'a> PairMut<'a> {
         }
     }
 
+    /// Its first `count` stretches of `n` pixels.
+    pub fn split(self, n: usize, count: usize) -> Vec<Self> {
+        let mut tangents = self.tangent.map(|t| t.chunks_exact_mut(n));
+        let values = self.value.chunks_exact_mut(n).take(count);
+        values
+            .map(|value| Self {
+                value,
+                tangent: tangents.as_mut().and_then(Iterator::next),
+            })
+            .collect()
+    }
+
     /// Makes it all zero.
     pub fn fill_zero(&mut self) {
         self.value.fill([0.0; LANES]);
@@ -263,17 +275,30 @@ pub struct Part<'a> {
 impl Part<'_> {
     /// One image of every field, in order.
     pub fn image(&mut self, i: usize) -> Vec<PairMut<'_>> {
-        let at = i - self.images.start;
+        self.some(i..i + 1).into_iter().flatten().collect()
+    }
+
+    /// Some images of every field: for each field, in order, its images.
+    pub fn some(&mut self, images: Range<usize>) -> Vec<Vec<PairMut<'_>>> {
+        let first = images.start - self.images.start;
         let fields = self.fields.iter_mut();
         fields
             .map(|(value, tangent, per)| {
-                let range = at * *per..(at + 1) * *per;
-                PairMut {
+                let range = first * *per..(first + images.len()) * *per;
+                let here = PairMut {
                     value: &mut value[range.clone()],
                     tangent: tangent.as_deref_mut().map(|t| &mut t[range]),
-                }
+                };
+                here.split(*per, images.len())
             })
             .collect()
+    }
+
+    /// Its images, so many at a time.
+    pub fn chunks(&self, together: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let Range { start, end } = self.images;
+        let starts = (start..end).step_by(together);
+        starts.map(move |i| i..(i + together).min(end))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Stages: the convolutions of a network, on dual numbers, image by image.
 
 use crate::conv::{
-    Kernel, View, dense, dense_weights, depthwise, depthwise_taps, flipped, transposed,
+    InOut, Kernel, View, dense, dense_weights, depthwise, depthwise_taps, flipped, transposed,
 };
 use crate::field::{Memory, Pair, PairMut};
 use crate::plane::{Size, add, widen};
+use crate::pool::Buffer;
 use crate::{LANES, Lanes, blocks};
 
 /// How a stage convolves.
@@ -125,9 +126,9 @@ impl StageShape {
     }
 
     fn pack(&self, weights: &[f32]) -> Packed {
-        let mut matrix = vec![[0.0; LANES]; self.matrix_len()];
+        let mut matrix = Buffer::zeros(self.matrix_len());
         self.matrix_entries(|place, index, lane| matrix[index][lane] = weights[place]);
-        let mut taps = vec![[0.0; LANES]; self.taps_len()];
+        let mut taps = Buffer::zeros(self.taps_len());
         for (place, index, lane) in self.tap_entries() {
             taps[index][lane] = weights[place];
         }
@@ -135,18 +136,28 @@ impl StageShape {
     }
 
     fn transpose(&self, packed: &Packed) -> Packed {
+        let (taps, inputs) = (self.dense_taps(), self.dense_inputs());
+        let mut matrix = Buffer::stale(inputs / LANES * taps * blocks(self.outputs) * LANES);
+        transposed(&packed.matrix, taps, inputs, &mut matrix);
         let depthwise = self.depthwise();
         Packed {
-            taps: depthwise.map_or(Vec::new(), |kernel| flipped(&packed.taps, kernel)),
-            matrix: transposed(&packed.matrix, self.dense_taps(), self.dense_inputs()),
+            taps: depthwise.map_or(Buffer::default(), |kernel| flipped(&packed.taps, kernel)),
+            matrix,
         }
+    }
+
+    /// How many images of inputs of this size are worth convolving together: as many as there are times as many
+    /// weights as numbers in one image, within reason.
+    pub fn together(&self, size: Size) -> usize {
+        let image = self.input_blocks() * size.area();
+        (self.matrix_len() / image).clamp(1, TOGETHER)
     }
 
     /// Gradients of nothing yet.
     pub fn gradients(&self) -> Gradients {
         Gradients(Packed {
-            taps: vec![[0.0; LANES]; self.taps_len()],
-            matrix: vec![[0.0; LANES]; self.matrix_len()],
+            taps: Buffer::zeros(self.taps_len()),
+            matrix: Buffer::zeros(self.matrix_len()),
         })
     }
 
@@ -162,9 +173,12 @@ impl StageShape {
 
 /// Weights as the kernels want them.
 struct Packed {
-    taps: Vec<Lanes>,
-    matrix: Vec<Lanes>,
+    taps: Buffer,
+    matrix: Buffer,
 }
+
+/// Images that are convolved together at most: each more saves less of the weights' reading.
+const TOGETHER: usize = 8;
 
 /// Gradients of packed weights.
 pub struct Gradients(Packed);
@@ -296,8 +310,13 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Enough for these stages over inputs of this size.
-    pub fn new<'a>(size: Size, dual: bool, stages: impl Iterator<Item = &'a StageShape>) -> Self {
+    /// Enough for these stages over inputs of this size, so many of them at once.
+    pub fn new<'a>(
+        size: Size,
+        dual: bool,
+        together: usize,
+        stages: impl Iterator<Item = &'a StageShape>,
+    ) -> Self {
         let (mut wide, mut outer) = (0, 0);
         for stage in stages {
             let pixels = size.strided(stage.geometry.stride()).area();
@@ -307,12 +326,14 @@ impl Scratch {
                 1
             };
             wide = wide.max(halves * stage.input_blocks() * pixels);
-            let padded = size.padded(stage.geometry.pad().unwrap_or(0)).area();
-            let widened = match stage.geometry {
-                Geometry::Separable(_) => stage.input_blocks(),
-                _ => blocks(stage.outputs),
-            };
-            outer = outer.max(widened * padded);
+            let pad = stage.geometry.pad().unwrap_or(0);
+            outer = outer.max(match stage.geometry {
+                Geometry::Dense(kernel) => {
+                    let padded = size.strided(kernel.stride).padded(pad);
+                    together * blocks(stage.outputs) * padded.area()
+                }
+                _ => stage.input_blocks() * size.padded(pad).area(),
+            });
         }
         Self {
             u: Memory::new(wide, dual),
@@ -340,34 +361,44 @@ impl Stage {
         }
     }
 
-    /// The result and its tangent, in planes.
-    pub fn forward(&self, x: &Prepared, z: PairMut, scratch: &mut Scratch) {
-        let pixels = x.size.strided(self.shape.geometry.stride()).area();
+    /// The results of some images and their tangents, in planes.
+    pub fn forward(&self, xs: &[Prepared], zs: &mut [PairMut], scratch: &mut Scratch) {
+        let Some(size) = xs.first().map(|x| x.size) else {
+            return;
+        };
+        let pixels = size.strided(self.shape.geometry.stride()).area();
         let view = View::pointwise(pixels);
         match self.shape.geometry {
             Geometry::Dense(kernel) if self.shape.geometry.pad().is_some() => {
-                let (x_padded, pad) = x.padded();
-                let view = View::padded(kernel, x.size, pad);
-                self.matrix_forward(x_padded, &view, z);
+                let pad = xs[0].padded().1;
+                let view = View::padded(kernel, size, pad);
+                self.matrix_forward(xs.iter().map(|x| x.padded().0), &view, zs);
             }
-            Geometry::Dense(_) => self.matrix_forward(x.plain.read(), &view, z),
-            Geometry::Reduce => self.matrix_forward(x.samples(), &view, z),
+            Geometry::Dense(_) => self.matrix_forward(xs.iter().map(|x| x.plain.read()), &view, zs),
+            Geometry::Reduce => self.matrix_forward(xs.iter().map(Prepared::samples), &view, zs),
             Geometry::Separable(kernel) => {
                 let n = self.shape.input_blocks() * pixels;
-                let mut u = scratch.u.write().first(n);
-                self.taps_forward(kernel, x, u.again());
-                self.matrix_forward(u.read(), &view, z);
+                for (x, z) in xs.iter().zip(zs) {
+                    let mut u = scratch.u.write().first(n);
+                    self.taps_forward(kernel, x, u.again());
+                    let z = std::slice::from_mut(z);
+                    self.matrix_forward(std::iter::once(u.read()), &view, z);
+                }
             }
         }
     }
 
-    fn matrix_forward(&self, x: Pair, view: &View, z: PairMut) {
-        dense(x.value, view, &self.value.matrix, z.value, false);
-        if let (Some(x_tangent), Some(out)) = (x.tangent, z.tangent) {
-            dense(x_tangent, view, &self.value.matrix, out, false);
-            if let Some(tangent) = &self.tangent {
-                dense(x.value, view, &tangent.matrix, out, true);
-            }
+    fn matrix_forward<'a>(
+        &self,
+        xs: impl Iterator<Item = Pair<'a>> + Clone,
+        view: &View,
+        zs: &mut [PairMut],
+    ) {
+        dense(&mut both(xs.clone(), zs), view, &self.value.matrix, false);
+        if let Some(tangent) = &self.tangent {
+            let pairs = xs.zip(zs.iter_mut());
+            let across = pairs.filter_map(|(x, z)| Some((x.value, z.tangent.as_deref_mut()?)));
+            dense(&mut across.collect::<Vec<_>>(), view, &tangent.matrix, true);
         }
     }
 
@@ -390,81 +421,117 @@ impl Stage {
         }
     }
 
-    /// From the adjoints of z (and ż): adds to those of the weights, if wanted, and to those of x (and ẋ), in
-    /// planes, if wanted.
+    /// From the adjoints of some images' z (and ż): adds to those of the weights, if wanted, and to those of x (and
+    /// ẋ), in planes, if wanted.
     pub fn backward(
         &self,
         back: &Back,
-        x: &Prepared,
-        z: Pair,
-        gradients: Option<&mut Gradients>,
-        x_adjoint: Option<PairMut>,
+        xs: &[Prepared],
+        zs: &[Pair],
+        mut gradients: Option<&mut Gradients>,
+        x_adjoints: Option<&mut [PairMut]>,
         scratch: &mut Scratch,
     ) {
-        let size = x.size;
+        let Some(size) = xs.first().map(|x| x.size) else {
+            return;
+        };
         let after = size.strided(self.shape.geometry.stride());
         let view = View::pointwise(after.area());
         match self.shape.geometry {
             Geometry::Dense(kernel) if self.shape.geometry.pad().is_some() => {
                 if let Some(gradients) = gradients {
-                    let (x_padded, pad) = x.padded();
+                    let pad = xs[0].padded().1;
                     let view = View::padded(kernel, size, pad);
-                    matrix_gradients(x_padded, &view, z, gradients);
+                    matrix_gradients(xs.iter().map(|x| x.padded().0), &view, zs, gradients);
                 }
-                if let Some(out) = x_adjoint {
-                    let g = carried(z, kernel, size, &mut scratch.padded);
-                    let view = View::padded(kernel.back(), size, kernel.pad());
-                    back.matrix(g, &view, out, true);
+                if let Some(outs) = x_adjoints {
+                    let outer = after.padded(kernel.pad());
+                    let n = blocks(self.shape.outputs) * outer.area();
+                    let padded = &mut scratch.padded;
+                    for (i, z) in zs.iter().enumerate() {
+                        let out = padded.write().part(i * n..(i + 1) * n);
+                        spread(*z, after, out, outer, (kernel.pad(), 1));
+                    }
+                    let padded = padded.read();
+                    let gs = (0..zs.len()).map(|i| padded.part(i * n..(i + 1) * n));
+                    for view in View::back(kernel, size) {
+                        back.matrix(gs.clone(), &view, outs, true);
+                    }
                 }
             }
             Geometry::Dense(_) => {
                 if let Some(gradients) = gradients {
-                    matrix_gradients(x.plain.read(), &view, z, gradients);
+                    matrix_gradients(xs.iter().map(|x| x.plain.read()), &view, zs, gradients);
                 }
-                if let Some(out) = x_adjoint {
-                    back.matrix(z, &view, out, true);
+                if let Some(outs) = x_adjoints {
+                    back.matrix(zs.iter().copied(), &view, outs, true);
                 }
             }
             Geometry::Reduce => {
                 if let Some(gradients) = gradients {
-                    matrix_gradients(x.samples(), &view, z, gradients);
+                    matrix_gradients(xs.iter().map(Prepared::samples), &view, zs, gradients);
                 }
-                if let Some(out) = x_adjoint {
-                    let n = 2 * self.shape.input_blocks() * after.area();
+                let n = 2 * self.shape.input_blocks() * after.area();
+                for (z, out) in zs.iter().zip(x_adjoints.into_iter().flatten()) {
                     let mut g = scratch.g.write().first(n);
-                    back.matrix(z, &view, g.again(), false);
+                    let only = std::slice::from_mut(&mut g);
+                    back.matrix(std::iter::once(*z), &view, only, false);
                     let g = g.read();
                     add_samples(g.value, size, out.value);
-                    if let (Some(g), Some(out)) = (g.tangent, out.tangent) {
+                    if let (Some(g), Some(out)) = (g.tangent, out.tangent.as_deref_mut()) {
                         add_samples(g, size, out);
                     }
                 }
             }
             Geometry::Separable(kernel) => {
                 let n = self.shape.input_blocks() * after.area();
-                let mut g = scratch.g.write().first(n);
-                back.matrix(z, &view, g.again(), false);
-                let g = g.read();
-                if let Some(gradients) = gradients {
-                    let mut u = scratch.u.write().first(n);
-                    self.taps_forward(kernel, x, u.again());
-                    matrix_gradients(u.read(), &view, z, gradients);
-                    taps_gradients(kernel, x, g, gradients);
-                }
-                if let Some(out) = x_adjoint {
-                    let g = carried(g, kernel, size, &mut scratch.padded);
-                    back.taps(kernel, size, g, out);
+                let mut outs = x_adjoints.map(|outs| outs.iter_mut());
+                for (x, z) in xs.iter().zip(zs) {
+                    let mut g = scratch.g.write().first(n);
+                    let only = std::slice::from_mut(&mut g);
+                    back.matrix(std::iter::once(*z), &view, only, false);
+                    let g = g.read();
+                    if let Some(gradients) = gradients.as_deref_mut() {
+                        let mut u = scratch.u.write().first(n);
+                        self.taps_forward(kernel, x, u.again());
+                        let z = std::slice::from_ref(z);
+                        matrix_gradients(std::iter::once(u.read()), &view, z, gradients);
+                        taps_gradients(kernel, x, g, gradients);
+                    }
+                    if let Some(out) = outs.as_mut().and_then(Iterator::next) {
+                        let g = carried(g, kernel, size, &mut scratch.padded);
+                        back.taps(kernel, size, g, out.again());
+                    }
                 }
             }
         }
     }
 }
 
-fn matrix_gradients(x: Pair, view: &View, z: Pair, gradients: &mut Gradients) {
-    dense_weights(x.value, view, z.value, &mut gradients.0.matrix);
-    if let (Some(x), Some(z)) = (x.tangent, z.tangent) {
-        dense_weights(x, view, z, &mut gradients.0.matrix);
+/// Some images' inputs and results, of values and of tangents.
+fn both<'x: 'z, 'z>(xs: impl Iterator<Item = Pair<'x>>, zs: &'z mut [PairMut]) -> Vec<InOut<'z>> {
+    let mut all = Vec::with_capacity(2 * zs.len());
+    for (x, z) in xs.zip(zs) {
+        all.push((x.value, &mut *z.value));
+        if let (Some(x), Some(z)) = (x.tangent, z.tangent.as_deref_mut()) {
+            all.push((x, z));
+        }
     }
+    all
+}
+
+fn matrix_gradients<'a>(
+    xs: impl Iterator<Item = Pair<'a>>,
+    view: &View,
+    zs: &[Pair<'a>],
+    gradients: &mut Gradients,
+) {
+    let mut all = Vec::with_capacity(2 * zs.len());
+    for (x, z) in xs.zip(zs) {
+        all.push((x.value, z.value));
+        all.extend(x.tangent.zip(z.tangent));
+    }
+    dense_weights(&all, view, &mut gradients.0.matrix);
 }
 
 fn taps_gradients(kernel: Kernel, x: &Prepared, g: Pair, gradients: &mut Gradients) {
@@ -483,33 +550,45 @@ fn taps_gradients(kernel: Kernel, x: &Prepared, g: Pair, gradients: &mut Gradien
     }
 }
 
+/// Planes with zeros around, their pixels `step` apart; `outer` is their size with both.
+fn spread(g: Pair, size: Size, mut out: PairMut, outer: Size, (pad, step): (usize, usize)) {
+    out.each(g, |g, out| {
+        out.fill([0.0; LANES]);
+        let planes = g.chunks_exact(size.area());
+        for (g, out) in planes.zip(out.chunks_exact_mut(outer.area())) {
+            widen(g, size, out, outer, pad, step);
+        }
+    });
+}
+
 /// Adjoints at a kernel's output spread out to its input's resolution, with zeros between and around.
 fn carried<'a>(g: Pair, kernel: Kernel, size: Size, padded: &'a mut Memory) -> Pair<'a> {
     let (outer, after) = (size.padded(kernel.pad()), size.strided(kernel.stride));
     let n = g.value.len() / after.area() * outer.area();
     let mut padded = padded.write().first(n);
-    let spread = |g: &[Lanes], out: &mut [Lanes]| {
-        out.fill([0.0; LANES]);
-        let planes = g.chunks_exact(after.area());
-        for (g, out) in planes.zip(out.chunks_exact_mut(outer.area())) {
-            widen(g, after, out, outer, kernel.pad(), kernel.stride);
-        }
-    };
-    spread(g.value, padded.value);
-    if let (Some(g), Some(out)) = (g.tangent, padded.tangent.as_deref_mut()) {
-        spread(g, out);
-    }
+    spread(
+        g,
+        after,
+        padded.again(),
+        outer,
+        (kernel.pad(), kernel.stride),
+    );
     padded.into_read()
 }
 
 impl Back {
-    fn matrix(&self, z: Pair, view: &View, x: PairMut, add: bool) {
-        dense(z.value, view, &self.value.matrix, x.value, add);
-        if let (Some(z_tangent), Some(out)) = (z.tangent, x.tangent) {
-            if let Some(tangent) = &self.tangent {
-                dense(z_tangent, view, &tangent.matrix, x.value, true);
-            }
-            dense(z_tangent, view, &self.value.matrix, out, add);
+    fn matrix<'a>(
+        &self,
+        zs: impl Iterator<Item = Pair<'a>> + Clone,
+        view: &View,
+        xs: &mut [PairMut],
+        add: bool,
+    ) {
+        dense(&mut both(zs.clone(), xs), view, &self.value.matrix, add);
+        if let Some(tangent) = &self.tangent {
+            let pairs = zs.zip(xs.iter_mut());
+            let across = pairs.filter_map(|(z, x)| Some((z.tangent?, &mut *x.value)));
+            dense(&mut across.collect::<Vec<_>>(), view, &tangent.matrix, true);
         }
     }
 

@@ -429,7 +429,8 @@ impl Work<'_> {
             .collect();
         let all = fields.iter_mut().map(|f| &mut f.0).collect();
         let parts = share_out(saved.images, all, |mut part| {
-            let mut readers = Readers::new(graph, saved, &groups);
+            let mut readers = Readers::new(graph, saved, &groups, part.images.len());
+            let together = readers.together;
             let mut gradients: Vec<Option<stage::Gradients>> = units
                 .iter()
                 .map(|u| {
@@ -437,84 +438,81 @@ impl Work<'_> {
                     shape.map(|s| s.gradients())
                 })
                 .collect();
-            let largest = |of: &dyn Fn(&Group) -> usize| groups.iter().map(of).max().unwrap_or(0);
-            let mut accumulated = Memory::new(
-                largest(&|g| {
-                    let area = saved.sizes[g.sources[0].0].area();
-                    g.sources
-                        .iter()
-                        .map(|s| blocks(graph.channels(*s)) * area)
-                        .sum()
-                }),
-                saved.dual,
-            );
-            let mut z_adjoint = Memory::new(
-                largest(&|g| {
-                    let of = |u: &Id| blocks(graph.channels(*u)) * saved.sizes[u.0].area();
-                    g.units.iter().map(of).max().unwrap_or(0)
-                }),
-                saved.dual,
-            );
-            for i in part.images.clone() {
-                let mut outs = part.image(i);
+            // Adjoints of what groups read, and of their units, of some images.
+            let area = |id: &Id| blocks(graph.channels(*id)) * saved.sizes[id.0].area();
+            let read = |g: &Group| g.sources.iter().map(area).sum::<usize>();
+            let widest = groups.iter().map(read).max().unwrap_or(0);
+            let mut accumulated = Memory::new(together * widest, saved.dual);
+            let widest = units.iter().map(area).max().unwrap_or(0);
+            let mut z_adjoint = Memory::new(together * widest, saved.dual);
+            for images in part.chunks(together) {
+                let mut outs = part.some(images.clone());
                 let mut filled = filled.clone();
                 let mut numbers = 0..;
                 for (at, group) in groups.iter().enumerate() {
-                    let (prepared, scratch) = readers.of(at);
-                    saved.prepare(graph, &group.sources, group.rectify, i, prepared);
+                    let (prepared, scratch) = readers.of(at, images.len());
+                    for (i, prepared) in images.clone().zip(&mut *prepared) {
+                        saved.prepare(graph, &group.sources, group.rectify, i, prepared);
+                    }
                     let size = saved.sizes[group.sources[0].0];
                     let carries = group.sources.iter().any(|s| work.needs[s.0]);
-                    let n = prepared.plain.read().value.len();
-                    let mut x_adjoint = accumulated.write().first(n);
+                    let mut x_adjoints = accumulated.write().split(read(group), images.len());
                     if carries {
-                        x_adjoint.fill_zero();
+                        for x_adjoint in &mut x_adjoints {
+                            x_adjoint.fill_zero();
+                        }
                     }
                     for (unit, k) in group.units.iter().zip(numbers.by_ref()) {
                         let Some(z) = &saved.fields[unit.0] else {
                             continue;
                         };
-                        let z = z.image(i);
-                        let mut g = z_adjoint.write().first(z.value.len());
-                        work.adjoint_of(*unit, z, i, g.again());
-                        let g = g.into_read();
-                        match &graph.entries[unit.0].node {
-                            Node::Unit {
-                                unit: Unit::MaxPool(window),
-                                ..
-                            } => {
-                                let n = z.value.len();
-                                let places = &saved.places[unit.0][i * n..(i + 1) * n];
-                                max_back(g, places, size, *window, x_adjoint.again());
-                            }
-                            Node::Unit {
-                                unit: Unit::AvgPool(window),
-                                ..
-                            } => avg_back(g, size, *window, x_adjoint.again()),
-                            Node::Unit {
-                                unit: Unit::Gather(lanes),
-                                ..
-                            } => gather_back(g, size.area(), lanes, x_adjoint.again()),
-                            _ => {
-                                if let (Some(stage), Some(back)) =
-                                    (&saved.stages[unit.0], &backs[k])
-                                {
-                                    let out = carries.then(|| x_adjoint.again());
-                                    let gradients = gradients[k].as_mut();
-                                    stage.backward(back, prepared, g, gradients, out, scratch);
+                        let mut gs = z_adjoint.write().split(area(unit), images.len());
+                        for (i, g) in images.clone().zip(&mut gs) {
+                            work.adjoint_of(*unit, z.image(i), i, g.again());
+                        }
+                        let gs: Vec<Pair> = gs.into_iter().map(PairMut::into_read).collect();
+                        if let (Some(stage), Some(back)) = (&saved.stages[unit.0], &backs[k]) {
+                            let outs = carries.then_some(&mut x_adjoints[..]);
+                            let gradients = gradients[k].as_mut();
+                            stage.backward(back, prepared, &gs, gradients, outs, scratch);
+                        }
+                        for ((i, g), out) in images.clone().zip(gs).zip(&mut x_adjoints) {
+                            match &graph.entries[unit.0].node {
+                                Node::Unit {
+                                    unit: Unit::MaxPool(window),
+                                    ..
+                                } => {
+                                    let n = area(unit);
+                                    let places = &saved.places[unit.0][i * n..(i + 1) * n];
+                                    max_back(g, places, size, *window, out.again());
                                 }
+                                Node::Unit {
+                                    unit: Unit::AvgPool(window),
+                                    ..
+                                } => avg_back(g, size, *window, out.again()),
+                                Node::Unit {
+                                    unit: Unit::Gather(lanes),
+                                    ..
+                                } => gather_back(g, size.area(), lanes, out.again()),
+                                _ => {}
                             }
                         }
                     }
                     if !carries {
                         continue;
                     }
-                    let (read, x) = (x_adjoint.into_read(), prepared.plain.read().value);
                     let mut start = 0;
                     for source in &group.sources {
-                        let end = start + blocks(graph.channels(*source)) * size.area();
-                        if let Some(t) = targets.iter().position(|t| t == source) {
-                            let open = group.rectify.then(|| &x[start..end]);
-                            outs[t].each(read.part(start..end), |from, to| {
+                        let range = start..start + area(source);
+                        start = range.end;
+                        let Some(t) = targets.iter().position(|t| t == source) else {
+                            continue;
+                        };
+                        let all = x_adjoints.iter().zip(&*prepared).zip(&mut outs[t]);
+                        for ((x_adjoint, prepared), out) in all {
+                            let x = &prepared.plain.read().value[range.clone()];
+                            let open = group.rectify.then_some(x);
+                            out.each(x_adjoint.read().part(range.clone()), |from, to| {
                                 match (open, filled[t]) {
                                     (Some(x), true) => add_gated(from, x, to),
                                     (Some(x), false) => gate(from, x, to),
@@ -522,9 +520,8 @@ impl Work<'_> {
                                     (None, false) => to.copy_from_slice(from),
                                 }
                             });
-                            filled[t] = true;
                         }
-                        start = end;
+                        filled[t] = true;
                     }
                 }
             }

@@ -126,46 +126,49 @@ impl Graph {
             .collect();
         let by_batch = pass.running.is_none();
         let parts = share_out(saved.images, fields.iter_mut().collect(), |mut part| {
-            let mut readers = Readers::new(self, saved, &level.groups);
+            let mut readers = Readers::new(self, saved, &level.groups, part.images.len());
             let mut sums: Vec<Vec<Vec<ImageSums>>> = vec![Vec::new(); units.len()];
             let mut places: Vec<Vec<Places>> = vec![Vec::new(); units.len()];
-            for i in part.images.clone() {
+            for images in part.chunks(readers.together) {
                 let mut number = 0;
-                let mut outs = part.image(i).into_iter();
+                let mut outs = part.some(images.clone()).into_iter();
                 for (g, group) in level.groups.iter().enumerate() {
-                    let (prepared, scratch) = readers.of(g);
-                    saved.prepare(self, &group.sources, group.rectify, i, prepared);
+                    let (prepared, scratch) = readers.of(g, images.len());
+                    for (i, prepared) in images.clone().zip(&mut *prepared) {
+                        saved.prepare(self, &group.sources, group.rectify, i, prepared);
+                    }
                     let size = saved.sizes[group.sources[0].0];
-                    for (unit, mut out) in group.units.iter().zip(outs.by_ref()) {
+                    for (unit, mut outs) in group.units.iter().zip(outs.by_ref()) {
                         let after = saved.sizes[unit.0].area();
-                        match &self.entries[unit.0].node {
-                            Node::Unit {
-                                unit: Unit::MaxPool(window),
-                                ..
-                            } => {
-                                let x = prepared.plain.read();
-                                let n = out.value.len();
-                                let places = &mut places[number];
-                                let start = places.len();
-                                places.resize(start + n, [0; LANES]);
-                                max_image(x, size, *window, out.again(), &mut places[start..]);
-                            }
-                            Node::Unit {
-                                unit: Unit::AvgPool(window),
-                                ..
-                            } => avg_image(prepared.plain.read(), size, *window, out.again()),
-                            Node::Unit {
-                                unit: Unit::Gather(lanes),
-                                ..
-                            } => gather_image(prepared.plain.read(), after, lanes, out.again()),
-                            _ => {
-                                if let Some(stage) = &saved.stages[unit.0] {
-                                    stage.forward(prepared, out.again(), scratch);
-                                }
-                            }
+                        if let Some(stage) = &saved.stages[unit.0] {
+                            stage.forward(prepared, &mut outs, scratch);
                         }
-                        if self.entries[unit.0].normalised && by_batch {
-                            sums[number].push(sums_of(out.read(), after));
+                        for (prepared, out) in prepared.iter().zip(&mut outs) {
+                            let x = prepared.plain.read();
+                            match &self.entries[unit.0].node {
+                                Node::Unit {
+                                    unit: Unit::MaxPool(window),
+                                    ..
+                                } => {
+                                    let places = &mut places[number];
+                                    let start = places.len();
+                                    places.resize(start + out.value.len(), [0; LANES]);
+                                    let places = &mut places[start..];
+                                    max_image(x, size, *window, out.again(), places);
+                                }
+                                Node::Unit {
+                                    unit: Unit::AvgPool(window),
+                                    ..
+                                } => avg_image(x, size, *window, out.again()),
+                                Node::Unit {
+                                    unit: Unit::Gather(lanes),
+                                    ..
+                                } => gather_image(x, after, lanes, out.again()),
+                                _ => {}
+                            }
+                            if self.entries[unit.0].normalised && by_batch {
+                                sums[number].push(sums_of(out.read(), after));
+                            }
                         }
                         number += 1;
                     }

@@ -102,16 +102,23 @@ impl Saved {
     }
 }
 
-/// The memory of one task for what a level's groups read, shared by groups of the same shape so that borders
-/// are cleared once.
+/// The memory of one task for what a level's groups read of some images, shared by groups of the same shape so that
+/// borders are cleared once.
 pub(super) struct Readers {
+    /// How many images at a time.
+    pub(super) together: usize,
     /// For each group, which of `all` serves it.
     of_group: Vec<usize>,
-    all: Vec<(Prepared, Scratch)>,
+    all: Vec<(Vec<Prepared>, Scratch)>,
 }
 
 impl Readers {
-    pub(super) fn new(graph: &Graph, saved: &Saved, groups: &[super::Group]) -> Self {
+    pub(super) fn new(
+        graph: &Graph,
+        saved: &Saved,
+        groups: &[super::Group],
+        images: usize,
+    ) -> Self {
         let shapes = |group: &super::Group| -> Vec<&StageShape> {
             group.units.iter().filter_map(|u| graph.shape(*u)).collect()
         };
@@ -125,8 +132,11 @@ impl Readers {
         };
         let mut keys = Vec::new();
         let mut of_group = Vec::with_capacity(groups.len());
+        let mut together = 1;
         for group in groups {
             let key = key(group);
+            let worth = shapes(group).iter().map(|s| s.together(key.1)).max();
+            together = together.max(worth.unwrap_or(1).min(images));
             let at = keys.iter().position(|k| *k == key).unwrap_or_else(|| {
                 keys.push(key);
                 keys.len() - 1
@@ -139,16 +149,24 @@ impl Readers {
             .map(|(k, (n, size))| {
                 let members = groups.iter().zip(&of_group).filter(|(_, at)| **at == k);
                 let stages: Vec<&StageShape> = members.flat_map(|(g, _)| shapes(g)).collect();
+                let stages = stages.iter().copied();
+                let prepared = || Prepared::new(*n, *size, saved.dual, stages.clone());
                 (
-                    Prepared::new(*n, *size, saved.dual, stages.iter().copied()),
-                    Scratch::new(*size, saved.dual, stages.iter().copied()),
+                    (0..together).map(|_| prepared()).collect(),
+                    Scratch::new(*size, saved.dual, together, stages.clone()),
                 )
             })
             .collect();
-        Self { of_group, all }
+        Self {
+            together,
+            of_group,
+            all,
+        }
     }
 
-    pub(super) fn of(&mut self, group: usize) -> &mut (Prepared, Scratch) {
-        &mut self.all[self.of_group[group]]
+    /// What a group reads of so many images, and memory for the work on them.
+    pub(super) fn of(&mut self, group: usize, images: usize) -> (&mut [Prepared], &mut Scratch) {
+        let (prepared, scratch) = &mut self.all[self.of_group[group]];
+        (&mut prepared[..images], scratch)
     }
 }
