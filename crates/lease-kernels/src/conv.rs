@@ -1,5 +1,7 @@
 //! Depthwise and dense convolutions of one image, and their gradients.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
 use crate::plane::Size;
@@ -598,6 +600,15 @@ impl WithSimd for DenseWeights<'_> {
 /// enough to be worth loading and storing the sums for.
 const CHUNK: usize = 128;
 
+/// Some pixels of a row of one image's results, and where they begin in its planes and in those of the input.
+struct Segment<'a> {
+    x: &'a [Lanes],
+    g: &'a [Lanes],
+    from: usize,
+    to: usize,
+    pixels: usize,
+}
+
 #[inline(always)]
 fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
     let DenseWeights {
@@ -609,21 +620,28 @@ fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
         return;
     };
     let Size { h, w } = view.after;
-    let pixels = h * w;
-    let rows = weights.len() / (g.len() / pixels);
-    let group = (CHUNK / w).max(1);
-    for top in (0..h).step_by(group) {
-        for left in (0..w).step_by(CHUNK) {
-            let part = Part {
-                rows: top..(top + group).min(h),
-                columns: left..(left + CHUNK).min(w),
-            };
-            for (k, weights) in weights.chunks_mut(2 * rows).enumerate() {
-                for (x, g) in images {
-                    let g = &g[2 * k * pixels..];
-                    weights_rows::<S, T>(s, x, view, g, &part, weights.split_at_mut(rows));
-                }
+    let rows = weights.len() / (g.len() / (h * w));
+    if view.taps.len() == 9 {
+        nine_blocks::<S, T>(s, images, view, weights, rows);
+        return;
+    }
+    let mut segments: Vec<Segment> = Vec::with_capacity(images.len() * h * w.div_ceil(CHUNK));
+    for (x, g) in images {
+        for y in 0..h {
+            for left in (0..w).step_by(CHUNK) {
+                segments.push(Segment {
+                    x,
+                    g,
+                    from: (y * view.width + left) * T,
+                    to: y * w + left,
+                    pixels: CHUNK.min(w - left),
+                });
             }
+        }
+    }
+    for segments in segments.chunks((CHUNK / w).max(1)) {
+        for (k, weights) in weights.chunks_mut(2 * rows).enumerate() {
+            weights_rows::<S, T>(s, segments, view, 2 * k, weights.split_at_mut(rows));
         }
     }
 }
@@ -631,83 +649,59 @@ fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
 #[inline(always)]
 fn weights_rows<S: Simd, const T: usize>(
     s: S,
-    x: &[Lanes],
+    segments: &[Segment],
     view: &View,
-    g: &[Lanes],
-    part: &Part,
+    block: usize,
     (first, second): (&mut [Lanes], &mut [Lanes]),
 ) {
     let inputs = first.len() / view.taps.len();
-    if view.taps.len() == 9 && !second.is_empty() {
-        for i in 0..inputs / LANES {
-            let x = &x[i * view.plane..];
-            let both = [&mut *first, &mut *second];
-            weights_nine::<S, T>(s, x, view, g, part, (i, inputs), both);
-        }
-        return;
-    }
     for (t, (tap, _)) in view.taps.iter().enumerate() {
         for i in 0..inputs / LANES {
-            let x = &x[i * view.plane + tap..];
+            let start = i * view.plane + tap;
             let at = t * inputs + i * LANES;
             let first = &mut first[at..at + LANES];
             if second.is_empty() {
-                weights_tile::<S, 8, T>(s, x, view, g, part, 0, first);
+                weights_tile::<S, 8, T>(s, segments, view, (block, start), first);
             } else {
                 let second = &mut second[at..at + LANES];
                 let (a, b) = first.split_at_mut(4);
                 let (c, d) = second.split_at_mut(4);
-                weights_pair::<S, T>(s, x, view, g, part, 0, [a, c]);
-                weights_pair::<S, T>(s, x, view, g, part, 4, [b, d]);
+                weights_pair::<S, T>(s, segments, view, (block, start, 0), [a, c]);
+                weights_pair::<S, T>(s, segments, view, (block, start, 4), [b, d]);
             }
         }
     }
 }
 
-/// Some rows and columns of an output.
-struct Part {
-    rows: std::ops::Range<usize>,
-    columns: std::ops::Range<usize>,
-}
-
-impl Part {
-    /// The rows of one block of g and of x.
+impl<'a> Segment<'a> {
+    /// Its pixels of one block of g.
     #[inline(always)]
-    fn rows<'a, const T: usize>(
-        &self,
-        g: &'a [Lanes],
-        x: &'a [Lanes],
-        view: &View,
-    ) -> impl Iterator<Item = (&'a [Lanes], &'a [Lanes])> {
-        let (n, left, w, width) = (
-            self.columns.len(),
-            self.columns.start,
-            view.after.w,
-            view.width,
-        );
-        self.rows.clone().map(move |y| {
-            let x = &x[(y * width + left) * T..][..(n - 1) * T + 1];
-            (&g[y * w + left..][..n], x)
-        })
+    fn g(&self, view: &View, block: usize) -> &'a [Lanes] {
+        &self.g[block * view.after.area() + self.to..][..self.pixels]
+    }
+
+    /// What a tap at `start` reads for them, `T` apart.
+    #[inline(always)]
+    fn x<const T: usize>(&self, start: usize) -> &'a [Lanes] {
+        &self.x[start + self.from..][..(self.pixels - 1) * T + 1]
     }
 }
 
 #[inline(always)]
 fn weights_tile<S: Simd, const L: usize, const T: usize>(
     s: S,
-    x: &[Lanes],
+    segments: &[Segment],
     view: &View,
-    g: &[Lanes],
-    part: &Part,
-    lane: usize,
+    (block, start): (usize, usize),
     out: &mut [Lanes],
 ) {
     let mut sums = [s.splat_f32s(0.0); L];
-    for (g, x) in part.rows::<T>(g, x, view) {
-        for (i, g) in g.iter().enumerate() {
+    for segment in segments {
+        let x = segment.x::<T>(start);
+        for (i, g) in segment.g(view, block).iter().enumerate() {
             let (g, x) = (load::<S>(g), &x[i * T]);
             for (l, sum) in sums.iter_mut().enumerate() {
-                *sum = s.mul_add_e_f32s(g, s.splat_f32s(x[lane + l]), *sum);
+                *sum = s.mul_add_e_f32s(g, s.splat_f32s(x[l]), *sum);
             }
         }
     }
@@ -720,17 +714,15 @@ fn weights_tile<S: Simd, const L: usize, const T: usize>(
 #[inline(always)]
 fn weights_pair<S: Simd, const T: usize>(
     s: S,
-    x: &[Lanes],
+    segments: &[Segment],
     view: &View,
-    g: &[Lanes],
-    part: &Part,
-    lane: usize,
+    (block, start, lane): (usize, usize, usize),
     out: [&mut [Lanes]; 2],
 ) {
-    let (first, second) = g.split_at(view.after.area());
     let mut sums = [[s.splat_f32s(0.0); 4]; 2];
-    let seconds = part.rows::<T>(second, x, view);
-    for ((a, x), (b, _)) in part.rows::<T>(first, x, view).zip(seconds) {
+    for segment in segments {
+        let (a, b) = (segment.g(view, block), segment.g(view, block + 1));
+        let x = segment.x::<T>(start);
         for ((a, b), x) in a.iter().zip(b).zip(x.iter().step_by(T)) {
             let (a, b) = (load::<S>(a), load::<S>(b));
             for l in 0..4 {
@@ -747,57 +739,161 @@ fn weights_pair<S: Simd, const T: usize>(
     }
 }
 
-/// Two blocks of g against the three taps of a 3×3 kernel's row, two lanes of x at a time: twelve sums, so that no
-/// addition need wait for the last.
+/// Some rows and columns of one image's results.
+struct Piece<'a> {
+    x: &'a [Lanes],
+    g: &'a [Lanes],
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// Pixels that lie side by side: what the three taps of a kernel's row read for them, and the planes of g from the
+/// first of them on.
+struct Stretch<'a> {
+    x: [&'a [Lanes]; 3],
+    g: &'a [Lanes],
+}
+
+/// Rows that are shorter are copied to where they lie side by side.
+const SHORT: usize = 16;
+
+/// The gradient of a 3×3 kernel's weights.
 #[inline(always)]
-fn weights_nine<S: Simd, const T: usize>(
+fn nine_blocks<S: Simd, const T: usize>(
     s: S,
-    x: &[Lanes],
+    images: &[(&[Lanes], &[Lanes])],
     view: &View,
-    g: &[Lanes],
-    part: &Part,
-    (block, inputs): (usize, usize),
-    out: [&mut [Lanes]; 2],
+    weights: &mut [Lanes],
+    rows: usize,
 ) {
-    let (first, second) = g.split_at(view.after.area());
-    let [out_a, out_b] = out;
-    let apart = view.taps[1].0 - view.taps[0].0;
-    let (left, n, w) = (part.columns.start, part.columns.len(), view.after.w);
-    for row in 0..3 {
-        for lane in (0..LANES).step_by(2) {
-            let mut sums = [[[s.splat_f32s(0.0); 2]; 3]; 2];
-            for y in part.rows.clone() {
-                let start = (y * view.width + left) * T + view.taps[3 * row].0;
-                let x = &x[start..][..(n - 1) * T + 2 * apart + 1];
-                let a = &first[y * w + left..][..n];
-                let b = &second[y * w + left..][..n];
-                let mut pixel = |a: &Lanes, b: &Lanes, x: [&Lanes; 3]| {
-                    let (a, b) = (load::<S>(a), load::<S>(b));
-                    for tap in 0..3 {
-                        for l in 0..2 {
-                            let x = s.splat_f32s(x[tap][lane + l]);
-                            sums[0][tap][l] = s.mul_add_e_f32s(a, x, sums[0][tap][l]);
-                            sums[1][tap][l] = s.mul_add_e_f32s(b, x, sums[1][tap][l]);
-                        }
-                    }
-                };
-                if T == 1 {
-                    let [x0, x1, x2] = [0, 1, 2].map(|tap| &x[tap * apart..][..n]);
-                    for ((a, b), ((x0, x1), x2)) in a.iter().zip(b).zip(x0.iter().zip(x1).zip(x2)) {
-                        pixel(a, b, [x0, x1, x2]);
+    let Size { h, w } = view.after;
+    let (inputs, area) = (rows / 9, h * w);
+    let high = (CHUNK / w).max(1);
+    let mut pieces: Vec<Piece> = Vec::with_capacity(images.len());
+    for (x, g) in images {
+        for top in (0..h).step_by(high) {
+            for left in (0..w).step_by(CHUNK) {
+                pieces.push(Piece {
+                    x,
+                    g,
+                    rows: top..(top + high).min(h),
+                    columns: left..(left + CHUNK).min(w),
+                });
+            }
+        }
+    }
+    let copied = T > 1 || w < SHORT;
+    let together = (CHUNK / area).max(1);
+    let mut copies = vec![[[0.0; LANES]; CHUNK]; if copied { 3 * together } else { 0 }];
+    for pieces in pieces.chunks(together) {
+        for i in 0..inputs / LANES {
+            for row in 0..3 {
+                let taps: [usize; 3] =
+                    std::array::from_fn(|t| i * view.plane + view.taps[3 * row + t].0);
+                let mut stretches: Vec<Stretch> = Vec::with_capacity(pieces.len() * high);
+                if copied {
+                    let (copies, _) = copies.as_chunks_mut::<3>();
+                    for (piece, copies) in pieces.iter().zip(copies) {
+                        stretches.push(piece.copied::<T>(view, taps, copies));
                     }
                 } else {
-                    for (i, (a, b)) in a.iter().zip(b).enumerate() {
-                        pixel(a, b, [0, 1, 2].map(|tap| &x[i * T + tap * apart]));
+                    for piece in pieces {
+                        stretches.extend(piece.in_place(view, taps));
+                    }
+                }
+                let at = 3 * row * inputs + i * LANES;
+                for (k, weights) in weights.chunks_mut(2 * rows).enumerate() {
+                    let (first, second) = weights.split_at_mut(rows);
+                    let first = &mut first[at..];
+                    let of = (2 * k * area, area, inputs);
+                    if second.is_empty() {
+                        nine_tile::<S, 1, 4>(s, &stretches, of, [first]);
+                    } else {
+                        nine_tile::<S, 2, 2>(s, &stretches, of, [first, &mut second[at..]]);
                     }
                 }
             }
-            for (sums, out) in sums.iter().zip([&mut *out_a, &mut *out_b]) {
-                for (tap, sums) in sums.iter().enumerate() {
-                    let at = (3 * row + tap) * inputs + block * LANES + lane;
-                    for (sum, out) in sums.iter().zip(&mut out[at..]) {
-                        *out = lanes::<S>(s.add_f32s(load::<S>(out), *sum));
+        }
+    }
+}
+
+impl<'a> Piece<'a> {
+    /// Where a row's first pixel lies in the results.
+    fn start(&self, view: &View, y: usize) -> usize {
+        y * view.after.w + self.columns.start
+    }
+
+    /// Its rows, where they are, at stride 1.
+    fn in_place(&self, view: &View, taps: [usize; 3]) -> impl Iterator<Item = Stretch<'a>> {
+        self.rows.clone().map(move |y| Stretch {
+            x: taps.map(|tap| {
+                let start = tap + y * view.width + self.columns.start;
+                &self.x[start..][..self.columns.len()]
+            }),
+            g: &self.g[self.start(view, y)..],
+        })
+    }
+
+    /// All its rows side by side, in so much memory.
+    fn copied<'b, const T: usize>(
+        &self,
+        view: &View,
+        taps: [usize; 3],
+        copies: &'b mut [[Lanes; CHUNK]; 3],
+    ) -> Stretch<'b>
+    where
+        'a: 'b,
+    {
+        let n = self.columns.len();
+        for (tap, copy) in taps.into_iter().zip(&mut *copies) {
+            for (y, to) in self.rows.clone().zip(copy.chunks_mut(n)) {
+                let start = tap + (y * view.width + self.columns.start) * T;
+                let from = self.x[start..].iter().step_by(T);
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = *from;
+                }
+            }
+        }
+        let all = self.rows.len() * n;
+        Stretch {
+            x: copies.each_ref().map(|copy| &copy[..all]),
+            g: &self.g[self.start(view, self.rows.start)..],
+        }
+    }
+}
+
+/// Some blocks of g against the three taps of a row, some lanes of x at a time: twelve sums, so that no addition need
+/// wait for the last. The blocks' planes are `area` pixels from `first` on, and taps `inputs` apart in `out`.
+#[inline(always)]
+fn nine_tile<S: Simd, const B: usize, const L: usize>(
+    s: S,
+    stretches: &[Stretch],
+    (first, area, inputs): (usize, usize, usize),
+    out: [&mut [Lanes]; B],
+) {
+    let mut out = out;
+    for lane in (0..LANES).step_by(L) {
+        let mut sums = [[[s.splat_f32s(0.0); L]; 3]; B];
+        for stretch in stretches {
+            let n = stretch.x[0].len();
+            let g: [&[Lanes]; B] = std::array::from_fn(|b| &stretch.g[first + b * area..][..n]);
+            let [x0, x1, x2] = stretch.x;
+            for (p, ((x0, x1), x2)) in x0.iter().zip(x1).zip(x2).enumerate() {
+                let g: [S::f32s; B] = std::array::from_fn(|b| load::<S>(&g[b][p]));
+                for (tap, x) in [x0, x1, x2].into_iter().enumerate() {
+                    for l in 0..L {
+                        let x = s.splat_f32s(x[lane + l]);
+                        for b in 0..B {
+                            sums[b][tap][l] = s.mul_add_e_f32s(g[b], x, sums[b][tap][l]);
+                        }
                     }
+                }
+            }
+        }
+        for (sums, out) in sums.iter().zip(&mut out) {
+            for (tap, sums) in sums.iter().enumerate() {
+                for (sum, out) in sums.iter().zip(&mut out[tap * inputs + lane..]) {
+                    *out = lanes::<S>(s.add_f32s(load::<S>(out), *sum));
                 }
             }
         }
