@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use lease_kernels::conv::{Kernel, View, dense, dense_weights, depthwise, depthwise_taps};
-use lease_kernels::norm::{AdjointSums, Planes, combine, image_sums};
+use lease_kernels::norm::{AdjointSums, Planes, Store, combine, image_sums};
 use lease_kernels::plane::{Places, Size, Window, avg_pool, max_pool};
 use lease_kernels::{LANES, Lanes, peak};
 
@@ -132,7 +132,7 @@ fn main() {
                     .iter()
                     .map(|t| ([0.3; LANES], &t[range.clone()]))
                     .collect();
-                combine(&[0.1; LANES], &of, &mut out[range], false);
+                combine(&[0.1; LANES], &of, &mut out[range], Store::Set);
             }
         });
         report("sum of seven terms", 14, 8, seconds);

@@ -497,22 +497,23 @@ fn dense_rows<S: Simd, const B: usize, const T: usize>(
         while p < w {
             let from = (y * view.width + p) * T;
             let to = target.start + y * target.width + p * target.step;
-            // Tiles of 6 and 4 pixels; 8 = 4 + 4, since smaller tiles wait for their sums.
-            let left = w - p;
-            p += match left {
-                0..4 => {
-                    dense_tile::<S, B, 1, T>(s, x, view, (from, to), weights, out, add);
-                    1
-                }
-                4 | 5 | 8 => {
-                    dense_tile::<S, B, 4, T>(s, x, view, (from, to), weights, out, add);
-                    4
-                }
-                _ => {
-                    dense_tile::<S, B, 6, T>(s, x, view, (from, to), weights, out, add);
-                    6
-                }
+            // Enough pixels at a time that sums need not wait for each other.
+            let n = match (B, w - p) {
+                (1, 12..) => 12,
+                (1, 8..) => 8,
+                (2, 6 | 7 | 9..) => 6,
+                (_, 4..) => 4,
+                _ => 1,
             };
+            let at = (from, to);
+            match n {
+                12 => dense_tile::<S, B, 12, T>(s, x, view, at, weights, out, add),
+                8 => dense_tile::<S, B, 8, T>(s, x, view, at, weights, out, add),
+                6 => dense_tile::<S, B, 6, T>(s, x, view, at, weights, out, add),
+                4 => dense_tile::<S, B, 4, T>(s, x, view, at, weights, out, add),
+                _ => dense_tile::<S, B, 1, T>(s, x, view, at, weights, out, add),
+            }
+            p += n;
         }
     }
 }

@@ -12,6 +12,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use crate::plane::rectify;
 use crate::simd::{lanes, load, run};
 use crate::{LANES, Lanes};
 
@@ -406,13 +407,24 @@ impl WithSimd for PlaneSums<'_, '_> {
     }
 }
 
-/// out = constant + Σ coefficient · plane, or that added to `out`.
-pub fn combine(constant: &Lanes, terms: &[(Lanes, &[Lanes])], out: &mut [Lanes], add: bool) {
+/// What becomes of a sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// It is the output.
+    Set,
+    /// max(it, 0) is the output.
+    Rectified,
+    /// It is added to the output.
+    Add,
+}
+
+/// constant + Σ coefficient · plane.
+pub fn combine(constant: &Lanes, terms: &[(Lanes, &[Lanes])], out: &mut [Lanes], store: Store) {
     run(Combine {
         constant,
         terms,
         out,
-        add,
+        store,
     });
 }
 
@@ -420,32 +432,45 @@ struct Combine<'a> {
     constant: &'a Lanes,
     terms: &'a [(Lanes, &'a [Lanes])],
     out: &'a mut [Lanes],
-    add: bool,
+    store: Store,
 }
+
+/// Pixels that are worked on for all terms before the next ones, so that sums stay in the first cache.
+const STRIP: usize = 128;
 
 impl WithSimd for Combine<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        // Up to six terms at a time, so that coefficients stay in registers.
-        let mut add = self.add;
-        let mut constant = load::<S>(self.constant);
         let zero = s.splat_f32s(0.0);
-        if self.terms.is_empty() {
-            combine_some(s, constant, [], self.out, add);
-        }
-        for group in self.terms.chunks(6) {
-            match *group {
-                [a, b, c, d, e, f] => combine_some(s, constant, [a, b, c, d, e, f], self.out, add),
-                [a, b, c, d, e] => combine_some(s, constant, [a, b, c, d, e], self.out, add),
-                [a, b, c, d] => combine_some(s, constant, [a, b, c, d], self.out, add),
-                [a, b, c] => combine_some(s, constant, [a, b, c], self.out, add),
-                [a, b] => combine_some(s, constant, [a, b], self.out, add),
-                [a] => combine_some(s, constant, [a], self.out, add),
-                _ => {}
+        for (strip, out) in self.out.chunks_mut(STRIP).enumerate() {
+            let from = strip * STRIP;
+            let mut add = self.store == Store::Add;
+            let mut constant = load::<S>(self.constant);
+            if self.terms.is_empty() {
+                combine_some(s, constant, [], from, out, add);
             }
-            (add, constant) = (true, zero);
+            // Up to six terms at a time, so that coefficients stay in registers.
+            for group in self.terms.chunks(6) {
+                match *group {
+                    [a, b, c, d, e, f] => {
+                        combine_some(s, constant, [a, b, c, d, e, f], from, out, add);
+                    }
+                    [a, b, c, d, e] => {
+                        combine_some(s, constant, [a, b, c, d, e], from, out, add);
+                    }
+                    [a, b, c, d] => combine_some(s, constant, [a, b, c, d], from, out, add),
+                    [a, b, c] => combine_some(s, constant, [a, b, c], from, out, add),
+                    [a, b] => combine_some(s, constant, [a, b], from, out, add),
+                    [a] => combine_some(s, constant, [a], from, out, add),
+                    _ => {}
+                }
+                (add, constant) = (true, zero);
+            }
+            if self.store == Store::Rectified {
+                rectify(s, out);
+            }
         }
     }
 }
@@ -455,12 +480,13 @@ fn combine_some<S: Simd, const N: usize>(
     s: S,
     constant: S::f32s,
     terms: [(Lanes, &[Lanes]); N],
+    from: usize,
     out: &mut [Lanes],
     add: bool,
 ) {
     let n = out.len();
     let coefficients = terms.map(|(c, _)| load::<S>(&c));
-    let planes = terms.map(|(_, plane)| &plane[..n]);
+    let planes = terms.map(|(_, plane)| &plane[from..from + n]);
     for (i, out) in out.iter_mut().enumerate() {
         let mut sum = constant;
         if add {

@@ -59,6 +59,21 @@ pub fn widen(
     }
 }
 
+/// Copies a plane into one padded by `pad`, and sets its other pixels to zero; `outer` is the padded plane's size
+/// with its padding.
+pub fn frame(plane: &[Lanes], size: Size, padded: &mut [Lanes], outer: Size, pad: usize) {
+    let (above, rest) = padded.split_at_mut(pad * outer.w);
+    let (rows, below) = rest.split_at_mut(size.h * outer.w);
+    above.fill([0.0; LANES]);
+    below.fill([0.0; LANES]);
+    let rows = rows.chunks_exact_mut(outer.w);
+    for (row, padded) in plane.chunks_exact(size.w).zip(rows) {
+        padded[..pad].fill([0.0; LANES]);
+        padded[pad..pad + size.w].copy_from_slice(row);
+        padded[pad + size.w..].fill([0.0; LANES]);
+    }
+}
+
 /// `x` where `gate` is above 0, else 0.
 pub fn gate(x: &[Lanes], gate: &[Lanes], out: &mut [Lanes]) {
     run(Gate { x, gate, out });
@@ -83,25 +98,13 @@ impl WithSimd for Gate<'_> {
     }
 }
 
-/// max(x, 0).
-pub fn rectify_in_place(x: &mut [Lanes]) {
-    run(Rectify { x });
-}
-
-struct Rectify<'a> {
-    x: &'a mut [Lanes],
-}
-
-impl WithSimd for Rectify<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let zero = s.splat_f32s(0.0);
-        for x in self.x {
-            let open = s.greater_than_f32s(load::<S>(x), zero);
-            *x = lanes::<S>(s.select_f32s(open, load::<S>(x), zero));
-        }
+/// max(x, 0), in place.
+#[inline(always)]
+pub(crate) fn rectify<S: Simd>(s: S, x: &mut [Lanes]) {
+    let zero = s.splat_f32s(0.0);
+    for x in x {
+        let open = s.greater_than_f32s(load::<S>(x), zero);
+        *x = lanes::<S>(s.select_f32s(open, load::<S>(x), zero));
     }
 }
 

@@ -4,7 +4,7 @@ use crate::conv::{
     InOut, Kernel, View, dense, dense_weights, depthwise, depthwise_taps, flipped, transposed,
 };
 use crate::field::{Memory, Pair, PairMut};
-use crate::plane::{Size, add, widen};
+use crate::plane::{Size, add, frame, widen};
 use crate::pool::Buffer;
 use crate::{LANES, Lanes, blocks};
 
@@ -421,15 +421,24 @@ impl Stage {
         }
     }
 
-    /// From the adjoints of some images' z (and ż): adds to those of the weights, if wanted, and to those of x (and
-    /// ẋ), in planes, if wanted.
+    /// Whether every pixel of the input is read, so that [`Stage::backward`] can set all adjoints.
+    pub fn covers(&self) -> bool {
+        match self.shape.geometry {
+            Geometry::Dense(kernel) => kernel.size >= kernel.stride,
+            Geometry::Separable(_) => true,
+            Geometry::Reduce => false,
+        }
+    }
+
+    /// From the adjoints of some images' z (and ż): adds to those of the weights, if wanted, and adds to those of x
+    /// (and ẋ), in planes, if wanted, or sets them, if told not to add and it [covers](Stage::covers) them.
     pub fn backward(
         &self,
         back: &Back,
         xs: &[Prepared],
         zs: &[Pair],
         mut gradients: Option<&mut Gradients>,
-        x_adjoints: Option<&mut [PairMut]>,
+        x_adjoints: Option<(&mut [PairMut], bool)>,
         scratch: &mut Scratch,
     ) {
         let Some(size) = xs.first().map(|x| x.size) else {
@@ -444,7 +453,7 @@ impl Stage {
                     let view = View::padded(kernel, size, pad);
                     matrix_gradients(xs.iter().map(|x| x.padded().0), &view, zs, gradients);
                 }
-                if let Some(outs) = x_adjoints {
+                if let Some((outs, add)) = x_adjoints {
                     let outer = after.padded(kernel.pad());
                     let n = blocks(self.shape.outputs) * outer.area();
                     let padded = &mut scratch.padded;
@@ -455,7 +464,7 @@ impl Stage {
                     let padded = padded.read();
                     let gs = (0..zs.len()).map(|i| padded.part(i * n..(i + 1) * n));
                     for view in View::back(kernel, size) {
-                        back.matrix(gs.clone(), &view, outs, true);
+                        back.matrix(gs.clone(), &view, outs, add);
                     }
                 }
             }
@@ -463,8 +472,8 @@ impl Stage {
                 if let Some(gradients) = gradients {
                     matrix_gradients(xs.iter().map(|x| x.plain.read()), &view, zs, gradients);
                 }
-                if let Some(outs) = x_adjoints {
-                    back.matrix(zs.iter().copied(), &view, outs, true);
+                if let Some((outs, add)) = x_adjoints {
+                    back.matrix(zs.iter().copied(), &view, outs, add);
                 }
             }
             Geometry::Reduce => {
@@ -472,7 +481,7 @@ impl Stage {
                     matrix_gradients(xs.iter().map(Prepared::samples), &view, zs, gradients);
                 }
                 let n = 2 * self.shape.input_blocks() * after.area();
-                for (z, out) in zs.iter().zip(x_adjoints.into_iter().flatten()) {
+                for (z, out) in zs.iter().zip(x_adjoints.into_iter().flat_map(|x| x.0)) {
                     let mut g = scratch.g.write().first(n);
                     let only = std::slice::from_mut(&mut g);
                     back.matrix(std::iter::once(*z), &view, only, false);
@@ -485,7 +494,9 @@ impl Stage {
             }
             Geometry::Separable(kernel) => {
                 let n = self.shape.input_blocks() * after.area();
-                let mut outs = x_adjoints.map(|outs| outs.iter_mut());
+                let (outs, add) = x_adjoints.unzip();
+                let mut outs = outs.map(|outs| outs.iter_mut());
+                let add = add.unwrap_or(true);
                 for (x, z) in xs.iter().zip(zs) {
                     let mut g = scratch.g.write().first(n);
                     let only = std::slice::from_mut(&mut g);
@@ -500,7 +511,7 @@ impl Stage {
                     }
                     if let Some(out) = outs.as_mut().and_then(Iterator::next) {
                         let g = carried(g, kernel, size, &mut scratch.padded);
-                        back.taps(kernel, size, g, out.again());
+                        back.taps(kernel, size, g, (out.again(), add));
                     }
                 }
             }
@@ -553,10 +564,16 @@ fn taps_gradients(kernel: Kernel, x: &Prepared, g: Pair, gradients: &mut Gradien
 /// Planes with zeros around, their pixels `step` apart; `outer` is their size with both.
 fn spread(g: Pair, size: Size, mut out: PairMut, outer: Size, (pad, step): (usize, usize)) {
     out.each(g, |g, out| {
-        out.fill([0.0; LANES]);
+        if step > 1 {
+            out.fill([0.0; LANES]);
+        }
         let planes = g.chunks_exact(size.area());
         for (g, out) in planes.zip(out.chunks_exact_mut(outer.area())) {
-            widen(g, size, out, outer, pad, step);
+            if step > 1 {
+                widen(g, size, out, outer, pad, step);
+            } else {
+                frame(g, size, out, outer, pad);
+            }
         }
     });
 }
@@ -592,22 +609,22 @@ impl Back {
         }
     }
 
-    /// Adds the adjoints of a depthwise convolution's input.
-    fn taps(&self, kernel: Kernel, size: Size, g: Pair, x: PairMut) {
+    /// Adds the adjoints of a depthwise convolution's input, or sets them.
+    fn taps(&self, kernel: Kernel, size: Size, g: Pair, (x, add): (PairMut, bool)) {
         let (pad, taps) = (kernel.pad(), kernel.taps());
         let outer = size.padded(pad).area();
-        let each = |g: &[Lanes], weights: &[Lanes], x: &mut [Lanes]| {
+        let each = |g: &[Lanes], weights: &[Lanes], x: &mut [Lanes], add| {
             let planes = g.chunks_exact(outer).zip(x.chunks_exact_mut(size.area()));
             for ((g, x), taps) in planes.zip(weights.chunks_exact(taps)) {
-                depthwise(kernel.back(), g, (size, pad), taps, x, true);
+                depthwise(kernel.back(), g, (size, pad), taps, x, add);
             }
         };
-        each(g.value, &self.value.taps, x.value);
+        each(g.value, &self.value.taps, x.value, add);
         if let (Some(g), Some(out)) = (g.tangent, x.tangent) {
             if let Some(tangent) = &self.tangent {
-                each(g, &tangent.taps, x.value);
+                each(g, &tangent.taps, x.value, true);
             }
-            each(g, &self.value.taps, out);
+            each(g, &self.value.taps, out, add);
         }
     }
 }

@@ -107,8 +107,7 @@ pub fn read_genotype(path: &Path) -> Result<Genotype, Error> {
 /// A random architecture of the space with the configured number of nodes.
 pub fn random(config: &Config, seed: u64) -> Genotype {
     let mut rng = stream(seed, Purpose::RandomGenotype, 0);
-    let e = &config.explainer;
-    e.space.random(e.nodes, &mut rng)
+    config.explainer.random(&mut rng)
 }
 
 /// Trains, or goes on training, in a folder; nothing if it was stopped.

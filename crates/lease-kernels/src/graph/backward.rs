@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use super::image::Readers;
 use super::{Graph, Group, Id, Level, Node, Normalise, Output, Saved, Term, Unit, scaled};
 use crate::field::{Field, Memory, Pair, PairMut, share_out};
-use crate::norm::{Adjoint, AdjointSums, Norm, Planes, combine};
+use crate::norm::{Adjoint, AdjointSums, Norm, Planes, Store, combine};
 use crate::plane::{
     Places, Size, Window, add, add_gated, add_to_maxima, avg_pool_backward, gate, gate_in_place,
 };
-use crate::stage::{self, Back};
+use crate::stage::{self, Back, Stage};
 use crate::{LANES, Lanes, blocks};
 
 /// Which gradients a backward pass computes.
@@ -115,19 +115,19 @@ impl Graph {
 }
 
 /// Adds the form of a state's adjoint to another adjoint, or sets it.
-fn add_form(form: &Adjoint, factor: f32, g: Pair, area: usize, out: PairMut, add: bool) {
+fn add_form(form: &Adjoint, factor: f32, g: Pair, area: usize, out: PairMut, store: Store) {
     let zero = [0.0; LANES];
     let PairMut { value, mut tangent } = out;
     for (b, value) in value.chunks_exact_mut(area).enumerate() {
         let plane = g.plane(b, area);
         let (along, across) = (scaled(&form.g[b], factor), scaled(&form.t[b], factor));
         match plane.tangent {
-            None => combine(&zero, &[(along, plane.value)], value, add),
+            None => combine(&zero, &[(along, plane.value)], value, store),
             Some(t) => {
-                combine(&zero, &[(along, plane.value), (across, t)], value, add);
+                combine(&zero, &[(along, plane.value), (across, t)], value, store);
                 if let Some(out) = tangent.as_deref_mut() {
                     let out = &mut out[b * area..(b + 1) * area];
-                    combine(&zero, &[(along, t)], out, add);
+                    combine(&zero, &[(along, t)], out, store);
                 }
             }
         }
@@ -270,7 +270,8 @@ impl Work<'_> {
                     if let Some((_, form)) = &identities[t] {
                         let at = targets.iter().position(|t| *t == term.source);
                         let at = at.unwrap_or_default();
-                        add_form(form, factor, g, area, outs[at].again(), filled[at]);
+                        let store = if filled[at] { Store::Add } else { Store::Set };
+                        add_form(form, factor, g, area, outs[at].again(), store);
                         filled[at] = true;
                     }
                 }
@@ -384,7 +385,7 @@ impl Work<'_> {
                 for i in part.images.clone() {
                     let contribution = [(adjoint, saved.factor(term, i), g.image(i))];
                     for out in part.image(i) {
-                        unit_adjoint(&contribution, z.image(i), area, out, true);
+                        unit_adjoint(&contribution, z.image(i), area, out, Store::Add);
                     }
                 }
             });
@@ -457,7 +458,11 @@ impl Work<'_> {
                     let size = saved.sizes[group.sources[0].0];
                     let carries = group.sources.iter().any(|s| work.needs[s.0]);
                     let mut x_adjoints = accumulated.write().split(read(group), images.len());
-                    if carries {
+                    // The first unit sets the adjoints if it covers them; else they begin as zero.
+                    let first = group.units.first();
+                    let first = first.and_then(|u| saved.stages[u.0].as_ref());
+                    let mut fresh = carries && first.is_some_and(Stage::covers);
+                    if carries && !fresh {
                         for x_adjoint in &mut x_adjoints {
                             x_adjoint.fill_zero();
                         }
@@ -472,10 +477,11 @@ impl Work<'_> {
                         }
                         let gs: Vec<Pair> = gs.into_iter().map(PairMut::into_read).collect();
                         if let (Some(stage), Some(back)) = (&saved.stages[unit.0], &backs[k]) {
-                            let outs = carries.then_some(&mut x_adjoints[..]);
+                            let outs = carries.then_some((&mut x_adjoints[..], !fresh));
                             let gradients = gradients[k].as_mut();
                             stage.backward(back, prepared, &gs, gradients, outs, scratch);
                         }
+                        fresh = false;
                         for ((i, g), out) in images.clone().zip(gs).zip(&mut x_adjoints) {
                             match &graph.entries[unit.0].node {
                                 Node::Unit {
@@ -571,7 +577,7 @@ impl Work<'_> {
             z,
             self.saved.sizes[unit.0].area(),
             out,
-            false,
+            Store::Set,
         );
     }
 }
@@ -582,7 +588,7 @@ fn unit_adjoint(
     z: Pair,
     area: usize,
     out: PairMut,
-    add: bool,
+    store: Store,
 ) {
     let PairMut { value, mut tangent } = out;
     let mut values: Vec<(Lanes, &[Lanes])> = Vec::with_capacity(2 * contributions.len() + 2);
@@ -615,10 +621,10 @@ fn unit_adjoint(
             values.push((cross, zt));
             tangents.push((cross, z.value));
         }
-        combine(&constant, &values, value, add);
+        combine(&constant, &values, value, store);
         if let Some(out) = tangent.as_deref_mut() {
             let out = &mut out[b * area..(b + 1) * area];
-            combine(&tangent_constant, &tangents, out, add);
+            combine(&tangent_constant, &tangents, out, store);
         }
     }
 }

@@ -219,7 +219,7 @@ impl Graph {
             let mut sums = Vec::new();
             for i in part.images.clone() {
                 for mut out in part.image(i) {
-                    saved.state_image(self, id, i, out.again());
+                    saved.state_image(self, id, i, false, out.again());
                     if normalised {
                         sums.push(sums_of(out.read(), size.area()));
                     }

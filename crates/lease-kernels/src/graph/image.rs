@@ -2,8 +2,8 @@
 
 use super::{Graph, Id, Node, Saved, scaled};
 use crate::field::{Pair, PairMut};
-use crate::norm::{ImageSums, combine, image_sums};
-use crate::plane::{gate, gate_in_place, rectify_in_place};
+use crate::norm::{ImageSums, Store, combine, image_sums};
+use crate::plane::{gate, gate_in_place};
 use crate::stage::{Prepared, Scratch, StageShape};
 use crate::{LANES, Lanes, blocks};
 
@@ -18,17 +18,23 @@ pub(super) fn sums_of(z: Pair, area: usize) -> Vec<ImageSums> {
         .collect()
 }
 
-/// Rectifies values, and closes tangents where they are not above 0.
-pub(super) fn rectify(x: PairMut) {
-    if let Some(tangent) = x.tangent {
-        gate_in_place(tangent, x.value);
-    }
-    rectify_in_place(x.value);
-}
-
 impl Saved {
-    /// One image of a state, worked out from its terms.
-    pub(super) fn state_image(&self, graph: &Graph, id: Id, i: usize, mut out: PairMut) {
+    /// One image of a state, worked out from its terms; rectified if it is, or if its reader wants it so.
+    pub(super) fn state_image(
+        &self,
+        graph: &Graph,
+        id: Id,
+        i: usize,
+        rectified: bool,
+        mut out: PairMut,
+    ) {
+        let rectify =
+            rectified || matches!(graph.entries[id.0].node, Node::State { rectify: true, .. });
+        let store = if rectify {
+            Store::Rectified
+        } else {
+            Store::Set
+        };
         let area = self.sizes[id.0].area();
         let terms = graph.terms(id);
         let mut values: Vec<(Lanes, &[Lanes])> = Vec::with_capacity(terms.len());
@@ -57,13 +63,15 @@ impl Saved {
                 }
             }
             let range = b * area..(b + 1) * area;
-            combine(&constant, &values, &mut out.value[range.clone()], false);
+            let value = &mut out.value[range.clone()];
+            combine(&constant, &values, value, store);
             if let Some(out) = out.tangent.as_deref_mut() {
-                combine(&tangent_constant, &tangents, &mut out[range], false);
+                let out = &mut out[range];
+                combine(&tangent_constant, &tangents, out, Store::Set);
+                if rectify {
+                    gate_in_place(out, value);
+                }
             }
-        }
-        if let Node::State { rectify: true, .. } = graph.entries[id.0].node {
-            rectify(out);
         }
     }
 
@@ -90,12 +98,7 @@ impl Saved {
                         out.each(x, |from, to| to.copy_from_slice(from));
                     }
                 }
-                None => {
-                    self.state_image(graph, *source, i, out.again());
-                    if rectified {
-                        rectify(out);
-                    }
-                }
+                None => self.state_image(graph, *source, i, rectified, out),
             }
         }
         prepared.complete();

@@ -176,14 +176,6 @@ impl Space {
             Self::NasBench201 => include_str!("nas_bench_201.toml"),
         }
     }
-
-    /// An architecture drawn uniformly.
-    pub fn random(self, nodes: usize, rng: &mut impl rand::Rng) -> Genotype {
-        match self {
-            Self::Darts | Self::PcDarts => Genotype::Darts(DartsGenotype::random(nodes, rng)),
-            Self::NasBench201 => Genotype::NasBench201(nas_bench_201::Cell::random(rng)),
-        }
-    }
 }
 
 impl std::fmt::Display for Space {
@@ -209,10 +201,25 @@ section! {
         cells: usize = 8;
         /// Intermediate nodes of a cell; not used in nas-bench-201, whose cells have four nodes.
         nodes: usize = 4;
+        /// In nas-bench-201 whether `none` can be an edge's choice, as in the benchmark's own code; false follows DARTS's rule, and random cells are drawn without it too.
+        derive_none: bool = true;
     }
 }
 
 impl Explainer {
+    /// An architecture drawn uniformly from those that can be derived.
+    pub fn random(&self, rng: &mut impl rand::Rng) -> Genotype {
+        match self.space {
+            Space::Darts | Space::PcDarts => {
+                Genotype::Darts(DartsGenotype::random(self.nodes, rng))
+            }
+            Space::NasBench201 => {
+                let choices = nas_bench_201::Operation::choices(self.derive_none);
+                Genotype::NasBench201(nas_bench_201::Cell::random(choices, rng))
+            }
+        }
+    }
+
     /// The divisor of the channels that pass the mixed operations.
     fn partial(&self, image: [usize; 3]) -> Result<usize, NetworkError> {
         if self.space == Space::Darts {
@@ -247,7 +254,8 @@ impl Explainer {
                     classes,
                     image,
                 };
-                Arc::new(nas_bench_201::Network::supernet(&shape)?)
+                let choices = nas_bench_201::Operation::choices(self.derive_none);
+                Arc::new(nas_bench_201::Network::supernet(&shape)?.choosing(choices))
             }
         })
     }

@@ -159,6 +159,9 @@ pub struct EpochMetrics {
     pub standing: Option<Standing>,
     /// The genotype that would be derived now.
     pub genotype: String,
+    /// Mixing coefficients of each kind of cell: of each edge, those of its operations.
+    #[serde(default)]
+    pub mixtures: BTreeMap<String, Vec<Vec<f64>>>,
 }
 
 /// What a finished search found.

@@ -435,6 +435,10 @@ impl Search {
             eigenvalue,
             standing: self.standing(&genotype),
             genotype: genotype.to_string(),
+            mixtures: mixtures
+                .into_iter()
+                .map(|m| (m.kind.into(), m.rows))
+                .collect(),
         })
     }
 

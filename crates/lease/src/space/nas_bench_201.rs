@@ -46,6 +46,13 @@ impl Operation {
         Self::AvgPool3x3,
     ];
 
+    /// What a derived cell can have on an edge: all operations, which is the benchmark's rule, or all but `none`,
+    /// which is DARTS's. In the mixture `none` only scales an edge, and to the scale of all edges into a node the
+    /// batch norms behind it are blind, so its coefficient says little about what an edge is worth.
+    pub fn choices(none: bool) -> &'static [Self] {
+        if none { &Self::ALL } else { &Self::ALL[1..] }
+    }
+
     /// The benchmark's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -154,23 +161,23 @@ impl Cell {
         Ok(Self(operations))
     }
 
-    /// A cell drawn uniformly.
-    pub fn random(rng: &mut impl Rng) -> Self {
-        Self([(); EDGES].map(|()| Operation::ALL[crate::rng::below(rng, Operation::ALL.len())]))
+    /// A cell drawn uniformly from these operations on every edge.
+    pub fn random(choices: &[Operation], rng: &mut impl Rng) -> Self {
+        Self([(); EDGES].map(|()| choices[crate::rng::below(rng, choices.len())]))
     }
 
-    /// Each edge's strongest operation, `none` among them; ties go to the first (the benchmark's rule).
-    fn derive(rows: &[Vec<f64>]) -> Result<Self, GenotypeError> {
+    /// Each edge's strongest operation of these, of which there must be one; ties go to the first.
+    fn derive(rows: &[Vec<f64>], choices: &[Operation]) -> Result<Self, GenotypeError> {
         if rows.iter().flatten().any(|p| !p.is_finite()) {
             return Err(GenotypeError::Coefficients(
                 "one of them is not a finite number".into(),
             ));
         }
-        let mut operations = [Operation::None; EDGES];
+        let mut operations = [choices[0]; EDGES];
         for (operation, row) in operations.iter_mut().zip(rows) {
-            for candidate in Operation::ALL {
-                if row[candidate as usize] > row[*operation as usize] {
-                    *operation = candidate;
+            for candidate in choices {
+                if row[*candidate as usize] > row[*operation as usize] {
+                    *operation = *candidate;
                 }
             }
         }
@@ -266,6 +273,8 @@ pub struct Network {
     classifier: LinearLayer,
     kernels: Kernels,
     compiled: Compiled,
+    /// What can be derived.
+    choices: &'static [Operation],
 }
 
 /// The stages double the channels and halve the resolution between them.
@@ -352,7 +361,13 @@ impl Network {
             last,
             classifier,
             kernels: Kernels::default(),
+            choices: Operation::choices(true),
         })
+    }
+
+    /// The same supernet, from which cells of these operations are derived; at least one.
+    pub fn choosing(self, choices: &'static [Operation]) -> Self {
+        Self { choices, ..self }
     }
 
     /// The same network, computed in this way.
@@ -415,7 +430,10 @@ impl Explainer for Network {
         let [mixture] = &self.mixtures(architecture)[..] else {
             unreachable!("one kind of cell");
         };
-        Ok(Genotype::NasBench201(Cell::derive(&mixture.rows)?))
+        Ok(Genotype::NasBench201(Cell::derive(
+            &mixture.rows,
+            self.choices,
+        )?))
     }
 }
 
@@ -626,13 +644,16 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_first_operation() {
-        let cell = Cell::derive(&vec![vec![0.2; 5]; EDGES]).unwrap();
-        assert_eq!(cell, Cell::numbered(0));
+        let all = Operation::choices(true);
+        let equal = vec![vec![0.2; 5]; EDGES];
+        assert_eq!(Cell::derive(&equal, all).unwrap(), Cell::numbered(0));
+        let cell = Cell::derive(&equal, Operation::choices(false)).unwrap();
+        assert_eq!(cell.skip_connects(), EDGES, "the first after none");
         let mut rows = vec![vec![0.1, 0.3, 0.2, 0.3, 0.1]; EDGES];
         rows[5] = vec![0.1, 0.1, 0.1, 0.1, 0.6];
-        let cell = Cell::derive(&rows).unwrap();
+        let cell = Cell::derive(&rows, all).unwrap();
         assert_eq!(cell.skip_connects(), 5);
         assert_eq!(cell.0[5], Operation::AvgPool3x3);
-        assert!(Cell::derive(&vec![vec![f64::NAN; 5]; EDGES]).is_err());
+        assert!(Cell::derive(&vec![vec![f64::NAN; 5]; EDGES], all).is_err());
     }
 }
