@@ -149,6 +149,83 @@ fn a_search_killed_twice_and_resumed_ends_with_the_same_bits() {
 }
 
 #[test]
+fn a_search_in_stages_killed_in_two_of_them_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let stages = [
+        "--space",
+        "p-darts",
+        "--epochs",
+        "2",
+        "--warmup-epochs",
+        "1",
+        "--stage-cells",
+        "1,2",
+        "--stage-candidates",
+        "8,3",
+        "--stage-skip-dropout",
+        "0,0.5",
+    ];
+    done(search(&whole, &stages));
+    // In the first stage, and in the second, whose supernet comes from the checkpoint.
+    kill_after(search(&broken, &stages), &broken, 7);
+    kill_after(resume(&broken), &broken, 13);
+    done(resume(&broken));
+    assert_same_search(&whole, &broken);
+    let metrics = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+    let epochs = metrics.lines().filter_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let edge = line["mixtures"]["normal"][0].as_array()?;
+        Some(edge.iter().filter(|p| p.as_f64() > Some(0.0)).count())
+    });
+    assert_eq!(
+        epochs.collect::<Vec<_>>(),
+        [8, 8, 3, 3],
+        "candidates by epoch"
+    );
+}
+
+#[test]
+fn a_search_that_a_safeguard_ends_keeps_the_earlier_choice_when_resumed_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    // The architecture runs away at once, so that some epoch has enough skip-connects.
+    let settings = [
+        "--space",
+        "nas-bench-201",
+        "--cells",
+        "1",
+        "--method",
+        "darts-first",
+        "--stop-skip-connects",
+        "1",
+        "--architecture-learning-rate",
+        "1",
+        "--epochs",
+        "12",
+    ];
+    let output = done(search(&whole, &settings));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("STOPPED EARLY"), "{said}");
+    let text = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|l| serde_json::from_str(l).unwrap());
+    let epochs: Vec<serde_json::Value> = lines
+        .filter(|l: &serde_json::Value| l["kind"] == "epoch")
+        .collect();
+    let last = epochs.len() - 1;
+    assert!(epochs[last]["skip_connects"].as_u64() >= Some(1));
+    assert!(last < 11, "it was not early");
+    let chosen = epochs[last.saturating_sub(1)]["genotype"].as_str().unwrap();
+    let genotype = |run: &Path| fs::read_to_string(run.join("genotype.json")).unwrap();
+    assert!(genotype(&whole).contains(chosen));
+    // Resumed after it has fired, it does not go on.
+    kill_after(search(&broken, &settings), &broken, 5);
+    done(resume(&broken));
+    done(resume(&broken));
+    assert_same_search(&whole, &broken);
+}
+
+#[test]
 fn a_damaged_checkpoint_is_refused_and_the_one_before_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));

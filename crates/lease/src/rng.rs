@@ -48,6 +48,8 @@ pub enum Purpose {
     Eigenvalue = 18,
     /// Resampling of seeds.
     Bootstrap = 19,
+    /// Dropped skip-connects of P-DARTS.
+    DropSkip = 20,
 }
 
 /// The stream of a purpose and index under a seed.

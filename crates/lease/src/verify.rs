@@ -135,6 +135,7 @@ impl Case {
             classes: settings.classes,
             image_channels: settings.in_channels,
             partial: 1,
+            stage: None,
         })
         .map_err(|e| foreign(e.to_string()))?;
         let audience = Audience::new(&ResNetShape {

@@ -47,6 +47,7 @@ fn setting() -> (Models, Point, Batches, Starts, Unrolling) {
                 classes: CLASSES,
                 image_channels: SHAPE[1],
                 partial: 1,
+                stage: None,
             })
             .unwrap(),
         ),

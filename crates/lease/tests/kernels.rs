@@ -6,11 +6,14 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::{MixedProduct, gradient};
 use lease::network::{
     Audience, Derived, DerivedNetwork, DerivedShape, DropPath, Dual, Explainer, Kernels, Leaves,
-    Pass, ResNetShape, Slot, Statistics, Supernet, SupernetShape, Vector, update_running,
+    Pass, ResNetShape, SkipDropout, Slot, Stage, Statistics, Supernet, SupernetShape, Vector,
+    update_running,
 };
 use lease::rng::{Purpose, stream, symmetric};
-use lease::space::{DartsGenotype, nas_bench_201};
+use lease::space::{Candidates, DartsGenotype, Operation, nas_bench_201, softmax_rows};
 use proptest::prelude::*;
+
+const SKIP: Operation = Operation::SkipConnect;
 
 /// What a kernel can get wrong: values, the gradients of E, A and the input, and the mixed products along E
 /// and along the input.
@@ -43,6 +46,7 @@ fn setting() -> impl Strategy<Value = Setting> {
                 classes: 3,
                 image_channels: 2,
                 partial: 1,
+                stage: None,
             },
             image: [batch, 2, height, width],
             seed,
@@ -312,6 +316,7 @@ fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
                 classes: 3,
                 image_channels: 2,
                 partial: 1,
+                stage: None,
             },
             image: [6, 2, size, size],
             seed: 4,
@@ -393,6 +398,7 @@ fn at_ordinary_sizes_five_digits_agree() {
                 classes: 3,
                 image_channels: 2,
                 partial,
+                stage: None,
             },
             image: [6, 2, size, size],
             seed: 4,
@@ -409,6 +415,56 @@ fn at_ordinary_sizes_five_digits_agree() {
 }
 
 #[test]
+fn a_stage_of_p_darts_agrees_with_its_composed_cells() {
+    let all = Candidates::all(3);
+    let mut rng = stream(2, Purpose::ArchitectureInit, 0);
+    let rows = [0, 1].map(|_| {
+        let alphas: Vec<f64> = (0..all.cells[0].len() * 8)
+            .map(|_| f64::from(symmetric(&mut rng, 1, 2.0)[0]))
+            .collect();
+        softmax_rows(&alphas, &all.cells[0])
+    });
+    let candidates = all.strongest(&rows, 3);
+    let skips = |edges: &Vec<Vec<Operation>>| edges.iter().flatten().any(|o| *o == SKIP);
+    assert!(
+        candidates.cells.iter().all(skips),
+        "no skip-connect to drop in this test"
+    );
+    let setting = Setting {
+        shape: SupernetShape {
+            channels: 5,
+            cells: 3,
+            nodes: 3,
+            classes: 3,
+            image_channels: 2,
+            partial: 1,
+            stage: Some(Stage {
+                candidates,
+                max_skip_connects: 2,
+            }),
+        },
+        image: [6, 2, 8, 9],
+        seed: 3,
+        constant: false,
+    };
+    let dropping = |probability, kernels, dtype| {
+        let net = Supernet::new(&setting.shape).unwrap().with_kernels(kernels);
+        let dropout = SkipDropout {
+            probability,
+            seed: 1,
+            step: 7,
+        };
+        quantities(&*net.dropping(dropout).unwrap(), &setting, dtype)
+    };
+    let oracle = dropping(0.4, Kernels::Composed, DType::F64);
+    for (name, error) in errors(&dropping(0.4, Kernels::Fast, DType::F32), &oracle) {
+        assert!(error < 1e-5, "{name}: {error:.1e}");
+    }
+    let (_, change) = errors(&compute(&setting, Kernels::Fast, DType::F32), &oracle)[0];
+    assert!(change > 1e-4, "dropping must change the loss: {change:.1e}");
+}
+
+#[test]
 fn the_number_of_threads_changes_no_bit() {
     let setting = Setting {
         shape: SupernetShape {
@@ -418,6 +474,7 @@ fn the_number_of_threads_changes_no_bit() {
             classes: 3,
             image_channels: 2,
             partial: 1,
+            stage: None,
         },
         image: [11, 2, 7, 6],
         seed: 1,

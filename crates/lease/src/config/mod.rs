@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 pub use settings::{
     Augment, Config, Data, DatasetKind, Explainer, GammaScale, Hypergradient,
-    Search as SearchSettings, Setting, Space, Split, Train, Validate,
+    Search as SearchSettings, Setting, Space, Split, StagePlan, StageReached, Train, Validate,
 };
 use toml::{Table, Value};
 

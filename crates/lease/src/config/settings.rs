@@ -10,8 +10,10 @@ use crate::method::product::MixedProduct;
 use crate::method::stage2::{Attack, Explained};
 use crate::method::stage3::Reweighting;
 use crate::method::stage4::{Gamma, Method};
-use crate::network::{self, NetworkError, ResNet, Supernet, SupernetShape};
-use crate::space::{DartsGenotype, Genotype, Table, TableError, nas_bench_201};
+use crate::network::{self, NetworkError, ResNet, Stage, Supernet, SupernetShape};
+use crate::space::{
+    Candidates, DartsGenotype, Genotype, Operation, Table, TableError, nas_bench_201,
+};
 
 /// One setting, as told by `--help` and `--print-config`.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +165,8 @@ pub enum Space {
     Darts,
     /// The same, with PC-DARTS's partial channels and edge normalisation.
     PcDarts,
+    /// The DARTS space, searched in P-DARTS's stages.
+    PDarts,
     /// NAS-Bench-201's.
     #[serde(rename = "nas-bench-201")]
     NasBench201,
@@ -173,6 +177,7 @@ impl Space {
     pub(super) fn preset(self) -> &'static str {
         match self {
             Self::Darts | Self::PcDarts => "",
+            Self::PDarts => include_str!("p_darts.toml"),
             Self::NasBench201 => include_str!("nas_bench_201.toml"),
         }
     }
@@ -183,6 +188,7 @@ impl std::fmt::Display for Space {
         f.write_str(match self {
             Self::Darts => "the DARTS space",
             Self::PcDarts => "the DARTS space with partial channels",
+            Self::PDarts => "the DARTS space in stages",
             Self::NasBench201 => "NAS-Bench-201",
         })
     }
@@ -191,8 +197,8 @@ impl std::fmt::Display for Space {
 section! {
     /// The explainer's supernet.
     Explainer, "explainer", "" {
-        /// Search space: that of DARTS, the same by PC-DARTS's supernet, or that of NAS-Bench-201.
-        space: Space = Space::Darts, ["darts", "pc-darts", "nas-bench-201"];
+        /// Search space: that of DARTS, the same by PC-DARTS's supernet or in P-DARTS's stages, or that of NAS-Bench-201.
+        space: Space = Space::Darts, ["darts", "pc-darts", "p-darts", "nas-bench-201"];
         /// In pc-darts one channel in so many passes the mixed operations.
         partial: usize = 4;
         /// Channels of the first cells; doubled at each reduction.
@@ -201,16 +207,50 @@ section! {
         cells: usize = 8;
         /// Intermediate nodes of a cell; not used in nas-bench-201, whose cells have four nodes.
         nodes: usize = 4;
+        /// In p-darts the cells of each stage's supernet, instead of cells. Each stage lasts for all epochs.
+        stage_cells: String = "5,11,17".into();
+        /// In p-darts the candidates on each edge in each stage; all 8 in the first.
+        stage_candidates: String = "8,5,3".into();
+        /// In p-darts the probability at the start of each stage that an image loses what a skip-connect carries.
+        stage_skip_dropout: String = "0,0.4,0.7".into();
+        /// In p-darts the skip-connects in the normal cell at most.
+        max_skip_connects: usize = 2;
         /// In nas-bench-201 whether `none` can be an edge's choice, as in the benchmark's own code; false follows DARTS's rule, and random cells are drawn without it too.
         derive_none: bool = true;
     }
+}
+
+/// One stage of a search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StagePlan {
+    /// Cells of the supernet.
+    pub cells: usize,
+    /// Candidates on each edge.
+    pub candidates: usize,
+    /// The probability at its start that an image loses what a skip-connect carries.
+    pub skip_dropout: f64,
+}
+
+/// The stage that a search is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReached {
+    /// Its number, from 0.
+    pub number: usize,
+    /// The candidates that are left; none means all.
+    pub candidates: Option<Candidates>,
+}
+
+/// The entries of a list such as `5,11,17`; empty if one cannot be read.
+fn list<T: std::str::FromStr>(text: &str) -> Vec<T> {
+    let entries = text.split(',').map(|entry| entry.trim().parse());
+    entries.collect::<Result<_, _>>().unwrap_or_default()
 }
 
 impl Explainer {
     /// An architecture drawn uniformly from those that can be derived.
     pub fn random(&self, rng: &mut impl rand::Rng) -> Genotype {
         match self.space {
-            Space::Darts | Space::PcDarts => {
+            Space::Darts | Space::PcDarts | Space::PDarts => {
                 Genotype::Darts(DartsGenotype::random(self.nodes, rng))
             }
             Space::NasBench201 => {
@@ -222,14 +262,38 @@ impl Explainer {
 
     /// The divisor of the channels that pass the mixed operations.
     fn partial(&self, image: [usize; 3]) -> Result<usize, NetworkError> {
-        if self.space == Space::Darts {
+        if self.space != Space::PcDarts {
             return Ok(1);
         }
         network::halved_twice("PC-DARTS", image)?;
         Ok(self.partial)
     }
 
-    /// The supernet for images of `image` (channels, height, width).
+    /// The stages of a search, one in most spaces; none if their settings cannot be read (which [`Config::validate`]
+    /// refuses).
+    pub fn stages(&self) -> Vec<StagePlan> {
+        if self.space != Space::PDarts {
+            return vec![StagePlan {
+                cells: self.cells,
+                candidates: Operation::ALL.len(),
+                skip_dropout: 0.0,
+            }];
+        }
+        let cells = list(&self.stage_cells).into_iter();
+        let rest = list(&self.stage_candidates)
+            .into_iter()
+            .zip(list(&self.stage_skip_dropout));
+        cells
+            .zip(rest)
+            .map(|(cells, (candidates, skip_dropout))| StagePlan {
+                cells,
+                candidates,
+                skip_dropout,
+            })
+            .collect()
+    }
+
+    /// The supernet for images of `image` (channels, height, width), in this stage.
     ///
     /// # Errors
     /// If it cannot be built.
@@ -237,16 +301,26 @@ impl Explainer {
         &self,
         classes: usize,
         image: [usize; 3],
+        reached: &StageReached,
     ) -> Result<Arc<dyn network::Explainer>, NetworkError> {
         Ok(match self.space {
-            Space::Darts | Space::PcDarts => Arc::new(Supernet::new(&SupernetShape {
-                channels: self.channels,
-                cells: self.cells,
-                nodes: self.nodes,
-                classes,
-                image_channels: image[0],
-                partial: self.partial(image)?,
-            })?),
+            Space::Darts | Space::PcDarts | Space::PDarts => {
+                let all = || Candidates::all(self.nodes);
+                let stages = self.stages();
+                let cells = stages.get(reached.number).map_or(self.cells, |s| s.cells);
+                Arc::new(Supernet::new(&SupernetShape {
+                    channels: self.channels,
+                    cells,
+                    nodes: self.nodes,
+                    classes,
+                    image_channels: image[0],
+                    partial: self.partial(image)?,
+                    stage: (self.space == Space::PDarts).then(|| Stage {
+                        candidates: reached.candidates.clone().unwrap_or_else(all),
+                        max_skip_connects: self.max_skip_connects,
+                    }),
+                })?)
+            }
             Space::NasBench201 => {
                 let shape = nas_bench_201::Shape {
                     channels: self.channels,
@@ -547,6 +621,7 @@ impl Config {
             s.stop_eigenvalue_ratio,
             "it needs --eigenvalue-every 1",
         )?;
+        self.validate_stages()?;
         ensure(
             s.nb201_table.is_empty() || self.explainer.space == Space::NasBench201,
             "nb201-table",
@@ -559,6 +634,61 @@ impl Config {
             "\"\"",
             "this data set needs the folder where it lies",
         )
+    }
+}
+
+impl Config {
+    /// Checks what only P-DARTS has.
+    fn validate_stages(&self) -> Result<(), ConfigError> {
+        let (e, s) = (&self.explainer, &self.search);
+        if e.space != Space::PDarts {
+            return Ok(());
+        }
+        let cells = list::<usize>(&e.stage_cells);
+        ensure(
+            !cells.is_empty() && !cells.contains(&0),
+            "stage-cells",
+            &e.stage_cells,
+            "it must be a list of whole numbers of at least 1, such as 5,11,17",
+        )?;
+        let candidates = list::<usize>(&e.stage_candidates);
+        ensure(
+            candidates.len() == cells.len()
+                && candidates[0] == Operation::ALL.len()
+                && candidates.is_sorted_by(|a, b| a >= b)
+                && candidates.iter().all(|n| *n >= 2),
+            "stage-candidates",
+            &e.stage_candidates,
+            "it must have a whole number for each entry of stage-cells, the first 8, none larger than the one before, \
+             and none below 2, such as 8,5,3",
+        )?;
+        let dropout = list::<f64>(&e.stage_skip_dropout);
+        ensure(
+            dropout.len() == cells.len() && dropout.iter().all(|p| (0.0..1.0).contains(p)),
+            "stage-skip-dropout",
+            &e.stage_skip_dropout,
+            "it must have a probability of at least 0 and below 1 for each entry of stage-cells, such as 0,0.4,0.7",
+        )?;
+        for (flag, off, value) in [
+            (
+                "stop-skip-connects",
+                s.stop_skip_connects == 0,
+                s.stop_skip_connects.to_string(),
+            ),
+            (
+                "stop-eigenvalue-ratio",
+                s.stop_eigenvalue_ratio == 0.0,
+                s.stop_eigenvalue_ratio.to_string(),
+            ),
+        ] {
+            ensure(
+                off,
+                flag,
+                value,
+                "a search in stages does not end early; p-darts has --max-skip-connects",
+            )?;
+        }
+        Ok(())
     }
 }
 

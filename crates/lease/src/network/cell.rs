@@ -5,6 +5,7 @@
 
 use lease_kernels::graph::{Id, Normalise, Term, Window};
 
+use super::derived::DropPath;
 use super::dual::Dual;
 use super::kernels::Emitter;
 use super::layers::{BatchNorm, Builder, FactorizedReduce, Pass, ReluConvBn, Separable, Square};
@@ -24,6 +25,8 @@ pub struct CellShape {
     /// One channel in so many passes the mixed operations, the others pass them by (PC-DARTS, arXiv
     /// 1907.05737); 1 means all.
     pub partial: usize,
+    /// Whether images lose what skip-connects carry with some probability (P-DARTS, arXiv 1904.12760).
+    pub drop_skips: bool,
 }
 
 /// How the first input is brought to the cell's channels (and resolution).
@@ -91,12 +94,15 @@ pub(super) fn kernels(operation: Operation, stride: usize) -> Option<Vec<Square>
     }
 }
 
-/// A mixed edge: those candidates that have weights. Pools and plain skip-connects have none and depend
-/// on the state alone, so they are computed once for all edges out of it.
+/// A candidate on a mixed edge. Pools and plain skip-connects have no weights and depend on the state alone, so they
+/// are computed once for all edges out of it.
 #[derive(Clone, Debug)]
-struct Edge {
-    separable: Vec<(usize, Separable)>,
-    skip: Option<FactorizedReduce>,
+enum Candidate {
+    None,
+    MaxPool,
+    AvgPool,
+    Skip(Option<Box<FactorizedReduce>>),
+    Separable(Separable),
 }
 
 /// A supernet cell: every edge a mixture of all candidates.
@@ -106,10 +112,11 @@ pub struct Cell {
     preprocess1: Preprocess,
     kind: CellKind,
     nodes: usize,
-    edges: Vec<Edge>,
+    edges: Vec<Vec<Candidate>>,
     pool_norm: BatchNorm,
     channels: usize,
     partial: usize,
+    drop_skips: bool,
 }
 
 /// What all edges out of a state share.
@@ -123,8 +130,13 @@ struct State {
 }
 
 impl Cell {
-    /// Adds a cell's weights under `name`, such as `cells.3`.
-    pub fn new(builder: &mut Builder, name: &str, shape: &CellShape) -> Self {
+    /// Adds a cell's weights under `name`, such as `cells.3`, with these candidates on its edges.
+    pub fn new(
+        builder: &mut Builder,
+        name: &str,
+        shape: &CellShape,
+        candidates: &[Vec<Operation>],
+    ) -> Self {
         let [before, last, channels] = shape.channels;
         let preprocess0 = Preprocess::new(
             builder,
@@ -148,20 +160,23 @@ impl Cell {
             for from in 0..2 + node {
                 let stride = stride(shape.kind, from);
                 let name = format!("{name}._ops.{}._ops", edges.len());
-                let mut edge = Edge {
-                    separable: Vec::new(),
-                    skip: None,
-                };
-                for (k, operation) in Operation::ALL.into_iter().enumerate() {
+                let candidates = candidates[edges.len()].iter().enumerate();
+                let edge = candidates.map(|(k, operation)| {
                     let name = format!("{name}.{k}");
-                    if let Some(kernels) = kernels(operation, stride) {
+                    if let Some(kernels) = kernels(*operation, stride) {
                         let op = builder.separable(&name, mixed, &kernels, false);
-                        edge.separable.push((k, op));
-                    } else if operation == Operation::SkipConnect && stride == 2 {
-                        edge.skip = Some(builder.factorized_reduce(&name, mixed, mixed, false));
+                        return Candidate::Separable(op);
                     }
-                }
-                edges.push(edge);
+                    match operation {
+                        Operation::MaxPool3x3 => Candidate::MaxPool,
+                        Operation::AvgPool3x3 => Candidate::AvgPool,
+                        Operation::SkipConnect => Candidate::Skip((stride == 2).then(|| {
+                            Box::new(builder.factorized_reduce(&name, mixed, mixed, false))
+                        })),
+                        _ => Candidate::None,
+                    }
+                });
+                edges.push(edge.collect());
             }
         }
         Self {
@@ -173,13 +188,14 @@ impl Cell {
             pool_norm: builder.batch_norm(&format!("{name}.pool_norm"), mixed, false),
             channels,
             partial: shape.partial,
+            drop_skips: shape.drop_skips,
         }
     }
 
     /// Computes the cell from the outputs of the two cells before it.
     ///
-    /// `mixture[edge][operation]` are the mixing coefficients, each `[1, 1, 1, 1]`, and `strengths[edge]` those
-    /// of whole edges, if there are any. The result joins the nodes' states: `[batch, nodes · channels, h, w]`,
+    /// `mixture[edge][candidate]` are the mixing coefficients, each `[1, 1, 1, 1]`, and `strengths[edge]` those
+    /// of whole edges, if there are any; `drop` drops what skip-connects carry. The result joins the nodes' states: `[batch, nodes · channels, h, w]`,
     /// half the height and width (rounded up) in a reduction cell.
     pub fn forward(
         &self,
@@ -188,6 +204,7 @@ impl Cell {
         s1: Dual<4>,
         mixture: &[Vec<Dual<4>>],
         strengths: Option<&[Dual<4>]>,
+        drop: Option<&DropPath>,
     ) -> Dual<4> {
         let mut states = vec![
             self.state(pass, 0, self.preprocess0.forward(pass, s0)),
@@ -202,7 +219,7 @@ impl Cell {
                     Some(sum) => Some(sum + term),
                     None => Some(term),
                 };
-                let terms = self.edges[edge].terms(pass, state, &mixture[edge]);
+                let terms = terms(pass, &self.edges[edge], state, &mixture[edge], drop);
                 let Some(bypass) = &state.bypass else {
                     total = terms.into_iter().fold(total, sum);
                     continue;
@@ -229,8 +246,8 @@ impl Cell {
     }
 
     /// Adds the cell to a graph; the inputs are the states that the two cells before it join, the result
-    /// those that this one joins. Edge e's operation k is multiplied by coefficient `first + e · 8 + k`, the whole
-    /// edge by `strengths + e` in a cell with partial channels.
+    /// those that this one joins. Edge e's k-th of n candidates is multiplied by coefficient `first + e · n + k`, the
+    /// whole edge by `strengths + e` in a cell with partial channels.
     pub fn emit(
         &self,
         e: &mut Emitter,
@@ -238,7 +255,7 @@ impl Cell {
         (first, strengths): (usize, usize),
     ) -> Vec<Id> {
         let mut states = vec![self.preprocess0.emit(e, s0), self.preprocess1.emit(e, s1)];
-        let mut pools = Vec::new();
+        let mut pools: Vec<[Option<Term>; 2]> = Vec::new();
         let mut parts: Vec<(Id, Id)> = Vec::new();
         for node in 0..self.nodes {
             let mut terms = Vec::new();
@@ -248,25 +265,34 @@ impl Cell {
                 }
                 let (state, bypass) = parts[from];
                 if pools.len() == from {
-                    let window = Window::three(stride(self.kind, from));
-                    let max = e.graph.max_pool(state, window);
-                    let avg = e.graph.avg_pool(state, window);
-                    pools.push([max, avg].map(|pool| self.pool_norm.emit(e, pool)));
+                    pools.push([None, None]);
                 }
+                let window = Window::three(stride(self.kind, from));
+                let [max, avg] = &mut pools[from];
                 let index = edge_index(node, from);
                 let edge = &self.edges[index];
                 let mut edge_terms = Vec::new();
-                let number = |k: usize| first + index * Operation::ALL.len() + k;
-                let [max, avg] = pools[from];
-                edge_terms.push(max.times(number(Operation::MaxPool3x3 as usize)));
-                edge_terms.push(avg.times(number(Operation::AvgPool3x3 as usize)));
-                let skip = match &edge.skip {
-                    Some(reduce) => reduce.emit(e, &[state]),
-                    None => Term::new(state, Normalise::Not),
-                };
-                edge_terms.push(skip.times(number(Operation::SkipConnect as usize)));
-                for (k, op) in &edge.separable {
-                    edge_terms.push(op.emit(e, state).times(number(*k)));
+                for (k, candidate) in edge.iter().enumerate() {
+                    let term = match candidate {
+                        Candidate::None => continue,
+                        Candidate::MaxPool => *max.get_or_insert_with(|| {
+                            let pool = e.graph.max_pool(state, window);
+                            self.pool_norm.emit(e, pool)
+                        }),
+                        Candidate::AvgPool => *avg.get_or_insert_with(|| {
+                            let pool = e.graph.avg_pool(state, window);
+                            self.pool_norm.emit(e, pool)
+                        }),
+                        Candidate::Skip(reduce) => Term {
+                            drop: self.drop_skips.then(|| e.drop()),
+                            ..match reduce {
+                                Some(reduce) => reduce.emit(e, &[state]),
+                                None => Term::new(state, Normalise::Not),
+                            }
+                        },
+                        Candidate::Separable(op) => op.emit(e, state),
+                    };
+                    edge_terms.push(term.times(first + index * edge.len() + k));
                 }
                 if self.partial == 1 {
                     terms.extend(edge_terms);
@@ -351,23 +377,32 @@ fn stride(kind: CellKind, from: usize) -> usize {
     }
 }
 
-impl Edge {
-    /// The weighted candidates; `none` contributes nothing.
-    fn terms(&self, pass: &Pass, state: &State, mixture: &[Dual<4>]) -> Vec<Dual<4>> {
-        let weight = |operation: Operation| mixture[operation as usize].clone();
-        let skip = match &self.skip {
-            Some(reduce) => reduce.forward_rectified(pass, state.rectified.clone()),
-            None => state.value.clone(),
+/// An edge's weighted candidates; `none` contributes nothing.
+fn terms(
+    pass: &Pass,
+    edge: &[Candidate],
+    state: &State,
+    mixture: &[Dual<4>],
+    drop: Option<&DropPath>,
+) -> Vec<Dual<4>> {
+    let term = |(candidate, weight): (&Candidate, &Dual<4>)| {
+        let output = match candidate {
+            Candidate::None => return None,
+            Candidate::MaxPool => state.max_pool.clone(),
+            Candidate::AvgPool => state.avg_pool.clone(),
+            Candidate::Skip(reduce) => {
+                let skipped = match reduce {
+                    Some(reduce) => reduce.forward_rectified(pass, state.rectified.clone()),
+                    None => state.value.clone(),
+                };
+                match drop {
+                    Some(drop) => drop.apply(skipped),
+                    None => skipped,
+                }
+            }
+            Candidate::Separable(op) => op.forward_rectified(pass, state.rectified.clone()),
         };
-        let mut terms = vec![
-            state.max_pool.clone() * weight(Operation::MaxPool3x3),
-            state.avg_pool.clone() * weight(Operation::AvgPool3x3),
-            skip * weight(Operation::SkipConnect),
-        ];
-        for (k, op) in &self.separable {
-            let output = op.forward_rectified(pass, state.rectified.clone());
-            terms.push(output * mixture[*k].clone());
-        }
-        terms
-    }
+        Some(output * weight.clone())
+    };
+    edge.iter().zip(mixture).filter_map(term).collect()
 }

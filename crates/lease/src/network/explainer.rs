@@ -9,7 +9,7 @@ use super::derived::DropPath;
 use super::dual::Dual;
 use super::layers::Pass;
 use super::vector::{Layout, Leaves, Vector};
-use crate::space::{Genotype, GenotypeError};
+use crate::space::{Candidates, Genotype, GenotypeError};
 
 /// The mixing coefficients of one kind of cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,29 @@ pub trait Explainer: Debug + Send + Sync {
     /// # Errors
     /// If a number in A is not finite.
     fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError>;
+
+    /// The strongest `keep` candidates on every edge, for the next stage of a progressive search; none in spaces that
+    /// are not searched in stages.
+    fn strongest(&self, _architecture: &Vector, _keep: usize) -> Option<Candidates> {
+        None
+    }
+
+    /// The same function with skip-connects dropped out; none if it never drops any. It is the same in all passes
+    /// over a batch, so that a step's derivatives are those of one function.
+    fn dropping(&self, _dropout: SkipDropout) -> Option<Arc<dyn Explainer>> {
+        None
+    }
+}
+
+/// Dropout of what skip-connects carry, image by image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SkipDropout {
+    /// The probability of a loss; below 1.
+    pub probability: f64,
+    /// The seed of the draws.
+    pub seed: u64,
+    /// The step that the draws are for.
+    pub step: u64,
 }
 
 /// A network with a derived architecture, to be trained from scratch.

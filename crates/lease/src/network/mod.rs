@@ -17,10 +17,10 @@ pub use audience::{Audience, ResNet, ResNetShape};
 pub use cell::{Cell, CellShape};
 pub use derived::{Derived, DerivedShape, DropPath, derived};
 pub use dual::Dual;
-pub use explainer::{DerivedNetwork, Explainer, Mixture};
+pub use explainer::{DerivedNetwork, Explainer, Mixture, SkipDropout};
 pub use kernels::Kernels;
 pub use layers::{Builder, Noted, Pass, Statistics, update_running};
-pub use supernet::{Supernet, SupernetShape};
+pub use supernet::{Stage, Supernet, SupernetShape};
 pub use vector::{Entry, Init, Layout, Leaves, Slot, Vector};
 
 /// Whether images of `image` (channels, height, width) can be halved twice without a remainder.

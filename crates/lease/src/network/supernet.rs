@@ -1,17 +1,20 @@
 //! The explainer: a supernet of the DARTS space, f(·; E, A).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::NetworkError;
 use super::cell::{Cell, CellShape};
+use super::derived::DropPath;
 use super::dual::Dual;
-use super::explainer::{Explainer, Mixture};
+use super::explainer::{Explainer, Mixture, SkipDropout};
 use super::kernels::{Compiled, Emitter, Kernels, Mode, only_means};
 use super::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
 use super::vector::{Init, Layout, Leaves, Slot, Vector};
+use crate::rng::{Purpose, stream};
 use crate::space::{
-    CellKind, DartsGenotype, Genotype, GenotypeError, Operation, Row, derive_cell, edge_count,
-    reduction_positions, softmax, softmax_rows,
+    Candidates, CellKind, DartsGenotype, Genotype, GenotypeError, Row, derive_capped, derive_cell,
+    edge_count, reduction_positions, softmax, softmax_rows,
 };
 
 /// The size of an explainer.
@@ -30,6 +33,17 @@ pub struct SupernetShape {
     /// One channel in so many passes the mixed operations, and edges have strengths β of their own (PC-DARTS,
     /// arXiv 1907.05737; there 4); 1 means plain DARTS.
     pub partial: usize,
+    /// What else P-DARTS needs; none means plain DARTS.
+    pub stage: Option<Stage>,
+}
+
+/// A stage of P-DARTS (arXiv 1904.12760).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// The candidates on every edge, at least two on each.
+    pub candidates: Candidates,
+    /// Skip-connects in a derived normal cell at most.
+    pub max_skip_connects: usize,
 }
 
 /// A cell in its place.
@@ -48,6 +62,9 @@ pub struct Supernet {
     /// The strengths of edges, `[edges]` for each kind of cell, in PC-DARTS.
     betas: Option<[Slot<1>; 2]>,
     nodes: usize,
+    candidates: Candidates,
+    max_skip_connects: Option<usize>,
+    dropout: Option<SkipDropout>,
     stem: (Conv, BatchNorm),
     cells: Vec<Member>,
     kernels: Kernels,
@@ -79,6 +96,10 @@ impl Supernet {
                 return Err(NetworkError::Zero { what });
             }
         }
+        let candidates = match &shape.stage {
+            Some(stage) => stage.candidates.clone(),
+            None => Candidates::all(shape.nodes),
+        };
         let mut builder = Builder::default();
         let stem_channels = 3 * shape.channels;
         let stem = (
@@ -109,15 +130,18 @@ impl Supernet {
                 kind,
                 after_reduction,
                 partial: shape.partial,
+                drop_skips: shape.stage.is_some(),
             };
-            let cell = Cell::new(&mut builder, &format!("cells.{i}"), &cell_shape);
+            let name = format!("cells.{i}");
+            let candidates = &candidates.cells[kind as usize];
+            let cell = Cell::new(&mut builder, &name, &cell_shape, candidates);
             cells.push(Member { kind, cell });
             (before, last) = (last, shape.nodes * channels);
             after_reduction = kind == CellKind::Reduction;
         }
         let classifier = builder.linear("classifier", last, shape.classes);
         let mut architecture = Layout::default();
-        let rows = [edge_count(shape.nodes), Operation::ALL.len()];
+        let rows = [edge_count(shape.nodes), candidates.each()];
         let alphas = ["alphas_normal", "alphas_reduce"]
             .map(|name| architecture.push(name, rows, Init::Normal(1e-3)));
         let betas = (shape.partial > 1).then(|| {
@@ -145,6 +169,9 @@ impl Supernet {
             alphas,
             betas,
             nodes: shape.nodes,
+            candidates,
+            max_skip_connects: shape.stage.as_ref().map(|s| s.max_skip_connects),
+            dropout: None,
             stem,
             cells,
             kernels: Kernels::default(),
@@ -159,10 +186,10 @@ impl Supernet {
 
     /// The mixing coefficients of both cells.
     fn rows(&self, architecture: &Vector) -> [Vec<Row>; 2] {
-        self.alphas.each_ref().map(|slot| {
-            let alphas = architecture.part(slot).into_data();
+        [0, 1].map(|kind| {
+            let alphas = architecture.part(&self.alphas[kind]).into_data();
             let alphas: Vec<f64> = alphas.iter::<f64>().collect();
-            softmax_rows(&alphas)
+            softmax_rows(&alphas, &self.candidates.cells[kind])
         })
     }
 
@@ -216,8 +243,23 @@ impl Explainer for Supernet {
     fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError> {
         let [normal, reduce] = self.weighted_rows(architecture);
         Ok(Genotype::Darts(DartsGenotype {
-            normal: derive_cell(&normal)?,
+            normal: match self.max_skip_connects {
+                Some(cap) => derive_capped(&normal, cap)?,
+                None => derive_cell(&normal)?,
+            },
             reduce: derive_cell(&reduce)?,
+        }))
+    }
+
+    fn strongest(&self, architecture: &Vector, keep: usize) -> Option<Candidates> {
+        let rows = self.rows(architecture);
+        Some(self.candidates.strongest(&rows, keep))
+    }
+
+    fn dropping(&self, dropout: SkipDropout) -> Option<Arc<dyn Explainer>> {
+        Some(Arc::new(Self {
+            dropout: Some(dropout),
+            ..self.clone()
         }))
     }
 
@@ -230,6 +272,10 @@ impl Explainer for Supernet {
                 .each_ref()
                 .map(|slot| self.strengths(architecture.get(slot)))
         });
+        let drop = self.dropout.map(|d| DropPath {
+            probability: d.probability,
+            rng: RefCell::new(stream(d.seed, Purpose::DropSkip, d.step)),
+        });
         let pooled = if self.kernels.serve(&images.value) {
             let flat = mixtures.map(|m| {
                 let [edges, operations] = m.value.dims();
@@ -237,14 +283,18 @@ impl Explainer for Supernet {
             });
             let strengths = strengths.into_iter().flatten();
             let coefficients = Dual::cat(flat.into_iter().chain(strengths).collect(), 0);
-            let means =
-                self.compiled
-                    .forward(images, weights, Some(coefficients), &Mode::default());
+            let mode = Mode {
+                drop: drop.as_ref(),
+                ..Mode::default()
+            };
+            let means = self
+                .compiled
+                .forward(images, weights, Some(coefficients), &mode);
             only_means(means)
         } else {
             let (conv, norm) = &self.stem;
             let stem = norm.forward(pass, conv.forward(pass, images));
-            self.cells_composed(pass, stem, mixtures, strengths)
+            self.cells_composed(pass, stem, mixtures, strengths, drop.as_ref())
         };
         self.classifier.forward(pass, pooled)
     }
@@ -258,6 +308,7 @@ impl Supernet {
         stem: Dual<4>,
         mixtures: [Dual<2>; 2],
         strengths: Option<[Dual<1>; 2]>,
+        drop: Option<&DropPath>,
     ) -> Dual<2> {
         let mixtures = mixtures.map(coefficients);
         let strengths = strengths.map(|both| {
@@ -273,7 +324,7 @@ impl Supernet {
             let strengths = strengths.as_ref().map(|s| &s[member.kind as usize][..]);
             let output = member
                 .cell
-                .forward(pass, s0, s1.clone(), mixture, strengths);
+                .forward(pass, s0, s1.clone(), mixture, strengths, drop);
             (s0, s1) = (s1, output);
         }
         s1.global_mean()

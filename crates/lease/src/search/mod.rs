@@ -12,22 +12,22 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use guard::Watched;
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
-use state::State;
 pub(crate) use state::Tally;
+use state::{Progress, State};
 
 use crate::Error;
-use crate::config::{Config, Validate};
+use crate::config::{Config, StagePlan, StageReached, Validate};
 use crate::data::{Augmentation, Batch, BatchOrder, Dataset, Partition};
 use crate::method::curvature::dominant_eigenvalue;
 use crate::method::product::gradient;
 use crate::method::stage3::Told;
 use crate::method::stage4::{self, Method, Starts, Unrolling};
 use crate::method::{Batches, Examples, Models, UnrolledStep, stage1};
-use crate::network::{Audience, Vector};
+use crate::network::{Audience, SkipDropout, Vector};
 use crate::optimiser::cosine;
 use crate::rng::{Purpose, stream, symmetric};
 use crate::run::{Log, RunFolder, fingerprint};
-use crate::space::{Genotype, Standing, Table, entropy};
+use crate::space::{Genotype, Standing, Table, entropy, skip_dropout};
 
 /// Power iteration ends after this many Hessian-vector products, or when the eigenvalue has settled to this
 /// share of itself.
@@ -80,9 +80,9 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config, dataset: &Dataset) -> Result<Self, Error> {
+    fn new(config: &Config, dataset: &Dataset, reached: &StageReached) -> Result<Self, Error> {
         let (classes, image) = (dataset.classes.len(), dataset.train.shape);
-        let explainer = config.explainer.supernet(classes, image)?;
+        let explainer = config.explainer.supernet(classes, image, reached)?;
         let w = &config.audience;
         let audience = Audience::new(&w.network.shape(w.width, classes, image[0]))?;
         Ok(Self {
@@ -112,8 +112,9 @@ impl Search {
     /// If the device is absent, the data are too few for a batch, a network cannot be built, or the folder
     /// exists or cannot be written.
     pub fn start(config: Config, dataset: Dataset, path: &Path) -> Result<Self, Error> {
-        let parts = Parts::new(&config, &dataset)?;
-        let state = State::start(&config, &parts.models, &parts.device);
+        let progress = Progress::default();
+        let parts = Parts::new(&config, &dataset, &progress.stage)?;
+        let state = State::start(&config, &parts.models, &parts.device, progress);
         let run = RunFolder::create(path)?;
         run.write("config.toml", config.to_toml().as_bytes())?;
         run.write_json("run.json", &metrics::about(&config, &dataset))?;
@@ -134,10 +135,16 @@ impl Search {
     /// # Errors
     /// As [`Search::start`]; also if every checkpoint is damaged or foreign.
     pub fn resume(config: Config, dataset: Dataset, run: RunFolder) -> Result<Self, Error> {
-        let parts = Parts::new(&config, &dataset)?;
         let fingerprint = fingerprint(&config, &dataset.digest());
-        let found = State::resume(&config, &parts.models, &parts.device, &run, &fingerprint)?;
-        Self::new(config, dataset, run, fingerprint, parts, found)
+        let (found, notes) = state::newest(&run, &fingerprint)?;
+        let reached = found.as_ref().map(|(_, progress)| progress.stage.clone());
+        let parts = Parts::new(&config, &dataset, &reached.unwrap_or_default())?;
+        let (models, device) = (&parts.models, &parts.device);
+        let state = match found {
+            Some(found) => State::restore(&config, models, device, found)?,
+            None => State::start(&config, models, device, Progress::default()),
+        };
+        Self::new(config, dataset, run, fingerprint, parts, (state, notes))
     }
 
     fn new(
@@ -181,7 +188,8 @@ impl Search {
     /// If a quantity is no finite number any more, or the run folder cannot be written.
     pub fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, Error> {
         let per_epoch = self.orders.explainer_train.batches_per_epoch();
-        let epochs = self.config.search.epochs;
+        let stages = self.config.explainer.stages();
+        let epochs = self.config.search.epochs * stages.len();
         let steps = per_epoch * epochs as u64;
         observer.started(steps, epochs, self.state.progress.step);
         self.announce(observer);
@@ -208,6 +216,10 @@ impl Search {
                 observer.epoch(&metrics);
                 self.state.progress.fired =
                     guard::fired(&self.config.search, &self.state.progress.watched);
+                if (epoch + 1).is_multiple_of(self.config.search.epochs) && epoch + 1 < epochs {
+                    self.next_stage(&stages)?;
+                    observer.note(&self.told_stage(&stages));
+                }
             }
             let fired = self.state.progress.fired.clone();
             let stopping = stop.load(Ordering::Relaxed);
@@ -231,6 +243,60 @@ impl Search {
         Ok(Outcome::Finished(Box::new(self.finish()?)))
     }
 
+    /// Begins the next stage: each edge's strongest candidates, a deeper supernet, and all learners from the start.
+    fn next_stage(&mut self, stages: &[StagePlan]) -> Result<(), Error> {
+        let number = self.state.progress.stage.number + 1;
+        let architecture = &self.state.point.architecture;
+        let keep = stages[number].candidates;
+        let reached = StageReached {
+            number,
+            candidates: self.models.explainer.strongest(architecture, keep),
+        };
+        let (classes, image) = (self.dataset.classes.len(), self.dataset.train.shape);
+        let settings = &self.config.explainer;
+        self.models.explainer = settings.supernet(classes, image, &reached)?;
+        let progress = Progress {
+            stage: reached,
+            ..std::mem::take(&mut self.state.progress)
+        };
+        self.state = State::start(&self.config, &self.models, &self.device, progress);
+        Ok(())
+    }
+
+    fn told_stage(&self, stages: &[StagePlan]) -> String {
+        let number = self.state.progress.stage.number;
+        format!(
+            "Stage {} of {}: {} cells, {} candidates on each edge, {} weights.",
+            number + 1,
+            stages.len(),
+            stages[number].cells,
+            stages[number].candidates,
+            self.models.explainer.weights().len()
+        )
+    }
+
+    /// The networks in a step: with skip-connects dropped out where the stage says so.
+    fn models_at(&self, step: u64, epoch: usize) -> Models {
+        let mut models = self.models.clone();
+        let s = &self.config.search;
+        let stages = self.config.explainer.stages();
+        let start = stages[self.state.progress.stage.number].skip_dropout;
+        let within = epoch % s.epochs;
+        let probability = skip_dropout(start, within, s.epochs, s.warmup_epochs);
+        if probability > 0.0 {
+            let dropout = SkipDropout {
+                probability,
+                seed: s.seed,
+                step,
+            };
+            models.explainer = models
+                .explainer
+                .dropping(dropout)
+                .unwrap_or(models.explainer);
+        }
+        models
+    }
+
     fn announce(&self, observer: &mut dyn Observer) {
         let (m, s, n) = (
             &self.config.method,
@@ -245,14 +311,19 @@ impl Search {
             self.dataset.train.len(),
             n.space,
             n.channels,
-            n.cells,
+            n.stages()[self.state.progress.stage.number].cells,
             self.models.explainer.weights().len(),
             self.run.path().display()
         ));
         if s.warmup_epochs > 0 {
             observer.note(&format!(
-                "The architecture stays as it is for the first {} epochs (warm-up).",
-                s.warmup_epochs
+                "The architecture stays as it is for the first {} epochs{} (warm-up).",
+                s.warmup_epochs,
+                if n.stages().len() > 1 {
+                    " of each stage"
+                } else {
+                    ""
+                }
             ));
         }
         if m.method == Method::Lease && m.signed_attack {
@@ -268,9 +339,10 @@ impl Search {
         let settings = self.unrolling(epoch);
         let batches = self.batches(step);
         let starts = (settings.method == Method::Lease).then(|| self.starts(step));
-        let warmup = epoch < self.config.search.warmup_epochs;
+        let s = &self.config.search;
+        let warmup = epoch % s.epochs < s.warmup_epochs;
         let at = self.state.point.clone();
-        let models = &self.models;
+        let models = &self.models_at(step, epoch);
         let mut m = StepMetrics::at(step, epoch, warmup);
 
         let stages = (settings.method != Method::DartsFirst)
@@ -302,7 +374,7 @@ impl Search {
         let explainer_gradient = match (&stages, warmup) {
             (Some(stages), true) => stages.explainer_gradient.clone(),
             _ => {
-                let loss = stage1::loss(&*self.models.explainer, &batches.explainer_train);
+                let loss = stage1::loss(&*models.explainer, &batches.explainer_train);
                 let point = [&at.explainer, &self.state.point.architecture];
                 let learned = gradient(loss, point, [0]);
                 m.explainer_train_loss = learned.value;
@@ -338,6 +410,7 @@ impl Search {
             &self.config.search,
             &self.config.audience,
         );
+        let epoch = epoch % s.epochs;
         Unrolling {
             method: m.method,
             explainer: UnrolledStep {
@@ -524,7 +597,9 @@ impl Search {
         }
         let steps = self.state.progress.step;
         let per_epoch = self.orders.explainer_train.batches_per_epoch();
-        let warmup = steps.min(per_epoch * self.config.search.warmup_epochs as u64);
+        let s = &self.config.search;
+        let epochs = 0..(steps / per_epoch) as usize;
+        let warmup = epochs.filter(|e| e % s.epochs < s.warmup_epochs).count() as u64 * per_epoch;
         let settings = self.unrolling(0);
         Ok(Summary {
             steps,

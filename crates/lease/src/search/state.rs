@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::guard::{Fired, Watched};
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, StageReached};
 use crate::method::{Examples, Models, Point};
 use crate::network::Vector;
 use crate::optimiser::{Stepper, adam, sgd};
@@ -48,6 +48,9 @@ pub(super) struct Progress {
     pub metrics_bytes: u64,
     /// The length of `timing.jsonl`.
     pub timing_bytes: u64,
+    /// The stage.
+    #[serde(default)]
+    pub stage: StageReached,
     /// What the safeguards remember, epoch by epoch.
     #[serde(default)]
     pub watched: Vec<Watched>,
@@ -64,10 +67,34 @@ pub(super) struct State {
     pub architecture_stepper: Stepper<Adam>,
 }
 
+/// The newest usable checkpoint and the progress in it, if there is a checkpoint yet.
+pub(super) type Found = Option<(Checkpoint, Progress)>;
+
+/// Looks for a run's newest usable checkpoint; also what a person should know about it.
+pub(super) fn newest(run: &RunFolder, fingerprint: &str) -> Result<(Found, Vec<String>), Error> {
+    let (checkpoint, refused) = match Checkpoint::newest(&run.checkpoints(), KIND, fingerprint) {
+        Ok(found) => found,
+        Err(CheckpointError::None { .. }) => {
+            let note = "No checkpoint was written yet: starting from the beginning.";
+            return Ok((None, vec![note.into()]));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let progress: Progress = checkpoint.state()?;
+    let refused = refused.iter();
+    let mut notes: Vec<String> = refused
+        .map(|e| format!("Using the checkpoint before: {e}."))
+        .collect();
+    notes.push(format!("Resuming after step {}.", progress.step));
+    Ok((Some((checkpoint, progress)), notes))
+}
+
 impl State {
-    pub fn start(config: &Config, models: &Models, device: &Device) -> Self {
+    /// The start of a stage.
+    pub fn start(config: &Config, models: &Models, device: &Device, progress: Progress) -> Self {
+        let stage = progress.stage.number as u64;
         let draw = |layout: &std::sync::Arc<crate::network::Layout>, purpose| {
-            let values = layout.initial_values(&mut stream(config.search.seed, purpose, 0));
+            let values = layout.initial_values(&mut stream(config.search.seed, purpose, stage));
             Vector::from_values(layout.clone(), values, device, DType::F32)
         };
         let point = Point {
@@ -75,7 +102,7 @@ impl State {
             audience: draw(models.audience.weights(), Purpose::AudienceInit),
             architecture: draw(models.explainer.architecture(), Purpose::ArchitectureInit),
         };
-        Self::at(config, point, Progress::default())
+        Self::at(config, point, progress)
     }
 
     fn at(config: &Config, point: Point, progress: Progress) -> Self {
@@ -89,35 +116,20 @@ impl State {
         }
     }
 
-    /// The newest usable checkpoint's state, or the start if there is no checkpoint yet; and what a person
-    /// should know about it.
-    pub fn resume(
+    /// The state of a checkpoint.
+    pub fn restore(
         config: &Config,
         models: &Models,
         device: &Device,
-        run: &RunFolder,
-        fingerprint: &str,
-    ) -> Result<(Self, Vec<String>), Error> {
-        let found = Checkpoint::newest(&run.checkpoints(), KIND, fingerprint);
-        let (checkpoint, refused) = match found {
-            Ok(found) => found,
-            Err(CheckpointError::None { .. }) => {
-                let note = "No checkpoint was written yet: starting from the beginning.";
-                return Ok((Self::start(config, models, device), vec![note.into()]));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let mut notes: Vec<String> = refused
-            .iter()
-            .map(|e| format!("Using the checkpoint before: {e}."))
-            .collect();
+        (checkpoint, progress): (Checkpoint, Progress),
+    ) -> Result<Self, Error> {
         let vector = |name, layout| checkpoint.vector(name, layout, device);
         let point = Point {
             explainer: vector("explainer", models.explainer.weights())?,
             audience: vector("audience", models.audience.weights())?,
             architecture: vector("architecture", models.explainer.architecture())?,
         };
-        let mut state = Self::at(config, point, checkpoint.state()?);
+        let mut state = Self::at(config, point, progress);
         state
             .explainer_stepper
             .load("optimiser.explainer", &checkpoint, device)?;
@@ -127,8 +139,7 @@ impl State {
         state
             .architecture_stepper
             .load("optimiser.architecture", &checkpoint, device)?;
-        notes.push(format!("Resuming after step {}.", state.progress.step));
-        Ok((state, notes))
+        Ok(state)
     }
 
     pub fn checkpoint(&self, fingerprint: &str) -> Result<Checkpoint, Error> {

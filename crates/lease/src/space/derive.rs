@@ -6,13 +6,19 @@ use super::operation::Operation;
 /// One row of mixing coefficients: an edge's weight of each operation.
 pub type Row = [f64; Operation::ALL.len()];
 
-/// Softmax of each row of α, given flat, `[edges, operations]`.
-pub fn softmax_rows(alphas: &[f64]) -> Vec<Row> {
-    let (rows, _) = alphas.as_chunks::<{ Operation::ALL.len() }>();
-    rows.iter()
-        .map(|row| {
-            let weights = softmax(row);
-            std::array::from_fn(|k| weights[k])
+/// Softmax of each row of α, given flat, edge by edge for each of its candidates; other operations weigh nothing.
+pub fn softmax_rows(alphas: &[f64], candidates: &[Vec<Operation>]) -> Vec<Row> {
+    let mut rest = alphas;
+    candidates
+        .iter()
+        .map(|candidates| {
+            let (row, later) = rest.split_at(candidates.len());
+            rest = later;
+            let mut weights = [0.0; Operation::ALL.len()];
+            for (operation, weight) in candidates.iter().zip(softmax(row)) {
+                weights[*operation as usize] = weight;
+            }
+            weights
         })
         .collect()
 }
@@ -98,7 +104,8 @@ mod tests {
             nodes in 1usize..5,
             values in proptest::collection::vec(-3.0f64..3.0, 14 * 8),
         ) {
-            let rows = softmax_rows(&values[..super::super::edge_count(nodes) * 8]);
+            let edges = super::super::edge_count(nodes);
+            let rows = softmax_rows(&values[..edges * 8], &vec![Operation::ALL.to_vec(); edges]);
             let cell = derive_cell(&rows).unwrap();
             prop_assert_eq!(cell.nodes.len(), nodes);
             let mut start = 0;

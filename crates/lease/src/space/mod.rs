@@ -6,6 +6,7 @@ mod genotype;
 pub mod nas_bench_201;
 mod notation;
 mod operation;
+mod progressive;
 mod table;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::fmt;
 pub use derive::{Row, derive_cell, entropy, softmax, softmax_rows};
 pub use genotype::{CellGenotype, DartsGenotype, Edge, GenotypeError};
 pub use operation::{Operation, UnknownOperation};
+pub use progressive::{Candidates, derive_capped, skip_dropout};
 pub use table::{Standing, Table, TableError, Truth};
 
 /// A cell that keeps the resolution, or one that halves it.
