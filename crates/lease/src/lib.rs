@@ -17,6 +17,7 @@ mod error;
 pub mod method;
 pub mod network;
 pub mod optimiser;
+pub mod random_search;
 pub mod rng;
 pub mod run;
 pub mod search;

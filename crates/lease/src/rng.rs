@@ -50,6 +50,8 @@ pub enum Purpose {
     Bootstrap = 19,
     /// Dropped skip-connects of P-DARTS.
     DropSkip = 20,
+    /// The draws of random search.
+    RandomSearch = 21,
 }
 
 /// The stream of a purpose and index under a seed.

@@ -7,13 +7,14 @@ use lease::Error;
 use lease::compare::{Found, differences, markdown, summaries};
 use lease::config::Config;
 use lease::data::Dataset;
+use lease::random_search::random_search;
 use lease::run::RunFolder;
 use lease::run::files::write_atomically;
 
 use super::search::Prepared;
 use super::train;
 use crate::Ended;
-use crate::console::stop_on_interrupt;
+use crate::console::{Console, stop_on_interrupt};
 use crate::settings::Settings;
 
 /// Compare methods over seeds. The same command goes on where it was interrupted, and adds methods and seeds to
@@ -23,7 +24,8 @@ use crate::settings::Settings;
 /// than the search.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The methods, the first being what the others are compared with: lease, darts, darts-first, random, or
+    /// The methods, the first being what the others are compared with: lease, darts, darts-first, random (one
+    /// architecture drawn uniformly), random-search (the best of --random-draws after short trainings), or
     /// NAME:SETTING=VALUE,SETTING=VALUE,… with any settings, such as strong:gamma=10,gamma-scale=relative
     #[arg(value_name = "METHOD", required = true)]
     methods: Vec<String>,
@@ -46,6 +48,9 @@ struct Variant {
 /// The name of uniform sampling, which searches nothing.
 const RANDOM: &str = "random";
 
+/// The name of random search with short training.
+const RANDOM_SEARCH: &str = "random-search";
+
 impl Variant {
     fn parse(text: &str) -> Result<Self, Error> {
         let wrong = |reason: &str| Error::Method {
@@ -54,7 +59,7 @@ impl Variant {
         };
         let (name, settings) = match text.split_once(':') {
             Some((name, settings)) => (name, settings.to_string()),
-            None if text == RANDOM => (text, String::new()),
+            None if [RANDOM, RANDOM_SEARCH].contains(&text) => (text, String::new()),
             None => (text, format!("method={text}")),
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -170,6 +175,22 @@ fn one(
         let table = config.table()?;
         let standing = table.and_then(|t| t.standing_of(&genotype));
         (genotype, standing, (0, 0, 0.0))
+    } else if name == RANDOM_SEARCH {
+        let dataset = Dataset::load(&config.data)?;
+        let search = || {
+            let mut console = Console::new();
+            random_search(&config, &dataset, folder, &mut console, stop)
+        };
+        let Some(found) = lease::device::with_threads(config.search.threads, search)?? else {
+            return Ok(None);
+        };
+        let standing = config.table()?.and_then(|t| t.standing_of(&found.genotype));
+        let seconds = found.draws.iter().map(|d| d.seconds).sum();
+        (
+            found.genotype,
+            standing,
+            (found.steps, found.steps, seconds),
+        )
     } else {
         let prepared = Prepared::at(config.clone(), Dataset::load(&config.data)?, folder)?;
         let again = |_: &Path| "the same command".to_string();

@@ -416,6 +416,10 @@ section! {
         stop_eigenvalue_ratio: f64 = 0.0;
         /// End the search when the normal cell would have this many skip-connects, with the choice of the epoch before (DARTS+: 2). 0 means never.
         stop_skip_connects: usize = 0;
+        /// Architectures that random search (in lease compare) draws and trains briefly.
+        random_draws: usize = 10;
+        /// Epochs for which it trains each.
+        random_epochs: usize = 5;
         /// Seconds between checkpoints; one is also written after each epoch.
         checkpoint_seconds: f64 = 60.0;
         /// CSV file, gz or not, with the true accuracies of all architectures of NAS-Bench-201, to say after each epoch what the choice is worth. The search does not use it.
@@ -543,6 +547,8 @@ impl Config {
             ("attack-steps", m.attack_steps),
             ("epochs", s.epochs),
             ("batch", s.batch),
+            ("random-draws", s.random_draws),
+            ("random-epochs", s.random_epochs),
             ("train-channels", t.channels),
             ("train-cells", t.cells),
             ("train-epochs", t.epochs),

@@ -106,6 +106,18 @@ impl Images {
         (kept, moved)
     }
 
+    /// The images with these indices, in this order.
+    fn some(&self, indices: &[u32]) -> Self {
+        let mut some = self.none_like();
+        let size = self.size();
+        for i in indices {
+            let i = *i as usize;
+            some.pixels.extend(&self.pixels[i * size..(i + 1) * size]);
+            some.labels.push(self.labels[i]);
+        }
+        some
+    }
+
     /// No images, of the same kind.
     fn none_like(&self) -> Self {
         Self {
@@ -139,6 +151,18 @@ impl Dataset {
             normalisation: Normalisation::of(&train),
             train,
             test,
+        }
+    }
+
+    /// The data set whose training and test images are these of its training images: for choices among trained
+    /// networks that the test images must not decide.
+    pub fn validating(&self, train: &[u32], val: &[u32]) -> Self {
+        Self {
+            name: self.name.clone(),
+            classes: self.classes.clone(),
+            normalisation: self.normalisation.clone(),
+            train: self.train.some(train),
+            test: self.train.some(val),
         }
     }
 

@@ -73,9 +73,15 @@ impl RunFolder {
     /// # Errors
     /// If it exists and is not empty, or cannot be made.
     pub fn create(path: &Path) -> Result<Self, RunError> {
+        // A run that was killed before its first file leaves an empty folder of checkpoints.
+        let begun = |entry: &io::Result<std::fs::DirEntry>| {
+            let checkpoints = path.join("checkpoints");
+            entry.as_ref().is_ok_and(|e| e.path() == checkpoints)
+                && checkpoints.read_dir().is_ok_and(|mut c| c.next().is_none())
+        };
         let occupied = path
             .read_dir()
-            .map(|mut entries| entries.next().is_some())
+            .map(|mut entries| !entries.all(|entry| begun(&entry)))
             .unwrap_or(path.exists());
         if occupied {
             return Err(RunError::Exists { path: path.into() });
