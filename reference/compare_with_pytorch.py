@@ -54,7 +54,8 @@ def lease(a):
     out = run([str(a.lease), "bench", "--json", "--runs", str(max(a.iters, 5)), "--side", str(a.size),
                "--channels", str(a.channels), "--cells", str(a.cells), "--nodes", str(a.nodes),
                "--batch", str(a.batch), "--threads", str(a.threads), "--audience-network", a.network,
-               "--audience-width", "1", "--reweighting", "signed", "--attack-step", "1", "--epsilon", "0.03"])
+               "--audience-width", "1", "--reweighting", "signed", "--attack-step", "1", "--epsilon", "0.03",
+               *(["--parts-only"] if a.parts_only else [])])
     report = json.loads(out)
     return report["median_seconds"], report["peak_mebibytes"]
 
@@ -105,7 +106,7 @@ if __name__ == "__main__":
     p.add_argument("--lease", type=Path, default=HERE.parent / "target/release/lease")
     p.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="of PyTorch")
     p.add_argument("--network", choices=NETWORKS, default="resnet20", help="the audience")
-    p.add_argument("--parts-only", action="store_true", help="no whole iterations in PyTorch")
+    p.add_argument("--parts-only", action="store_true", help="no whole iterations")
     p.add_argument("--channels", type=int, default=16)
     p.add_argument("--cells", type=int, default=8)
     p.add_argument("--nodes", type=int, default=4)

@@ -70,7 +70,7 @@ fn timed(
 
 /// Times, on random images of `image` (channels, height, width) and with a scratch run folder in `folder`:
 /// one forward and backward pass of the explainer (gradients of E and A) and of the audience, one mixed
-/// product with respect to A, and whole iterations of the search as configured.
+/// product with respect to A, and unless only those parts are wanted whole iterations of the search as configured.
 ///
 /// # Errors
 /// As [`Search::start`].
@@ -79,6 +79,7 @@ pub fn run(
     image: [usize; 3],
     classes: usize,
     runs: usize,
+    parts_only: bool,
     folder: &Path,
 ) -> Result<Vec<Timing>, Error> {
     let dataset = Dataset::random(image, classes, 4 * config.search.batch, config.search.seed);
@@ -95,8 +96,7 @@ pub fn run(
     let a = draw(models.explainer.architecture(), Purpose::ArchitectureInit);
     let loss = stage1::loss(&*models.explainer, &batches.explainer_train);
     let listen = stage3::validation_loss(&models.audience, &batches.audience_val);
-    let mut step = 0;
-    Ok(vec![
+    let mut timings = vec![
         timed("explainer forward+backward", runs, || {
             gradient(&loss, [&e, &a], [0, 1]);
             Ok(())
@@ -109,10 +109,14 @@ pub fn run(
             MixedProduct::Exact.product(&loss, [&e, &a], (0, &e), [1]);
             Ok(())
         })?,
-        timed("whole iteration", runs, || {
+    ];
+    if !parts_only {
+        let mut step = 0;
+        timings.push(timed("whole iteration", runs, || {
             search.step(step, 0)?;
             step += 1;
             Ok(())
-        })?,
-    ])
+        })?);
+    }
+    Ok(timings)
 }

@@ -15,6 +15,9 @@ pub struct Arguments {
     /// Side of the images in pixels
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     side: u32,
+    /// Leave out whole iterations, which take longest
+    #[arg(long)]
+    parts_only: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -38,6 +41,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
             image,
             CLASSES,
             arguments.runs as usize,
+            arguments.parts_only,
             &folder,
         )
     })??;
