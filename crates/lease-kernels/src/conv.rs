@@ -1,5 +1,7 @@
 //! Depthwise and dense convolutions of one image, and their gradients.
 
+pub mod winograd;
+
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};

@@ -1,5 +1,6 @@
 //! Stages: the convolutions of a network, on dual numbers, image by image.
 
+use crate::conv::winograd::{pays, transformed, winograd};
 use crate::conv::{
     InOut, Kernel, View, dense, dense_weights, depthwise, depthwise_taps, flipped, transposed,
 };
@@ -132,7 +133,19 @@ impl StageShape {
         for (place, index, lane) in self.tap_entries() {
             taps[index][lane] = weights[place];
         }
-        Packed { taps, matrix }
+        let tiles = self.tiles(&matrix, self.dense_inputs());
+        Packed {
+            taps,
+            matrix,
+            tiles,
+        }
+    }
+
+    /// A matrix from so many lanes, transformed for tiles of 2×2 results where these pay.
+    fn tiles(&self, matrix: &[Lanes], inputs: usize) -> Option<Buffer> {
+        let three = self.geometry == Geometry::Dense(Kernel::new(3, 1));
+        let outputs = matrix.len() / self.dense_taps() / inputs * LANES;
+        (three && pays(inputs, outputs)).then(|| transformed(matrix, inputs))
     }
 
     fn transpose(&self, packed: &Packed) -> Packed {
@@ -142,6 +155,7 @@ impl StageShape {
         let depthwise = self.depthwise();
         Packed {
             taps: depthwise.map_or(Buffer::default(), |kernel| flipped(&packed.taps, kernel)),
+            tiles: self.tiles(&matrix, blocks(self.outputs) * LANES),
             matrix,
         }
     }
@@ -158,12 +172,13 @@ impl StageShape {
         Gradients(Packed {
             taps: Buffer::zeros(self.taps_len()),
             matrix: Buffer::zeros(self.matrix_len()),
+            tiles: None,
         })
     }
 
     /// Adds gradients to their places among the network's.
     pub fn unpack(&self, gradients: &Gradients, weights: &mut [f32]) {
-        let Gradients(Packed { taps, matrix }) = gradients;
+        let Gradients(Packed { taps, matrix, .. }) = gradients;
         self.matrix_entries(|place, index, lane| weights[place] += matrix[index][lane]);
         for (place, index, lane) in self.tap_entries() {
             weights[place] += taps[index][lane];
@@ -175,6 +190,18 @@ impl StageShape {
 struct Packed {
     taps: Buffer,
     matrix: Buffer,
+    /// The matrix for tiles of 2×2 results, where these pay.
+    tiles: Option<Buffer>,
+}
+
+impl Packed {
+    /// The dense part of some images.
+    fn dense(&self, images: &mut [InOut], view: &View, add: bool) {
+        let by_tiles = |tiles: &Buffer| winograd(images, view, tiles, add);
+        if !self.tiles.as_ref().is_some_and(by_tiles) {
+            dense(images, view, &self.matrix, add);
+        }
+    }
 }
 
 /// Images that are convolved together at most: each more saves less of the weights' reading.
@@ -394,11 +421,11 @@ impl Stage {
         view: &View,
         zs: &mut [PairMut],
     ) {
-        dense(&mut both(xs.clone(), zs), view, &self.value.matrix, false);
+        self.value.dense(&mut both(xs.clone(), zs), view, false);
         if let Some(tangent) = &self.tangent {
             let pairs = xs.zip(zs.iter_mut());
             let across = pairs.filter_map(|(x, z)| Some((x.value, z.tangent.as_deref_mut()?)));
-            dense(&mut across.collect::<Vec<_>>(), view, &tangent.matrix, true);
+            tangent.dense(&mut across.collect::<Vec<_>>(), view, true);
         }
     }
 
@@ -601,11 +628,11 @@ impl Back {
         xs: &mut [PairMut],
         add: bool,
     ) {
-        dense(&mut both(zs.clone(), xs), view, &self.value.matrix, add);
+        self.value.dense(&mut both(zs.clone(), xs), view, add);
         if let Some(tangent) = &self.tangent {
             let pairs = zs.zip(xs.iter_mut());
             let across = pairs.filter_map(|(z, x)| Some((z.tangent?, &mut *x.value)));
-            dense(&mut across.collect::<Vec<_>>(), view, &tangent.matrix, true);
+            tangent.dense(&mut across.collect::<Vec<_>>(), view, true);
         }
     }
 
