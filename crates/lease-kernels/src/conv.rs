@@ -643,34 +643,47 @@ fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
         }
     }
     for segments in segments.chunks((CHUNK / w).max(1)) {
-        for (k, weights) in weights.chunks_mut(2 * rows).enumerate() {
-            weights_rows::<S, T>(s, segments, view, 2 * k, weights.split_at_mut(rows));
+        // Three output blocks at a time keep the most sums in registers; four are two and two.
+        let (mut block, mut rest) = (0, &mut *weights);
+        while !rest.is_empty() {
+            let n = match rest.len() / rows {
+                1 => 1,
+                2 | 4 => 2,
+                _ => 3,
+            };
+            let (here, later) = rest.split_at_mut(n * rows);
+            match n {
+                1 => weights_rows::<S, 1, 8, T>(s, segments, view, block, here),
+                2 => weights_rows::<S, 2, 4, T>(s, segments, view, block, here),
+                _ => weights_rows::<S, 3, 4, T>(s, segments, view, block, here),
+            }
+            (block, rest) = (block + n, later);
         }
     }
 }
 
+/// The gradients of `B` output blocks, `L` input lanes at a time.
 #[inline(always)]
-fn weights_rows<S: Simd, const T: usize>(
+fn weights_rows<S: Simd, const B: usize, const L: usize, const T: usize>(
     s: S,
     segments: &[Segment],
     view: &View,
     block: usize,
-    (first, second): (&mut [Lanes], &mut [Lanes]),
+    weights: &mut [Lanes],
 ) {
-    let inputs = first.len() / view.taps.len();
+    let rows = weights.len() / B;
+    let inputs = rows / view.taps.len();
     for (t, (tap, _)) in view.taps.iter().enumerate() {
         for i in 0..inputs / LANES {
-            let start = i * view.plane + tap;
-            let at = t * inputs + i * LANES;
-            let first = &mut first[at..at + LANES];
-            if second.is_empty() {
-                weights_tile::<S, 8, T>(s, segments, view, (block, start), first);
-            } else {
-                let second = &mut second[at..at + LANES];
-                let (a, b) = first.split_at_mut(4);
-                let (c, d) = second.split_at_mut(4);
-                weights_pair::<S, T>(s, segments, view, (block, start, 0), [a, c]);
-                weights_pair::<S, T>(s, segments, view, (block, start, 4), [b, d]);
+            for lane in (0..LANES).step_by(L) {
+                let places = (block, i * view.plane + tap, lane);
+                let sums = weights_tile::<S, B, L, T>(s, segments, view, places);
+                for (b, sums) in sums.iter().enumerate() {
+                    let out = &mut weights[b * rows + t * inputs + i * LANES + lane..];
+                    for (sum, out) in sums.iter().zip(out) {
+                        *out = lanes::<S>(s.add_f32s(load::<S>(out), *sum));
+                    }
+                }
             }
         }
     }
@@ -690,56 +703,29 @@ impl<'a> Segment<'a> {
     }
 }
 
+/// Some blocks of g against some lanes of x: a broadcast serves all blocks.
 #[inline(always)]
-fn weights_tile<S: Simd, const L: usize, const T: usize>(
-    s: S,
-    segments: &[Segment],
-    view: &View,
-    (block, start): (usize, usize),
-    out: &mut [Lanes],
-) {
-    let mut sums = [s.splat_f32s(0.0); L];
-    for segment in segments {
-        let x = segment.x::<T>(start);
-        for (i, g) in segment.g(view, block).iter().enumerate() {
-            let (g, x) = (load::<S>(g), &x[i * T]);
-            for (l, sum) in sums.iter_mut().enumerate() {
-                *sum = s.mul_add_e_f32s(g, s.splat_f32s(x[l]), *sum);
-            }
-        }
-    }
-    for (sum, out) in sums.iter().zip(out) {
-        *out = lanes::<S>(s.add_f32s(load::<S>(out), *sum));
-    }
-}
-
-/// Two blocks of g against four lanes of x: one broadcast serves both.
-#[inline(always)]
-fn weights_pair<S: Simd, const T: usize>(
+fn weights_tile<S: Simd, const B: usize, const L: usize, const T: usize>(
     s: S,
     segments: &[Segment],
     view: &View,
     (block, start, lane): (usize, usize, usize),
-    out: [&mut [Lanes]; 2],
-) {
-    let mut sums = [[s.splat_f32s(0.0); 4]; 2];
+) -> [[S::f32s; L]; B] {
+    let mut sums = [[s.splat_f32s(0.0); L]; B];
     for segment in segments {
-        let (a, b) = (segment.g(view, block), segment.g(view, block + 1));
+        let g: [&[Lanes]; B] = std::array::from_fn(|b| segment.g(view, block + b));
         let x = segment.x::<T>(start);
-        for ((a, b), x) in a.iter().zip(b).zip(x.iter().step_by(T)) {
-            let (a, b) = (load::<S>(a), load::<S>(b));
-            for l in 0..4 {
-                let x = s.splat_f32s(x[lane + l]);
-                sums[0][l] = s.mul_add_e_f32s(a, x, sums[0][l]);
-                sums[1][l] = s.mul_add_e_f32s(b, x, sums[1][l]);
+        for p in 0..segment.pixels {
+            let g: [S::f32s; B] = std::array::from_fn(|b| load::<S>(&g[b][p]));
+            for l in 0..L {
+                let x = s.splat_f32s(x[p * T][lane + l]);
+                for b in 0..B {
+                    sums[b][l] = s.mul_add_e_f32s(g[b], x, sums[b][l]);
+                }
             }
         }
     }
-    for (sums, out) in sums.iter().zip(out) {
-        for (sum, out) in sums.iter().zip(out) {
-            *out = lanes::<S>(s.add_f32s(load::<S>(out), *sum));
-        }
-    }
+    sums
 }
 
 /// Some rows and columns of one image's results.

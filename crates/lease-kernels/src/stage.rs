@@ -1,6 +1,9 @@
 //! Stages: the convolutions of a network, on dual numbers, image by image.
 
-use crate::conv::winograd::{pays, transformed, winograd};
+use crate::conv::winograd::{
+    POINTS, add_untransformed, has_many_tiles, has_tiles, pays, transformed, winograd,
+    winograd_weights,
+};
 use crate::conv::{
     InOut, Kernel, View, dense, dense_weights, depthwise, depthwise_taps, flipped, transposed,
 };
@@ -141,11 +144,16 @@ impl StageShape {
         }
     }
 
+    /// Whether tiles of 2×2 results pay between so many lanes.
+    fn by_tiles(&self, inputs: usize, outputs: usize) -> bool {
+        self.geometry == Geometry::Dense(Kernel::new(3, 1)) && pays(inputs, outputs)
+    }
+
     /// A matrix from so many lanes, transformed for tiles of 2×2 results where these pay.
     fn tiles(&self, matrix: &[Lanes], inputs: usize) -> Option<Buffer> {
-        let three = self.geometry == Geometry::Dense(Kernel::new(3, 1));
         let outputs = matrix.len() / self.dense_taps() / inputs * LANES;
-        (three && pays(inputs, outputs)).then(|| transformed(matrix, inputs))
+        self.by_tiles(inputs, outputs)
+            .then(|| transformed(matrix, inputs))
     }
 
     fn transpose(&self, packed: &Packed) -> Packed {
@@ -169,17 +177,32 @@ impl StageShape {
 
     /// Gradients of nothing yet.
     pub fn gradients(&self) -> Gradients {
-        Gradients(Packed {
+        Gradients {
             taps: Buffer::zeros(self.taps_len()),
-            matrix: Buffer::zeros(self.matrix_len()),
-            tiles: None,
-        })
+            matrix: Buffer::default(),
+            tiles: Buffer::default(),
+            len: self.matrix_len(),
+            by_tiles: self.by_tiles(self.dense_inputs(), blocks(self.outputs) * LANES),
+        }
     }
 
     /// Adds gradients to their places among the network's.
     pub fn unpack(&self, gradients: &Gradients, weights: &mut [f32]) {
-        let Gradients(Packed { taps, matrix, .. }) = gradients;
-        self.matrix_entries(|place, index, lane| weights[place] += matrix[index][lane]);
+        let Gradients {
+            taps,
+            matrix,
+            tiles,
+            ..
+        } = gradients;
+        let untransformed = (!tiles.is_empty()).then(|| {
+            let mut matrix = Buffer::zeros(self.matrix_len());
+            add_untransformed(tiles, self.dense_inputs(), &mut matrix);
+            matrix
+        });
+        let matrix = untransformed.as_ref().unwrap_or(matrix);
+        if !matrix.is_empty() {
+            self.matrix_entries(|place, index, lane| weights[place] += matrix[index][lane]);
+        }
         for (place, index, lane) in self.tap_entries() {
             weights[place] += taps[index][lane];
         }
@@ -197,9 +220,9 @@ struct Packed {
 impl Packed {
     /// The dense part of some images.
     fn dense(&self, images: &mut [InOut], view: &View, add: bool) {
-        let by_tiles = |tiles: &Buffer| winograd(images, view, tiles, add);
-        if !self.tiles.as_ref().is_some_and(by_tiles) {
-            dense(images, view, &self.matrix, add);
+        match &self.tiles {
+            Some(tiles) if has_tiles(view) => winograd(images, view, tiles, add),
+            _ => dense(images, view, &self.matrix, add),
         }
     }
 }
@@ -207,14 +230,39 @@ impl Packed {
 /// Images that are convolved together at most: each more saves less of the weights' reading.
 const TOGETHER: usize = 8;
 
-/// Gradients of packed weights.
-pub struct Gradients(Packed);
+/// Gradients of packed weights: those of the matrix either directly or transformed, whichever was first used; the
+/// other is empty.
+pub struct Gradients {
+    taps: Buffer,
+    matrix: Buffer,
+    tiles: Buffer,
+    /// Of the matrix.
+    len: usize,
+    /// Whether tiles pay where there are any.
+    by_tiles: bool,
+}
 
 impl Gradients {
-    /// Adds another's.
+    /// Adds another's, of the same stage over inputs of the same size.
     pub fn merge(&mut self, other: &Self) {
-        add(&other.0.taps, &mut self.0.taps);
-        add(&other.0.matrix, &mut self.0.matrix);
+        add(&other.taps, &mut self.taps);
+        add(&other.matrix, &mut self.matrix);
+        add(&other.tiles, &mut self.tiles);
+    }
+
+    /// Adds those of the dense part over some images.
+    fn dense(&mut self, images: &[(&[Lanes], &[Lanes])], view: &View) {
+        if self.by_tiles && has_many_tiles(view) {
+            if self.tiles.is_empty() {
+                self.tiles = Buffer::zeros(self.len / 9 * POINTS);
+            }
+            winograd_weights(images, view, &mut self.tiles);
+        } else {
+            if self.matrix.is_empty() {
+                self.matrix = Buffer::zeros(self.len);
+            }
+            dense_weights(images, view, &mut self.matrix);
+        }
     }
 }
 
@@ -569,7 +617,7 @@ fn matrix_gradients<'a>(
         all.push((x.value, z.value));
         all.extend(x.tangent.zip(z.tangent));
     }
-    dense_weights(&all, view, &mut gradients.0.matrix);
+    gradients.dense(&all, view);
 }
 
 fn taps_gradients(kernel: Kernel, x: &Prepared, g: Pair, gradients: &mut Gradients) {
@@ -577,7 +625,7 @@ fn taps_gradients(kernel: Kernel, x: &Prepared, g: Pair, gradients: &mut Gradien
     let (outer, pixels) = (size.padded(pad).area(), size.strided(kernel.stride).area());
     let mut each = |x: &[Lanes], g: &[Lanes]| {
         let planes = x.chunks_exact(outer).zip(g.chunks_exact(pixels));
-        let taps = gradients.0.taps.chunks_exact_mut(kernel.taps());
+        let taps = gradients.taps.chunks_exact_mut(kernel.taps());
         for ((x, g), taps) in planes.zip(taps) {
             depthwise_taps(kernel, x, (size, pad), g, taps);
         }

@@ -7,14 +7,14 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::{InOut, View, dense};
+use super::{InOut, View, dense, dense_weights};
 use crate::plane::Size;
 use crate::pool::Buffer;
 use crate::simd::{lanes, load, run};
 use crate::{LANES, Lanes};
 
 /// Numbers in a transformed tile.
-const POINTS: usize = 16;
+pub const POINTS: usize = 16;
 
 /// Pixels between one point's transforms and the next one's: without them all points' would lie in the same sets of
 /// the first cache.
@@ -106,10 +106,20 @@ impl WithSimd for Weights<'_> {
     }
 }
 
-/// As [`dense`], by [transformed] weights; false, and nothing done, for views that have no tiles of 2×2.
-pub fn winograd(images: &mut [InOut], view: &View, weights: &[Lanes], add: bool) -> bool {
+/// Whether a view's results are whole tiles.
+pub fn has_tiles(view: &View) -> bool {
+    Tiles::of(view).is_some()
+}
+
+/// Whether there are enough of them that the gradient of transformed weights, of which there are more, pays.
+pub fn has_many_tiles(view: &View) -> bool {
+    Tiles::of(view).is_some_and(|tiles| tiles.each >= 16)
+}
+
+/// As [`dense`], by [transformed] weights, for a view that [has tiles](has_tiles).
+pub fn winograd(images: &mut [InOut], view: &View, weights: &[Lanes], add: bool) {
     let (Some(tiles), Some((x, out))) = (Tiles::of(view), images.first()) else {
-        return false;
+        return;
     };
     let (ins, outs) = (x.len() / view.plane, out.len() / view.target.plane);
     let (all, most) = (images.len() * tiles.each, together(ins + outs));
@@ -122,7 +132,7 @@ pub fn winograd(images: &mut [InOut], view: &View, weights: &[Lanes], add: bool)
         let before = &mut before[..POINTS * (ins * n + APART)];
         let after = &mut after[..POINTS * (outs * n + APART)];
         run(Inputs {
-            images,
+            images: images.iter().map(|(x, _)| *x),
             view,
             tiles: &tiles,
             chunk: chunk.clone(),
@@ -146,18 +156,17 @@ pub fn winograd(images: &mut [InOut], view: &View, weights: &[Lanes], add: bool)
             add,
         });
     }
-    true
 }
 
-struct Inputs<'a, 'b> {
-    images: &'a [InOut<'b>],
+struct Inputs<'a, I> {
+    images: I,
     view: &'a View,
     tiles: &'a Tiles,
     chunk: Range<usize>,
     result: &'a mut [Lanes],
 }
 
-impl WithSimd for Inputs<'_, '_> {
+impl<'a, I: Iterator<Item = &'a [Lanes]> + Clone> WithSimd for Inputs<'_, I> {
     type Output = ();
 
     #[inline(always)]
@@ -173,8 +182,9 @@ impl WithSimd for Inputs<'_, '_> {
                 s.sub_f32s(b, d),
             ]
         };
+        let images: Vec<&[Lanes]> = self.images.collect();
         for (t, tile) in self.chunk.enumerate() {
-            let (x, _) = &self.images[tile / self.tiles.each];
+            let x = images[tile / self.tiles.each];
             let (top, left) = self.tiles.place(tile);
             let corner = self.tiles.base + top * view.width + left;
             for b in 0..(apart - APART) / n {
@@ -232,6 +242,137 @@ impl WithSimd for Outputs<'_, '_> {
                         } else {
                             value
                         });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// As [`dense_weights`], adding to the gradient of [transformed] weights, for a view that [has tiles](has_tiles).
+pub fn winograd_weights(images: &[(&[Lanes], &[Lanes])], view: &View, gradient: &mut [Lanes]) {
+    let (Some(tiles), Some((x, g))) = (Tiles::of(view), images.first()) else {
+        return;
+    };
+    let (ins, outs) = (x.len() / view.plane, g.len() / view.target.plane);
+    let (all, most) = (images.len() * tiles.each, together(ins + outs));
+    let most = most.min(all);
+    let mut before = Buffer::stale(POINTS * (ins * most + APART));
+    let mut after = Buffer::stale(POINTS * (outs * most + APART));
+    for first in (0..all).step_by(most) {
+        let chunk = first..(first + most).min(all);
+        let n = chunk.len();
+        let before = &mut before[..POINTS * (ins * n + APART)];
+        let after = &mut after[..POINTS * (outs * n + APART)];
+        run(Inputs {
+            images: images.iter().map(|(x, _)| *x),
+            view,
+            tiles: &tiles,
+            chunk: chunk.clone(),
+            result: before,
+        });
+        run(Adjoints {
+            images,
+            view,
+            tiles: &tiles,
+            chunk,
+            result: after,
+        });
+        let points = before
+            .chunks_exact(ins * n + APART)
+            .zip(after.chunks_exact(outs * n + APART));
+        let pointwise = View::pointwise(n);
+        let gradients = gradient.chunks_exact_mut(gradient.len() / POINTS);
+        for (gradient, (before, after)) in gradients.zip(points) {
+            dense_weights(
+                &[(&before[..ins * n], &after[..outs * n])],
+                &pointwise,
+                gradient,
+            );
+        }
+    }
+}
+
+/// Transforms adjoints of results.
+struct Adjoints<'a> {
+    images: &'a [(&'a [Lanes], &'a [Lanes])],
+    view: &'a View,
+    tiles: &'a Tiles,
+    chunk: Range<usize>,
+    result: &'a mut [Lanes],
+}
+
+impl WithSimd for Adjoints<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (n, view) = (self.chunk.len(), self.view);
+        let apart = self.result.len() / POINTS;
+        let zero = s.splat_f32s(0.0);
+        // [a, a + b, a − b, −b]
+        let spread =
+            |[a, b]: [S::f32s; 2]| [a, s.add_f32s(a, b), s.sub_f32s(a, b), s.sub_f32s(zero, b)];
+        for (t, tile) in self.chunk.enumerate() {
+            let (_, g) = self.images[tile / self.tiles.each];
+            let (top, left) = self.tiles.place(tile);
+            for b in 0..(apart - APART) / n {
+                let at = |y: usize, x: usize| {
+                    let start = b * view.target.plane + (top + y) * view.target.width + left;
+                    load::<S>(&g[start + x])
+                };
+                let rows: [[S::f32s; 4]; 2] = std::array::from_fn(|y| spread([at(y, 0), at(y, 1)]));
+                for x in 0..4 {
+                    let column = spread([rows[0][x], rows[1][x]]);
+                    for (y, value) in column.into_iter().enumerate() {
+                        self.result[(4 * y + x) * apart + b * n + t] = lanes::<S>(value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the gradient of weights `[out blocks][9 taps][in channels]`, from that of their transforms.
+pub fn add_untransformed(transformed: &[Lanes], inputs: usize, weights: &mut [Lanes]) {
+    run(Untransformed {
+        transformed,
+        inputs,
+        weights,
+    });
+}
+
+struct Untransformed<'a> {
+    transformed: &'a [Lanes],
+    inputs: usize,
+    weights: &'a mut [Lanes],
+}
+
+impl WithSimd for Untransformed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let (inputs, apart) = (self.inputs, self.transformed.len() / POINTS);
+        let half = s.splat_f32s(0.5);
+        // [a + (b + c) / 2, (b − c) / 2, (b + c) / 2 + d]
+        let gather = |[a, b, c, d]: [S::f32s; 4]| {
+            let sum = s.mul_f32s(s.add_f32s(b, c), half);
+            let difference = s.mul_f32s(s.sub_f32s(b, c), half);
+            [s.add_f32s(a, sum), difference, s.add_f32s(sum, d)]
+        };
+        for (block, weights) in self.weights.chunks_exact_mut(9 * inputs).enumerate() {
+            for i in 0..inputs {
+                let at = |y: usize, x: usize| {
+                    load::<S>(&self.transformed[(4 * y + x) * apart + block * inputs + i])
+                };
+                let columns: [[S::f32s; 3]; 4] =
+                    std::array::from_fn(|x| gather(std::array::from_fn(|y| at(y, x))));
+                for y in 0..3 {
+                    let row = gather(std::array::from_fn(|x| columns[x][y]));
+                    for (x, value) in row.into_iter().enumerate() {
+                        let out = &mut weights[(3 * y + x) * inputs + i];
+                        *out = lanes::<S>(s.add_f32s(load::<S>(out), value));
                     }
                 }
             }
