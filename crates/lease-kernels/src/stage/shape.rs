@@ -1,0 +1,264 @@
+//! What a stage is: its geometry, its weights as the kernels want them, and their gradients.
+
+use crate::conv::winograd::{
+    POINTS, add_untransformed, has_many_tiles, has_tiles, pays, transformed, winograd,
+    winograd_weights,
+};
+use crate::conv::{InOut, Kernel, View, dense, dense_weights, flipped, transposed};
+use crate::plane::{Size, add};
+use crate::pool::Buffer;
+use crate::{LANES, Lanes, blocks};
+
+/// How a stage convolves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Geometry {
+    /// A dense convolution.
+    Dense(Kernel),
+    /// A depthwise convolution, then a 1×1 one.
+    Separable(Kernel),
+    /// A factorized reduction: half of the outputs by a 1×1 convolution of every second pixel, the other half
+    /// by one of those one further to the right and below.
+    Reduce,
+}
+
+impl Geometry {
+    /// The stride.
+    pub fn stride(self) -> usize {
+        match self {
+            Self::Dense(kernel) | Self::Separable(kernel) => kernel.stride,
+            Self::Reduce => 2,
+        }
+    }
+
+    /// Zeros that it needs around its input; none if it works on planes as they are.
+    pub(super) fn pad(self) -> Option<usize> {
+        match self {
+            Self::Dense(kernel) => (kernel != Kernel::new(1, 1)).then(|| kernel.pad()),
+            Self::Separable(kernel) => Some(kernel.pad()),
+            Self::Reduce => None,
+        }
+    }
+}
+
+/// A convolution's geometry and channels, and the places of its weights among the network's, each in
+/// PyTorch's order.
+#[derive(Clone, Debug)]
+pub struct StageShape {
+    /// How it convolves.
+    pub geometry: Geometry,
+    /// The place of a separable stage's depthwise taps, `[channels, k, k]`.
+    pub taps: usize,
+    /// The place of each matrix `[outputs, inputs, k, k]`: one, or the two halves of a reduction.
+    pub matrices: Vec<usize>,
+    /// Output channels in all.
+    pub outputs: usize,
+    /// Channels of each input; each is padded to whole blocks.
+    pub inputs: Vec<usize>,
+}
+
+impl StageShape {
+    pub(super) fn input_blocks(&self) -> usize {
+        self.inputs.iter().map(|c| blocks(*c)).sum()
+    }
+
+    /// Taps of the dense part.
+    fn dense_taps(&self) -> usize {
+        match self.geometry {
+            Geometry::Dense(kernel) => kernel.taps(),
+            _ => 1,
+        }
+    }
+
+    /// Input lanes of the dense part.
+    fn dense_inputs(&self) -> usize {
+        self.input_blocks() * LANES * self.matrices.len()
+    }
+
+    fn depthwise(&self) -> Option<Kernel> {
+        match self.geometry {
+            Geometry::Separable(kernel) => Some(kernel),
+            _ => None,
+        }
+    }
+
+    /// Calls `each` with (place among the network's weights, index, lane) of every entry of the matrices.
+    fn matrix_entries(&self, mut each: impl FnMut(usize, usize, usize)) {
+        let inputs: usize = self.inputs.iter().sum();
+        let outputs = self.outputs / self.matrices.len();
+        let (taps, rows) = (self.dense_taps(), self.dense_inputs());
+        for (m, start) in self.matrices.iter().enumerate() {
+            for o in 0..outputs {
+                let channel = m * outputs + o;
+                let block = channel / LANES * taps * rows;
+                let mut place = start + o * inputs * taps;
+                let mut row = m * self.input_blocks() * LANES;
+                for channels in &self.inputs {
+                    for i in 0..*channels {
+                        for t in 0..taps {
+                            each(place, block + t * rows + row + i, channel % LANES);
+                            place += 1;
+                        }
+                    }
+                    row += blocks(*channels) * LANES;
+                }
+            }
+        }
+    }
+
+    /// (place, index, lane) of every depthwise tap.
+    fn tap_entries(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        let channels = self.inputs[0];
+        self.depthwise().into_iter().flat_map(move |kernel| {
+            let taps = kernel.taps();
+            (0..channels * taps).map(move |i| {
+                let (c, t) = (i / taps, i % taps);
+                (self.taps + i, c / LANES * taps + t, c % LANES)
+            })
+        })
+    }
+
+    fn matrix_len(&self) -> usize {
+        blocks(self.outputs) * self.dense_taps() * self.dense_inputs()
+    }
+
+    fn taps_len(&self) -> usize {
+        let taps = self.depthwise().map_or(0, Kernel::taps);
+        taps * self.input_blocks()
+    }
+
+    pub(super) fn pack(&self, weights: &[f32]) -> Packed {
+        let mut matrix = Buffer::zeros(self.matrix_len());
+        self.matrix_entries(|place, index, lane| matrix[index][lane] = weights[place]);
+        let mut taps = Buffer::zeros(self.taps_len());
+        for (place, index, lane) in self.tap_entries() {
+            taps[index][lane] = weights[place];
+        }
+        let tiles = self.tiles(&matrix, self.dense_inputs());
+        Packed {
+            taps,
+            matrix,
+            tiles,
+        }
+    }
+
+    /// Whether tiles of 2×2 results pay between so many lanes.
+    fn by_tiles(&self, inputs: usize, outputs: usize) -> bool {
+        self.geometry == Geometry::Dense(Kernel::new(3, 1)) && pays(inputs, outputs)
+    }
+
+    /// A matrix from so many lanes, transformed for tiles of 2×2 results where these pay.
+    fn tiles(&self, matrix: &[Lanes], inputs: usize) -> Option<Buffer> {
+        let outputs = matrix.len() / self.dense_taps() / inputs * LANES;
+        self.by_tiles(inputs, outputs)
+            .then(|| transformed(matrix, inputs))
+    }
+
+    pub(super) fn transpose(&self, packed: &Packed) -> Packed {
+        let (taps, inputs) = (self.dense_taps(), self.dense_inputs());
+        let mut matrix = Buffer::stale(inputs / LANES * taps * blocks(self.outputs) * LANES);
+        transposed(&packed.matrix, taps, inputs, &mut matrix);
+        let depthwise = self.depthwise();
+        Packed {
+            taps: depthwise.map_or(Buffer::default(), |kernel| flipped(&packed.taps, kernel)),
+            tiles: self.tiles(&matrix, blocks(self.outputs) * LANES),
+            matrix,
+        }
+    }
+
+    /// How many images of inputs of this size are worth convolving together: as many as there are times as many
+    /// weights as numbers in one image, within reason.
+    pub fn together(&self, size: Size) -> usize {
+        let image = self.input_blocks() * size.area();
+        (self.matrix_len() / image).clamp(1, TOGETHER)
+    }
+
+    /// Gradients of nothing yet.
+    pub fn gradients(&self) -> Gradients {
+        Gradients {
+            taps: Buffer::zeros(self.taps_len()),
+            matrix: Buffer::default(),
+            tiles: Buffer::default(),
+            len: self.matrix_len(),
+            by_tiles: self.by_tiles(self.dense_inputs(), blocks(self.outputs) * LANES),
+        }
+    }
+
+    /// Adds gradients to their places among the network's.
+    pub fn unpack(&self, gradients: &Gradients, weights: &mut [f32]) {
+        let Gradients {
+            taps,
+            matrix,
+            tiles,
+            ..
+        } = gradients;
+        let untransformed = (!tiles.is_empty()).then(|| {
+            let mut matrix = Buffer::zeros(self.matrix_len());
+            add_untransformed(tiles, self.dense_inputs(), &mut matrix);
+            matrix
+        });
+        let matrix = untransformed.as_ref().unwrap_or(matrix);
+        if !matrix.is_empty() {
+            self.matrix_entries(|place, index, lane| weights[place] += matrix[index][lane]);
+        }
+        for (place, index, lane) in self.tap_entries() {
+            weights[place] += taps[index][lane];
+        }
+    }
+}
+
+/// Weights as the kernels want them.
+pub(super) struct Packed {
+    pub(super) taps: Buffer,
+    matrix: Buffer,
+    /// The matrix for tiles of 2×2 results, where these pay.
+    tiles: Option<Buffer>,
+}
+
+impl Packed {
+    /// The dense part of some images.
+    pub(super) fn dense(&self, images: &mut [InOut], view: &View, add: bool) {
+        match &self.tiles {
+            Some(tiles) if has_tiles(view) => winograd(images, view, tiles, add),
+            _ => dense(images, view, &self.matrix, add),
+        }
+    }
+}
+
+/// Images that are convolved together at most: each more saves less of the weights' reading.
+const TOGETHER: usize = 8;
+
+/// Gradients of packed weights: those of the matrix either directly or transformed, whichever was first used; the
+/// other is empty.
+pub struct Gradients {
+    pub(super) taps: Buffer,
+    matrix: Buffer,
+    tiles: Buffer,
+    /// Of the matrix.
+    len: usize,
+    /// Whether tiles pay where there are any.
+    by_tiles: bool,
+}
+
+impl Gradients {
+    /// Adds another's, of the same stage over inputs of the same size.
+    pub fn merge(&mut self, other: &Self) {
+        add(&other.taps, &mut self.taps);
+        add(&other.matrix, &mut self.matrix);
+        add(&other.tiles, &mut self.tiles);
+    }
+
+    /// Adds those of the dense part over some images.
+    pub(super) fn dense(&mut self, images: &[(&[Lanes], &[Lanes])], view: &View) {
+        if self.by_tiles && has_many_tiles(view) {
+            if self.tiles.is_empty() {
+                self.tiles = Buffer::zeros(self.len / 9 * POINTS);
+            }
+            winograd_weights(images, view, &mut self.tiles);
+        } else {
+            if self.matrix.is_empty() {
+                self.matrix = Buffer::zeros(self.len);
+            }
+            dense_weights(images, view, &mut self.matrix);
+        }
+    }
+}
