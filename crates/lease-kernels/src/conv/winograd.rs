@@ -20,12 +20,6 @@ pub const POINTS: usize = 16;
 /// the first cache.
 const APART: usize = 6;
 
-/// Tiles that are transformed before they are multiplied: as many as leave both transforms in the second cache, and
-/// enough that weights are not read too often.
-fn together(blocks: usize) -> usize {
-    (1024 / blocks).clamp(32, 128)
-}
-
 /// Where the tiles of a view lie.
 struct Tiles {
     /// The first pixel that the first tile reads.
@@ -51,6 +45,19 @@ impl Tiles {
             wide: w / 2,
             each: h * w / 4,
         })
+    }
+
+    /// Some tiles after the other, out of so many images between so many planes, and how many at most: as many as leave
+    /// both transforms in the second cache, and enough that weights are not read too often.
+    fn chunks(
+        &self,
+        images: usize,
+        [inputs, outputs]: [usize; 2],
+    ) -> (impl Iterator<Item = Range<usize>> + use<>, usize) {
+        let all = images * self.each;
+        let most = (1024 / (inputs + outputs)).clamp(32, 128).min(all);
+        let starts = (0..all).step_by(most);
+        (starts.map(move |i| i..(i + most).min(all)), most)
     }
 
     /// The row and column of a tile's first result.
@@ -116,35 +123,71 @@ pub fn has_many_tiles(view: &View) -> bool {
     Tiles::of(view).is_some_and(|tiles| tiles.each >= 16)
 }
 
+/// Transforms of some tiles in some planes, point by point.
+struct Transforms {
+    numbers: Buffer,
+    planes: usize,
+    tiles: usize,
+}
+
+impl Transforms {
+    /// Memory for so many tiles at most.
+    fn new(planes: usize, tiles: usize) -> Self {
+        Self {
+            numbers: Buffer::stale(POINTS * (planes * tiles + APART)),
+            planes,
+            tiles,
+        }
+    }
+
+    /// Pixels from one point's to the next one's.
+    fn apart(&self) -> usize {
+        self.planes * self.tiles + APART
+    }
+
+    /// All of so many tiles, to be written.
+    fn begin(&mut self, tiles: usize) -> &mut [Lanes] {
+        self.tiles = tiles;
+        let n = POINTS * self.apart();
+        &mut self.numbers[..n]
+    }
+
+    /// Each point's, `[plane][tile]`.
+    fn points(&self) -> impl Iterator<Item = &[Lanes]> {
+        let points = self.numbers.chunks_exact(self.apart()).take(POINTS);
+        points.map(|point| &point[..self.planes * self.tiles])
+    }
+
+    /// The same, to be written.
+    fn points_mut(&mut self) -> impl Iterator<Item = &mut [Lanes]> {
+        let (apart, n) = (self.apart(), self.planes * self.tiles);
+        let points = self.numbers.chunks_exact_mut(apart).take(POINTS);
+        points.map(move |point| &mut point[..n])
+    }
+}
+
 /// As [`dense`], by [transformed] weights, for a view that [has tiles](has_tiles).
 pub fn winograd(images: &mut [InOut], view: &View, weights: &[Lanes], add: bool) {
     let (Some(tiles), Some((x, out))) = (Tiles::of(view), images.first()) else {
         return;
     };
-    let (ins, outs) = (x.len() / view.plane, out.len() / view.target.plane);
-    let (all, most) = (images.len() * tiles.each, together(ins + outs));
-    let most = most.min(all);
-    let mut before = Buffer::stale(POINTS * (ins * most + APART));
-    let mut after = Buffer::stale(POINTS * (outs * most + APART));
-    for first in (0..all).step_by(most) {
-        let chunk = first..(first + most).min(all);
+    let planes = [x.len() / view.plane, out.len() / view.target.plane];
+    let (chunks, most) = tiles.chunks(images.len(), planes);
+    let [mut inputs, mut products] = planes.map(|n| Transforms::new(n, most));
+    for chunk in chunks {
         let n = chunk.len();
-        let before = &mut before[..POINTS * (ins * n + APART)];
-        let after = &mut after[..POINTS * (outs * n + APART)];
         run(Inputs {
             images: images.iter().map(|(x, _)| *x),
             view,
             tiles: &tiles,
             chunk: chunk.clone(),
-            result: before,
+            result: inputs.begin(n),
         });
-        let products = before
-            .chunks_exact(ins * n + APART)
-            .zip(after.chunks_exact_mut(outs * n + APART));
+        products.begin(n);
         let pointwise = View::pointwise(n);
         let weights = weights.chunks_exact(weights.len() / POINTS);
-        for (weights, (before, after)) in weights.zip(products) {
-            let product = (&before[..ins * n], &mut after[..outs * n]);
+        let points = inputs.points().zip(products.points_mut());
+        for (weights, product) in weights.zip(points) {
             dense(&mut [product], &pointwise, weights, false);
         }
         run(Outputs {
@@ -152,9 +195,41 @@ pub fn winograd(images: &mut [InOut], view: &View, weights: &[Lanes], add: bool)
             view,
             tiles: &tiles,
             chunk,
-            products: after,
+            products: products.begin(n),
             add,
         });
+    }
+}
+
+/// As [`dense_weights`], adding to the gradient of [transformed] weights, for a view that [has tiles](has_tiles).
+pub fn winograd_weights(images: &[(&[Lanes], &[Lanes])], view: &View, gradient: &mut [Lanes]) {
+    let (Some(tiles), Some((x, g))) = (Tiles::of(view), images.first()) else {
+        return;
+    };
+    let planes = [x.len() / view.plane, g.len() / view.target.plane];
+    let (chunks, most) = tiles.chunks(images.len(), planes);
+    let [mut inputs, mut adjoints] = planes.map(|n| Transforms::new(n, most));
+    for chunk in chunks {
+        let n = chunk.len();
+        run(Inputs {
+            images: images.iter().map(|(x, _)| *x),
+            view,
+            tiles: &tiles,
+            chunk: chunk.clone(),
+            result: inputs.begin(n),
+        });
+        run(Adjoints {
+            images,
+            view,
+            tiles: &tiles,
+            chunk,
+            result: adjoints.begin(n),
+        });
+        let pointwise = View::pointwise(n);
+        let gradients = gradient.chunks_exact_mut(gradient.len() / POINTS);
+        for (gradient, point) in gradients.zip(inputs.points().zip(adjoints.points())) {
+            dense_weights(&[point], &pointwise, gradient);
+        }
     }
 }
 
@@ -249,50 +324,6 @@ impl WithSimd for Outputs<'_, '_> {
     }
 }
 
-/// As [`dense_weights`], adding to the gradient of [transformed] weights, for a view that [has tiles](has_tiles).
-pub fn winograd_weights(images: &[(&[Lanes], &[Lanes])], view: &View, gradient: &mut [Lanes]) {
-    let (Some(tiles), Some((x, g))) = (Tiles::of(view), images.first()) else {
-        return;
-    };
-    let (ins, outs) = (x.len() / view.plane, g.len() / view.target.plane);
-    let (all, most) = (images.len() * tiles.each, together(ins + outs));
-    let most = most.min(all);
-    let mut before = Buffer::stale(POINTS * (ins * most + APART));
-    let mut after = Buffer::stale(POINTS * (outs * most + APART));
-    for first in (0..all).step_by(most) {
-        let chunk = first..(first + most).min(all);
-        let n = chunk.len();
-        let before = &mut before[..POINTS * (ins * n + APART)];
-        let after = &mut after[..POINTS * (outs * n + APART)];
-        run(Inputs {
-            images: images.iter().map(|(x, _)| *x),
-            view,
-            tiles: &tiles,
-            chunk: chunk.clone(),
-            result: before,
-        });
-        run(Adjoints {
-            images,
-            view,
-            tiles: &tiles,
-            chunk,
-            result: after,
-        });
-        let points = before
-            .chunks_exact(ins * n + APART)
-            .zip(after.chunks_exact(outs * n + APART));
-        let pointwise = View::pointwise(n);
-        let gradients = gradient.chunks_exact_mut(gradient.len() / POINTS);
-        for (gradient, (before, after)) in gradients.zip(points) {
-            dense_weights(
-                &[(&before[..ins * n], &after[..outs * n])],
-                &pointwise,
-                gradient,
-            );
-        }
-    }
-}
-
 /// Transforms adjoints of results.
 struct Adjoints<'a> {
     images: &'a [(&'a [Lanes], &'a [Lanes])],
@@ -383,4 +414,77 @@ impl WithSimd for Untransformed<'_> {
 /// Whether tiles pay for a convolution between so many lanes.
 pub fn pays(inputs: usize, outputs: usize) -> bool {
     inputs.min(outputs) >= 2 * LANES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Kernel;
+    use super::*;
+
+    fn numbers(n: usize, seed: usize) -> Vec<Lanes> {
+        let value = |i: usize| (i * 7919 % 997) as f32 / 997.0 - 0.5;
+        (0..n)
+            .map(|i| std::array::from_fn(|l| value((i + seed) * LANES + l)))
+            .collect()
+    }
+
+    fn largest_difference(a: &[Lanes], b: &[Lanes]) -> f32 {
+        let pairs = a.iter().flatten().zip(b.iter().flatten());
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn tiles_and_direct_convolutions_agree() {
+        // Two images, of more tiles than are transformed together, from 16 to 24 channels.
+        let (size, images, ins, outs) = (Size { h: 18, w: 22 }, 2, 2, 3);
+        let inputs = ins * LANES;
+        let (outer, area) = (size.padded(2).area(), size.area());
+        let x = numbers(images * ins * outer, 1);
+        let g = numbers(images * outs * area, 2);
+        let weights = numbers(outs * 9 * inputs, 3);
+        let view = View::padded(Kernel::new(3, 1), size, 2);
+        assert!(has_tiles(&view));
+        let (mut direct, mut tiled) = (g.clone(), g.clone());
+        let planes = |out| {
+            x.chunks(ins * outer)
+                .zip(<[Lanes]>::chunks_mut(out, outs * area))
+        };
+        dense(
+            &mut planes(&mut direct).collect::<Vec<_>>(),
+            &view,
+            &weights,
+            true,
+        );
+        winograd(
+            &mut planes(&mut tiled).collect::<Vec<_>>(),
+            &view,
+            &transformed(&weights, inputs),
+            true,
+        );
+        assert!(largest_difference(&direct, &g) > 1.0);
+        assert!(largest_difference(&direct, &tiled) < 1e-4);
+        let pairs: Vec<(&[Lanes], &[Lanes])> =
+            x.chunks(ins * outer).zip(g.chunks(outs * area)).collect();
+        let mut direct = weights.clone();
+        dense_weights(&pairs, &view, &mut direct);
+        let mut of_transforms = vec![[0.0; LANES]; weights.len() / 9 * POINTS];
+        winograd_weights(&pairs, &view, &mut of_transforms);
+        let mut tiled = weights.clone();
+        add_untransformed(&of_transforms, inputs, &mut tiled);
+        assert!(largest_difference(&direct, &weights) > 1.0);
+        assert!(largest_difference(&direct, &tiled) < 1e-3);
+    }
+
+    #[test]
+    fn views_of_other_kernels_and_odd_sizes_have_no_tiles() {
+        let of = |kernel, h, w| has_tiles(&View::padded(kernel, Size { h, w }, 4));
+        assert!(of(Kernel::new(3, 1), 4, 6));
+        assert!(!of(Kernel::new(3, 1), 4, 5) && !of(Kernel::new(3, 1), 3, 6));
+        assert!(!of(Kernel::new(3, 2), 8, 8) && !of(Kernel::new(5, 1), 8, 8));
+        let dilated = Kernel {
+            dilation: 2,
+            ..Kernel::new(3, 1)
+        };
+        assert!(!of(dilated, 8, 8));
+    }
 }
