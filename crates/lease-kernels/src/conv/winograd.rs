@@ -102,8 +102,9 @@ impl WithSimd for Weights<'_> {
                 let at = |y: usize, x: usize| load::<S>(&weights[(3 * y + x) * inputs + i]);
                 let rows: [[S::f32s; 4]; 3] =
                     std::array::from_fn(|y| spread([at(y, 0), at(y, 1), at(y, 2)]));
-                for x in 0..4 {
-                    let column = spread([rows[0][x], rows[1][x], rows[2][x]]);
+                let columns: [[S::f32s; 4]; 4] =
+                    std::array::from_fn(|x| spread([rows[0][x], rows[1][x], rows[2][x]]));
+                for (x, column) in columns.into_iter().enumerate() {
                     for (y, value) in column.into_iter().enumerate() {
                         self.result[(4 * y + x) * apart + block * inputs + i] = lanes::<S>(value);
                     }
@@ -268,8 +269,9 @@ impl<'a, I: Iterator<Item = &'a [Lanes]> + Clone> WithSimd for Inputs<'_, I> {
                     let row = &x[y * view.width..][..4];
                     spread(std::array::from_fn(|x| load::<S>(&row[x])))
                 });
-                for x in 0..4 {
-                    let column = spread(std::array::from_fn(|y| rows[y][x]));
+                let columns: [[S::f32s; 4]; 4] =
+                    std::array::from_fn(|x| spread(std::array::from_fn(|y| rows[y][x])));
+                for (x, column) in columns.into_iter().enumerate() {
                     for (y, value) in column.into_iter().enumerate() {
                         self.result[(4 * y + x) * apart + b * n + t] = lanes::<S>(value);
                     }
@@ -308,8 +310,9 @@ impl WithSimd for Outputs<'_, '_> {
                     |y: usize, x: usize| load::<S>(&self.products[(4 * y + x) * apart + b * n + t]);
                 let columns: [[S::f32s; 2]; 4] =
                     std::array::from_fn(|x| gather(std::array::from_fn(|y| at(y, x))));
-                for y in 0..2 {
-                    let row = gather(std::array::from_fn(|x| columns[x][y]));
+                let rows: [[S::f32s; 2]; 2] =
+                    std::array::from_fn(|y| gather(std::array::from_fn(|x| columns[x][y])));
+                for (y, row) in rows.into_iter().enumerate() {
                     let start = b * view.target.plane + (top + y) * view.target.width + left;
                     for (value, out) in row.into_iter().zip(&mut out[start..start + 2]) {
                         *out = lanes::<S>(if self.add {
@@ -353,8 +356,9 @@ impl WithSimd for Adjoints<'_> {
                     load::<S>(&g[start + x])
                 };
                 let rows: [[S::f32s; 4]; 2] = std::array::from_fn(|y| spread([at(y, 0), at(y, 1)]));
-                for x in 0..4 {
-                    let column = spread([rows[0][x], rows[1][x]]);
+                let columns: [[S::f32s; 4]; 4] =
+                    std::array::from_fn(|x| spread([rows[0][x], rows[1][x]]));
+                for (x, column) in columns.into_iter().enumerate() {
                     for (y, value) in column.into_iter().enumerate() {
                         self.result[(4 * y + x) * apart + b * n + t] = lanes::<S>(value);
                     }
@@ -399,8 +403,9 @@ impl WithSimd for Untransformed<'_> {
                 };
                 let columns: [[S::f32s; 3]; 4] =
                     std::array::from_fn(|x| gather(std::array::from_fn(|y| at(y, x))));
-                for y in 0..3 {
-                    let row = gather(std::array::from_fn(|x| columns[x][y]));
+                let rows: [[S::f32s; 3]; 3] =
+                    std::array::from_fn(|y| gather(std::array::from_fn(|x| columns[x][y])));
+                for (y, row) in rows.into_iter().enumerate() {
                     for (x, value) in row.into_iter().enumerate() {
                         let out = &mut weights[(3 * y + x) * inputs + i];
                         *out = lanes::<S>(s.add_f32s(load::<S>(out), value));
