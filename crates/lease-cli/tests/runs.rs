@@ -492,16 +492,16 @@ fn a_comparison_goes_on_adds_methods_and_refuses_other_settings() {
     assert!(metrics.contains("\"eigenvalue\":") && metrics.contains("\"rank\":"));
     // Random search keeps the draw that is most accurate on validation images.
     done(compare(
-        &["random-search:random-draws=3,random-epochs=1"],
+        &["brief:method=random-search,random-draws=3,random-epochs=1"],
         &[],
     ));
-    let text = fs::read_to_string(out.join("random-search/seed1/draws.json")).unwrap();
+    let text = fs::read_to_string(out.join("brief/seed1/draws.json")).unwrap();
     let draws: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     let accuracy = |d: &serde_json::Value| d["val_accuracy"].as_f64().unwrap();
     let most = draws.iter().map(accuracy).fold(0.0, f64::max);
     let best = draws.iter().find(|d| accuracy(d) == most).unwrap();
     assert_eq!(draws.len(), 3);
-    assert_eq!(found("random-search", 1)["genotype"], best["genotype"]);
+    assert_eq!(found("brief", 1)["genotype"], best["genotype"]);
     // The cells that are there are not run again, the new ones are.
     let marked = out.join("random/seed0/found.json");
     let text = fs::read_to_string(&marked).unwrap();

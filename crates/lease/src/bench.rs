@@ -83,7 +83,7 @@ pub fn run(
     folder: &Path,
 ) -> Result<Vec<Timing>, Error> {
     let dataset = Dataset::random(image, classes, 4 * config.search.batch, config.search.seed);
-    let seed = config.search.seed;
+    let (seed, warmup) = (config.search.seed, config.search.warmup_epochs);
     let mut search = Search::start(config, dataset, folder)?;
     let batches = search.batches(0);
     let (models, device) = (search.models().clone(), Device::clone(search.device()));
@@ -113,7 +113,7 @@ pub fn run(
     if !parts_only {
         let mut step = 0;
         timings.push(timed("whole iteration", runs, || {
-            search.step(step, 0)?;
+            search.step(step, warmup)?;
             step += 1;
             Ok(())
         })?);

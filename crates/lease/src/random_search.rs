@@ -9,10 +9,10 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::config::{Config, Split};
-use crate::data::{Dataset, Partition};
+use crate::config::Config;
+use crate::data::{DataError, Dataset, Partition};
 use crate::rng::{Purpose, stream};
-use crate::run::RunFolder;
+use crate::run::{RunFolder, fingerprint};
 use crate::space::Genotype;
 use crate::training::{Observer, Outcome, TrainResult, Training};
 
@@ -27,6 +27,8 @@ pub struct Draw {
     pub parameters: usize,
     /// Seconds of the training, if it was not interrupted.
     pub seconds: f64,
+    /// A digest of the settings, the architecture and the images.
+    pub fingerprint: String,
 }
 
 /// What a random search found.
@@ -40,7 +42,8 @@ pub struct Found {
     pub steps: u64,
 }
 
-/// The configuration of a short training: a network of the supernet's size, by the search's own schedule.
+/// The configuration of a short training: a network of the supernet's size, with the search's batches and learning
+/// rate, whose cosine ends at 0.
 fn short(config: &Config) -> Config {
     let (e, s) = (&config.explainer, &config.search);
     let mut short = config.clone();
@@ -69,7 +72,14 @@ pub fn random_search(
     stop: &AtomicBool,
 ) -> Result<Option<Found>, Error> {
     let (s, m) = (&config.search, &config.method);
-    let parts = Partition::new(dataset.train.len(), Split::Shared, m.training_share, s.seed);
+    let parts = Partition::new(dataset.train.len(), m.split, m.training_share, s.seed);
+    if parts.explainer_val.len() < s.batch {
+        return Err(Error::Data(DataError::TooFew {
+            part: "the explainer's validation part",
+            images: parts.explainer_val.len(),
+            batch: s.batch,
+        }));
+    }
     let dataset = dataset.validating(&parts.explainer_train, &parts.explainer_val);
     let run = RunFolder::open(path)?;
     run.write("config.toml", config.to_toml().as_bytes())?;
@@ -111,13 +121,15 @@ fn one(
     stop: &AtomicBool,
 ) -> Result<Option<Draw>, Error> {
     let file = path.join("draw.json");
+    let fingerprint = fingerprint(config, &format!("{genotype} {}", dataset.digest()));
     if let Ok(text) = std::fs::read_to_string(&file) {
-        return serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|e| Error::Damaged {
-                path: file,
-                reason: e.to_string(),
-            });
+        let damaged = |reason: String| Error::Damaged { path: file, reason };
+        let draw: Result<Draw, _> = serde_json::from_str(&text);
+        return match draw {
+            Ok(draw) if draw.fingerprint == fingerprint => Ok(Some(draw)),
+            Ok(_) => Err(damaged("of other settings or images".into())),
+            Err(e) => Err(damaged(e.to_string())),
+        };
     }
     let started = Instant::now();
     let training = Training::new(config.clone(), genotype.clone(), dataset.clone(), path)?;
@@ -130,6 +142,7 @@ fn one(
         val_accuracy: result.test_accuracy,
         parameters: result.parameters,
         seconds: started.elapsed().as_secs_f64(),
+        fingerprint,
     };
     RunFolder::open(path)?.write_json("draw.json", &draw)?;
     Ok(Some(draw))

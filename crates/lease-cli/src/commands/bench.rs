@@ -46,12 +46,13 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         )
     })??;
     let (e, s) = (&config.explainer, &config.search);
+    let cells = e.stages().first().map_or(e.cells, |stage| stage.cells);
     let peak = timings.last().and_then(|t| t.peak_mebibytes);
     if arguments.json {
         let medians = timings.iter().map(|t| (t.name, t.median()));
         let medians: std::collections::BTreeMap<_, _> = medians.collect();
         let report = serde_json::json!({
-            "channels": e.channels, "cells": e.cells, "nodes": e.nodes,
+            "channels": e.channels, "cells": cells, "nodes": e.nodes,
             "batch": s.batch, "side": side, "median_seconds": medians,
             "seconds": timings, "peak_mebibytes": peak,
         });
@@ -59,8 +60,8 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         return Ok(Ended::Well);
     }
     println!(
-        "{} channels, {} cells, {} nodes, batch {}, {side}×{side} pixels",
-        e.channels, e.cells, e.nodes, s.batch
+        "{} channels, {cells} cells, {} nodes, batch {}, {side}×{side} pixels",
+        e.channels, e.nodes, s.batch
     );
     println!(
         "{:28} {:>10} {:>10} {:>10} {:>15}",

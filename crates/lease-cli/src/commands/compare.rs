@@ -26,7 +26,8 @@ use crate::settings::Settings;
 pub struct Arguments {
     /// The methods, the first being what the others are compared with: lease, darts, darts-first, random (one
     /// architecture drawn uniformly), random-search (the best of --random-draws after short trainings), or
-    /// NAME:SETTING=VALUE,SETTING=VALUE,… with any settings, such as strong:gamma=10,gamma-scale=relative
+    /// NAME:SETTING=VALUE,SETTING=VALUE,… with any settings, such as strong:gamma=10,gamma-scale=relative, and with
+    /// method=random or method=random-search, such as more:method=random-search,random-draws=30
     #[arg(value_name = "METHOD", required = true)]
     methods: Vec<String>,
     /// Seeds 0 to N − 1
@@ -39,9 +40,29 @@ pub struct Arguments {
     settings: Settings,
 }
 
+/// What finds an architecture.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Search,
+    Random,
+    RandomSearch,
+}
+
+impl Kind {
+    /// The baseline of this name.
+    fn baseline(name: &str) -> Option<Self> {
+        match name {
+            RANDOM => Some(Self::Random),
+            RANDOM_SEARCH => Some(Self::RandomSearch),
+            _ => None,
+        }
+    }
+}
+
 /// A method's name and the settings that make it.
 struct Variant {
     name: String,
+    kind: Kind,
     flags: Vec<(String, String)>,
 }
 
@@ -59,28 +80,41 @@ impl Variant {
         };
         let (name, settings) = match text.split_once(':') {
             Some((name, settings)) => (name, settings.to_string()),
-            None if [RANDOM, RANDOM_SEARCH].contains(&text) => (text, String::new()),
             None => (text, format!("method={text}")),
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
             return Err(wrong("a name is made of letters, digits, - _ and ."));
         }
-        let pairs = settings.split(',').filter(|s| !s.is_empty());
-        let flags = pairs.map(|pair| {
-            let (key, value) = pair
-                .split_once('=')
-                .ok_or_else(|| wrong("settings are SETTING=VALUE, separated by commas"))?;
+        // A piece without `=` goes on with the list before it, as in stage-cells=5,11,17.
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        for piece in settings.split(',').filter(|s| !s.is_empty()) {
+            match (piece.split_once('='), pairs.last_mut()) {
+                (Some((key, value)), _) => pairs.push((key, value.into())),
+                (None, Some((_, value))) => *value += &format!(",{piece}"),
+                (None, None) => {
+                    return Err(wrong("settings are SETTING=VALUE, separated by commas"));
+                }
+            }
+        }
+        let mut kind = Kind::baseline(name);
+        pairs.retain(|(key, value)| {
+            let baseline = Kind::baseline(value).filter(|_| *key == "method");
+            kind = baseline.or(kind);
+            baseline.is_none()
+        });
+        let flags = pairs.into_iter().map(|(key, value)| {
             if !Config::settings().any(|s| s.flag() == key) {
                 return Err(wrong(&format!("there is no setting `{key}`")));
             }
             if key == "seed" {
                 return Err(wrong("seeds are given by --seeds"));
             }
-            Ok((key.to_string(), value.to_string()))
+            Ok((key.to_string(), value))
         });
         Ok(Self {
             name: name.into(),
+            kind: kind.unwrap_or(Kind::Search),
             flags: flags.collect::<Result<_, _>>()?,
         })
     }
@@ -128,7 +162,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
             i + 1,
             variant.name
         );
-        let Some(found) = one(&variant.name, seed, config, &folder, &stop)? else {
+        let Some(found) = one(variant, seed, config, &folder, &stop)? else {
             eprintln!("Stopped with a checkpoint. The same command goes on.");
             return Ok(Ended::Stopped);
         };
@@ -161,13 +195,13 @@ fn same_configuration(folder: &Path, config: &Config) -> Result<(), Error> {
 
 /// Searches (or draws), and finds out what the result is worth; nothing if it was stopped.
 fn one(
-    name: &str,
+    variant: &Variant,
     seed: u64,
     config: Config,
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<Option<Found>, Error> {
-    let (genotype, standing, costs) = if name == RANDOM {
+    let (genotype, standing, costs) = if variant.kind == Kind::Random {
         let genotype = train::random(&config, seed);
         let run = RunFolder::open(folder)?;
         run.write("config.toml", config.to_toml().as_bytes())?;
@@ -175,7 +209,7 @@ fn one(
         let table = config.table()?;
         let standing = table.and_then(|t| t.standing_of(&genotype));
         (genotype, standing, (0, 0, 0.0))
-    } else if name == RANDOM_SEARCH {
+    } else if variant.kind == Kind::RandomSearch {
         let dataset = Dataset::load(&config.data)?;
         let search = || {
             let mut console = Console::new();
@@ -214,7 +248,7 @@ fn one(
         }
     };
     Ok(Some(Found {
-        method: name.into(),
+        method: variant.name.clone(),
         seed,
         accuracy,
         genotype: genotype.to_string(),

@@ -243,7 +243,9 @@ impl Stage {
     /// Whether every pixel of the input is read, so that [`Stage::backward`] can set all adjoints.
     pub fn covers(&self) -> bool {
         match self.shape.geometry {
-            Geometry::Dense(kernel) => kernel.size >= kernel.stride,
+            Geometry::Dense(kernel) => {
+                kernel.stride == 1 || kernel.size >= kernel.stride && kernel.dilation == 1
+            }
             Geometry::Separable(_) => true,
             Geometry::Reduce => false,
         }

@@ -13,6 +13,9 @@ pub use settings::{
 };
 use toml::{Table, Value};
 
+/// The epochs that a space's preset has its warm-up for (P-DARTS: 10 of 25).
+const SPACE_EPOCHS: i64 = 25;
+
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -88,6 +91,15 @@ impl Config {
         for preset in [explainer.space.preset(), data.dataset.preset()] {
             let preset: Table = preset.parse().map_err(|e| invalid("the preset", &e))?;
             overlay(&mut merged, preset);
+        }
+        let given = |key: &str| layers.get("search").and_then(|s| s.get(key)).cloned();
+        let preset = |key: &str| merged["search"][key].as_integer().unwrap_or(0);
+        let epochs = given("epochs").and_then(|n| n.as_integer());
+        let epochs = epochs.unwrap_or(preset("epochs"));
+        // A preset's warm-up is that of its own epochs; with fewer it is as large a share of them.
+        if given("warmup_epochs").is_none() && preset("warmup_epochs") >= epochs {
+            let warmup = Value::Integer(preset("warmup_epochs") * epochs / SPACE_EPOCHS);
+            merged["search"]["warmup_epochs"] = warmup;
         }
         Self::merged(merged, layers)
     }
@@ -296,6 +308,21 @@ mod tests {
         let config = Config::resolve(Some(file.path()), &flags(&[("cells", "4")])).unwrap();
         assert_eq!((config.explainer.channels, config.explainer.cells), (6, 4));
         assert_eq!(config.explainer.nodes, 3, "from the preset of the digits");
+    }
+
+    #[test]
+    fn every_space_has_usable_defaults_on_every_data_set() {
+        for space in ["darts", "pc-darts", "p-darts", "nas-bench-201"] {
+            for dataset in ["digits", "cifar10", "cifar100", "folder"] {
+                let all = flags(&[("space", space), ("dataset", dataset), ("path", "x")]);
+                Config::resolve(None, &all).unwrap();
+            }
+        }
+        let warmup = |epochs| {
+            let all = flags(&[("space", "p-darts"), ("epochs", epochs)]);
+            Config::resolve(None, &all).unwrap().search.warmup_epochs
+        };
+        assert_eq!((warmup("25"), warmup("10"), warmup("6")), (10, 4, 2));
     }
 
     #[test]

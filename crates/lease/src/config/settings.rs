@@ -247,7 +247,7 @@ fn list<T: std::str::FromStr>(text: &str) -> Vec<T> {
 }
 
 impl Explainer {
-    /// An architecture drawn uniformly from those that can be derived.
+    /// An architecture drawn uniformly from the space; in P-DARTS's too, whose cap on skip-connects is the search's.
     pub fn random(&self, rng: &mut impl rand::Rng) -> Genotype {
         match self.space {
             Space::Darts | Space::PcDarts | Space::PDarts => {

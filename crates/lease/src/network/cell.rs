@@ -25,7 +25,7 @@ pub struct CellShape {
     /// One channel in so many passes the mixed operations, the others pass them by (PC-DARTS, arXiv
     /// 1907.05737); 1 means all.
     pub partial: usize,
-    /// Whether images lose what skip-connects carry with some probability (P-DARTS, arXiv 1904.12760).
+    /// Whether images lose what identities carry with some probability (P-DARTS, arXiv 1904.12760).
     pub drop_skips: bool,
 }
 
@@ -284,7 +284,7 @@ impl Cell {
                             self.pool_norm.emit(e, pool)
                         }),
                         Candidate::Skip(reduce) => Term {
-                            drop: self.drop_skips.then(|| e.drop()),
+                            drop: (self.drop_skips && reduce.is_none()).then(|| e.drop()),
                             ..match reduce {
                                 Some(reduce) => reduce.emit(e, &[state]),
                                 None => Term::new(state, Normalise::Not),
@@ -390,16 +390,11 @@ fn terms(
             Candidate::None => return None,
             Candidate::MaxPool => state.max_pool.clone(),
             Candidate::AvgPool => state.avg_pool.clone(),
-            Candidate::Skip(reduce) => {
-                let skipped = match reduce {
-                    Some(reduce) => reduce.forward_rectified(pass, state.rectified.clone()),
-                    None => state.value.clone(),
-                };
-                match drop {
-                    Some(drop) => drop.apply(skipped),
-                    None => skipped,
-                }
-            }
+            Candidate::Skip(reduce) => match (reduce, drop) {
+                (Some(reduce), _) => reduce.forward_rectified(pass, state.rectified.clone()),
+                (None, Some(drop)) => drop.apply(state.value.clone()),
+                (None, None) => state.value.clone(),
+            },
             Candidate::Separable(op) => op.forward_rectified(pass, state.rectified.clone()),
         };
         Some(output * weight.clone())

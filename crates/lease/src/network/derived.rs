@@ -38,8 +38,8 @@ pub struct DerivedShape {
     pub auxiliary: Option<[usize; 2]>,
 }
 
-/// Dropped paths: each image loses the output of an operation (other than the identity) with some
-/// probability, and the others are scaled up.
+/// Dropped paths: each image loses the output of an operation with some probability, and the others are scaled up.
+/// Derived networks drop all but identities, the supernets of P-DARTS nothing but these.
 pub struct DropPath {
     /// The probability.
     pub probability: f64,

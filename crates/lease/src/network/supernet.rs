@@ -257,6 +257,7 @@ impl Explainer for Supernet {
     }
 
     fn dropping(&self, dropout: SkipDropout) -> Option<Arc<dyn Explainer>> {
+        self.max_skip_connects?;
         Some(Arc::new(Self {
             dropout: Some(dropout),
             ..self.clone()

@@ -262,12 +262,16 @@ impl Log {
     }
 }
 
-/// A digest of the settings that a result depends on: all but how often checkpoints are written.
+/// A digest of the settings that a result depends on, where they differ from the defaults: all but how often
+/// checkpoints are written.
 pub fn fingerprint(config: &Config, more: &str) -> String {
     let mut config = config.clone();
     config.search.checkpoint_seconds = 0.0;
     let mut hash = Sha256::new();
-    hash.update(config.to_toml());
+    for difference in Config::default().differences(&config) {
+        hash.update(difference);
+        hash.update("\n");
+    }
     hash.update(more);
     checkpoint::hex(&hash.finalize())
 }

@@ -66,15 +66,16 @@ pub fn derive_capped(rows: &[Row], cap: usize) -> Result<CellGenotype, GenotypeE
         });
         let edges: Vec<usize> = edges.collect();
         let weight = |edge: &usize| rows[*edge][skip as usize];
-        let weakest = edges
-            .iter()
-            .copied()
-            .min_by(|a, b| weight(a).total_cmp(&weight(b)));
+        // An edge with no other candidate left keeps its skip-connect.
+        let others = |edge: &&usize| {
+            let all = rows[**edge].iter().enumerate();
+            let mut others = all.filter(|(k, _)| ![0, skip as usize].contains(k));
+            others.any(|(_, weight)| *weight > 0.0)
+        };
+        let able = edges.iter().filter(others).copied();
+        let weakest = able.min_by(|a, b| weight(a).total_cmp(&weight(b)));
         match weakest {
-            // A skip-connect without weight was chosen because its edge has nothing better.
-            Some(edge) if edges.len() > cap && weight(&edge) > 0.0 => {
-                rows[edge][skip as usize] = 0.0;
-            }
+            Some(edge) if edges.len() > cap => rows[edge][skip as usize] = 0.0,
             _ => return Ok(cell),
         }
     }
@@ -143,11 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cap_that_nothing_can_meet_ends() {
+    fn an_edge_with_nothing_else_keeps_its_skip_connect() {
         let mut row = [0.0; 8];
-        row[Operation::SkipConnect as usize] = 1.0;
+        row[0] = 0.3;
+        row[Operation::SkipConnect as usize] = 0.7;
         let cell = derive_capped(&rows(2, row), 0).unwrap();
-        assert_eq!(cell.nodes.len(), 2);
+        assert_eq!(cell.skip_connects(), 4, "no operation without weight");
     }
 
     #[test]
