@@ -1,4 +1,4 @@
-//! Random search with short training, the baseline that is hardest to beat: architectures drawn uniformly, each
+//! Random search with short training: architectures drawn uniformly, each
 //! trained briefly on the search's training part, and the one kept that is most accurate on its validation part.
 //! The test images are not looked at.
 
@@ -63,7 +63,8 @@ fn short(config: &Config) -> Config {
 /// Searches at random in a folder, or goes on with the search that was interrupted there; nothing if it was stopped.
 ///
 /// # Errors
-/// As [`Training::new`] and [`Training::run`].
+/// If the validation part is smaller than a batch, or a finished draw in the folder is of other settings or images; also
+/// as [`Training::new`] and [`Training::run`].
 pub fn random_search(
     config: &Config,
     dataset: &Dataset,
