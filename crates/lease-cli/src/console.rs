@@ -43,6 +43,8 @@ pub struct Console {
     started: Instant,
     done_before: u64,
     spoken: Instant,
+    /// The norm of γ · the audience's term over that of the explainer's, when they were last known.
+    share: Option<f64>,
 }
 
 impl Console {
@@ -57,6 +59,7 @@ impl Console {
             started: Instant::now(),
             done_before: 0,
             spoken: Instant::now(),
+            share: None,
         }
     }
 
@@ -138,6 +141,8 @@ impl search::Observer for Console {
     }
 
     fn step(&mut self, m: &StepMetrics) {
+        let norms = m.explainer_term_norm.zip(m.audience_term_norm).zip(m.gamma);
+        self.share = norms.map_or(self.share, |((e, a), gamma)| Some(gamma * a / e));
         let small =
             |what: &str, v: Option<f64>| v.map_or(String::new(), |v| format!("  {what} {v:.2e}"));
         let message = [
@@ -147,11 +152,8 @@ impl search::Observer for Console {
             told("val", m.audience_val_loss),
             told("attack", m.attack_objective),
             told("at ε", m.share_at_epsilon),
-            small("|term explainer|", m.explainer_term_norm),
-            small(
-                "|γ·audience|",
-                m.audience_term_norm.zip(m.gamma).map(|(n, g)| n * g),
-            ),
+            small("|∇A|", m.architecture_gradient_norm),
+            told("γ·audience/explainer", self.share),
         ];
         self.advance(message.concat());
     }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::method::product::MixedProduct;
 use crate::method::stage2::Attack;
 use crate::method::stage3::{Reweighting, Told};
-use crate::method::stage4::{self, Method, Starts, Unrolling};
+use crate::method::stage4::{self, Gamma, Method, Reach, Starts, Unrolling};
 use crate::method::{Batches, Examples, Models, Point, UnrolledStep};
 use crate::network::{Audience, Layout, ResNetShape, Supernet, SupernetShape, Vector};
 use crate::space::Operation;
@@ -322,7 +322,7 @@ impl Case {
         let Some(audience) = &stages.audience else {
             return Err(self.foreign("it has no audience".into()));
         };
-        let explainer = stage4::explainer_term(models, &at, &batches, &stages, &settings);
+        let explainer = stage4::explainer_term(models, &at, &batches, &stages);
         let listener = stage4::audience_term(
             models,
             &at,
@@ -331,7 +331,16 @@ impl Case {
             (&stages, audience),
             &settings,
         );
-        let total = |e: &Vector, a: &Vector| e.add_scaled(self.settings.gamma, a);
+        let through = |reach: &Reach| reach.gradient(models, &at, &batches, &settings);
+        let gamma = self.settings.gamma;
+        let total = stage4::architecture_gradient(
+            models,
+            &at,
+            &batches,
+            (&explainer, Some(&listener)),
+            (Gamma::Absolute(gamma), false),
+            &settings,
+        );
 
         let mut table = Vec::new();
         for (name, ours) in [
@@ -344,17 +353,18 @@ impl Case {
             let reference = self.get(&format!("out.{name}"), 1)?;
             table.push(compared(name, &[ours], reference));
         }
-        let adjoint_e = total(&explainer.adjoint_explainer, &listener.adjoint_explainer);
+        let adjoint_e = &explainer.reach.explainer;
+        let adjoint_e = adjoint_e.add_scaled(gamma, &listener.reach.explainer);
         for (name, ours) in [
             ("stage1.explainer.", &stages.explainer),
             ("stage3.audience.", &audience.weights),
-            ("stage4.grad_first_order_explainer.", &explainer.first_order),
-            ("stage4.grad_explainer_term.", &explainer.gradient),
-            ("stage4.grad_audience_term.", &listener.gradient),
             (
-                "stage4.grad_total.",
-                &total(&explainer.gradient, &listener.gradient),
+                "stage4.grad_first_order_explainer.",
+                &explainer.reach.architecture,
             ),
+            ("stage4.grad_explainer_term.", &through(&explainer.reach)),
+            ("stage4.grad_audience_term.", &through(&listener.reach)),
+            ("stage4.grad_total.", &total.total),
             ("adjoint.audience.", &listener.adjoint_audience),
             ("adjoint.explainer.", &adjoint_e),
         ] {

@@ -9,7 +9,7 @@ use lease::method::stage1;
 use lease::method::stage2::Attack;
 use lease::method::stage2::Explained;
 use lease::method::stage3::Told;
-use lease::method::stage4::{self, Method, Starts, Unrolling};
+use lease::method::stage4::{self, Gamma, Method, Starts, Unrolling};
 use lease::method::{Batches, Examples, Models, Point, UnrolledStep};
 use lease::network::{Audience, Layout, ResNetShape, Supernet, SupernetShape, Vector};
 use lease::rng::{Purpose, stream, symmetric};
@@ -118,13 +118,20 @@ fn differentiated_through_explanations(explained: Explained) {
         let share = audience.explanation.share_at_epsilon;
         assert!(share > 0.1 && share < 0.9, "share at epsilon {share}");
         let both = (&stages, audience);
-        stage4::audience_term(&models, &at, &batches, &starts, both, &settings)
+        let term = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
+        (at, term)
     };
     let direction = vector(models.explainer.architecture(), 9, 1000.0);
     let h = 1e-6;
-    let shifted = |sign: f64| term(at.architecture.add_scaled(sign * h, &direction)).loss;
+    let shifted = |sign: f64| {
+        term(at.architecture.add_scaled(sign * h, &direction))
+            .1
+            .loss
+    };
     let numeric = (shifted(1.0) - shifted(-1.0)) / (2.0 * h);
-    let gradient = term(at.architecture.clone()).gradient.to_f64();
+    let (at, term) = term(at.architecture.clone());
+    let gradient = term.reach.gradient(&models, &at, &batches, &settings);
+    let gradient = gradient.to_f64();
     let exact: f64 = gradient
         .iter()
         .zip(direction.to_f64())
@@ -144,7 +151,8 @@ fn a_signed_attack_silences_the_audience() {
     let stages = stage4::stages(&models, &at, &batches, Some(&starts), &settings);
     let both = (&stages, stages.audience.as_ref().unwrap());
     let term = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
-    assert_eq!(term.gradient.norm(), 0.0);
+    assert_eq!(term.reach.explainer.norm(), 0.0);
+    assert_eq!(term.reach.architecture.norm(), 0.0);
     assert!(term.adjoint_delta.norm() > 0.0);
 }
 
@@ -158,7 +166,33 @@ fn explanations_of_no_network_leave_the_audience_without_a_say() {
         assert!(audience.gradient.norm() > 0.0, "the audience learns");
         let both = (&stages, audience);
         let term = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
-        assert_eq!(term.gradient.norm(), 0.0);
+        assert_eq!(term.reach.explainer.norm(), 0.0);
+        assert_eq!(term.reach.architecture.norm(), 0.0);
+    }
+}
+
+#[test]
+fn terms_carried_apart_and_together_give_the_same_gradient() {
+    let (models, at, batches, starts, settings) = setting();
+    let stages = stage4::stages(&models, &at, &batches, Some(&starts), &settings);
+    let explainer = stage4::explainer_term(&models, &at, &batches, &stages);
+    let both = (&stages, stages.audience.as_ref().unwrap());
+    let audience = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
+    let gradient = |gamma, apart| {
+        let terms = (&explainer, Some(&audience));
+        stage4::architecture_gradient(&models, &at, &batches, terms, (gamma, apart), &settings)
+    };
+    let gamma = 30.0;
+    let together = gradient(Gamma::Absolute(gamma), false);
+    assert_eq!(together.norms, None);
+    let apart = gradient(Gamma::Absolute(gamma), true);
+    let [norm, audience_norm] = apart.norms.unwrap();
+    let share = gamma * audience_norm / norm;
+    assert!(share > 0.01, "the audience has a say: {share}");
+    let relative = gradient(Gamma::Relative(share), false);
+    for other in [apart, relative] {
+        let difference = together.total.add_scaled(-1.0, &other.total).norm();
+        assert!(difference < 1e-12 * together.total.norm(), "{difference}");
     }
 }
 

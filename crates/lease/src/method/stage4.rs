@@ -1,8 +1,8 @@
 //! Stage IV, the explainer re-learns: the gradient of L(E', A, B_e^val) + γ L(W', B_a^val) with respect
 //! to A, through all three earlier stages (METHOD.md, "The architecture gradient").
 //!
-//! The two terms are carried apart, so that their norms can be told and γ can be relative to them. Both
-//! are linear in their adjoints, so nothing is lost by adding them at the end.
+//! Both terms go through stage I by the same product, which is linear in its adjoint: with γ given they go through it
+//! together. Where their norms are to be told, or γ is relative to these, they are carried apart, by one product more.
 
 use burn::tensor::Tensor;
 
@@ -66,7 +66,9 @@ pub struct Starts {
 impl Unrolling {
     /// Passes of the explainer, forward or forward and backward, that one step takes; those on dual numbers, and
     /// finite differences, count twice.
-    pub fn explainer_passes(&self, warmup: bool) -> u64 {
+    ///
+    /// `apart` as for [`architecture_gradient`].
+    pub fn explainer_passes(&self, warmup: bool, apart: bool) -> u64 {
         let constant = matches!(
             self.told.explained,
             Explained::RandomSigns | Explained::Plain
@@ -85,7 +87,7 @@ impl Unrolling {
         } else {
             5
         };
-        let audience = explain + differentiate + if explain > 0 { 2 } else { 0 };
+        let audience = explain + differentiate + if explain > 0 && apart { 2 } else { 0 };
         let reweighted = u64::from(self.validate_reweighted) * (explain + differentiate);
         explainer + audience + reweighted
     }
@@ -115,7 +117,37 @@ pub struct AudienceStages {
     pub weights: Vector,
 }
 
-/// The audience's term: ∇_A L(W', B_a^val), not multiplied by γ, and the adjoints on the way.
+/// What reaches E' and A from a loss: its gradient with respect to A once E' is gone through too.
+#[derive(Clone)]
+pub struct Reach {
+    /// With respect to E'.
+    pub explainer: Vector,
+    /// With respect to A at fixed E'.
+    pub architecture: Vector,
+}
+
+impl Reach {
+    fn add_scaled(&self, factor: f64, other: &Self) -> Self {
+        Self {
+            explainer: self.explainer.add_scaled(factor, &other.explainer),
+            architecture: self.architecture.add_scaled(factor, &other.architecture),
+        }
+    }
+
+    /// With respect to A in total.
+    pub fn gradient(
+        &self,
+        models: &Models,
+        at: &Point,
+        batches: &Batches,
+        settings: &Unrolling,
+    ) -> Vector {
+        let unrolled = through_stage1(models, at, batches, &self.explainer, settings);
+        self.architecture.add_scaled(1.0, &unrolled)
+    }
+}
+
+/// The audience's term: L(W', B_a^val), not multiplied by γ, and the adjoints on the way to A.
 pub struct AudienceTerm {
     /// L(W', B_a^val).
     pub loss: f64,
@@ -123,22 +155,62 @@ pub struct AudienceTerm {
     pub adjoint_audience: Vector,
     /// With respect to the clamped Δ'.
     pub adjoint_delta: Vector,
-    /// With respect to E'.
-    pub adjoint_explainer: Vector,
-    /// With respect to A, in total.
-    pub gradient: Vector,
+    /// With respect to E' and A.
+    pub reach: Reach,
 }
 
-/// The explainer's term: ∇_A L(E'(A), A, B_e^val).
+/// The explainer's term: L(E'(A), A, B_e^val).
 pub struct ExplainerTerm {
     /// L(E', A, B_e^val).
     pub loss: f64,
-    /// With respect to E'.
-    pub adjoint_explainer: Vector,
-    /// ∇_A at fixed E'.
-    pub first_order: Vector,
-    /// ∇_A in total.
-    pub gradient: Vector,
+    /// With respect to E' and A.
+    pub reach: Reach,
+}
+
+/// The architecture's gradient.
+pub struct ArchitectureGradient {
+    /// That of the explainer's term + γ · the audience's.
+    pub total: Vector,
+    /// γ; none without an audience.
+    pub gamma: Option<f64>,
+    /// The norms of the explainer's and of the audience's term, if they were carried apart.
+    pub norms: Option<[f64; 2]>,
+}
+
+/// Both terms, or the explainer's alone, through stage I to A; `apart` if their norms are wanted, which takes one more
+/// mixed product.
+pub fn architecture_gradient(
+    models: &Models,
+    at: &Point,
+    batches: &Batches,
+    (explainer, audience): (&ExplainerTerm, Option<&AudienceTerm>),
+    (gamma, apart): (Gamma, bool),
+    settings: &Unrolling,
+) -> ArchitectureGradient {
+    let through = |reach: &Reach| reach.gradient(models, at, batches, settings);
+    let explainer = &explainer.reach;
+    match (audience.map(|term| &term.reach), gamma) {
+        (None, _) => ArchitectureGradient {
+            total: through(explainer),
+            gamma: None,
+            norms: None,
+        },
+        (Some(audience), Gamma::Absolute(gamma)) if !apart => ArchitectureGradient {
+            total: through(&explainer.add_scaled(gamma, audience)),
+            gamma: Some(gamma),
+            norms: None,
+        },
+        (Some(audience), gamma) => {
+            let [explainer, audience] = [explainer, audience].map(through);
+            let norms = [explainer.norm(), audience.norm()];
+            let gamma = gamma.value(norms);
+            ArchitectureGradient {
+                total: explainer.add_scaled(gamma, &audience),
+                gamma: Some(gamma),
+                norms: Some(norms),
+            }
+        }
+    }
 }
 
 /// Runs stages I to III, each for one unrolled step.
@@ -221,10 +293,13 @@ fn through_stage2(
     explanation: &Explanation,
     adjoint: &Vector,
     settings: &Unrolling,
-) -> [Vector; 2] {
+) -> Reach {
     let clean = explanation.clean.clone();
     let Some(clean) = clean.filter(|_| !settings.attack.signed) else {
-        return [explainer.scale(0.0), architecture.scale(0.0)];
+        return Reach {
+            explainer: explainer.scale(0.0),
+            architecture: architecture.scale(0.0),
+        };
     };
     let flat = adjoint.flat().mask_fill(explanation.clamped.clone(), 0.0);
     let (clean, target) = Vector::single("clean", clean);
@@ -236,26 +311,30 @@ fn through_stage2(
     let through = gradient(along_clean, [explainer, architecture], [0, 1]);
     let [clean_e, clean_a] = through.vectors;
     let step = settings.attack.step_size;
-    [(e, clean_e), (a, clean_a)].map(|(p, q)| p.add_scaled(1.0, &q).scale(step))
+    let [explainer, architecture] =
+        [(e, clean_e), (a, clean_a)].map(|(p, q)| p.add_scaled(1.0, &q).scale(step));
+    Reach {
+        explainer,
+        architecture,
+    }
 }
 
-/// The explainer's term of the architecture gradient.
+/// The explainer's term.
 pub fn explainer_term(
     models: &Models,
     at: &Point,
     batches: &Batches,
     stages: &Stages,
-    settings: &Unrolling,
 ) -> ExplainerTerm {
     let loss = stage1::loss(&*models.explainer, &batches.explainer_val);
     let direct = gradient(loss, [&stages.explainer, &at.architecture], [0, 1]);
-    let [adjoint_explainer, first_order] = direct.vectors;
-    let unrolled = through_stage1(models, at, batches, &adjoint_explainer, settings);
+    let [explainer, architecture] = direct.vectors;
     ExplainerTerm {
         loss: direct.value,
-        gradient: first_order.add_scaled(1.0, &unrolled),
-        first_order,
-        adjoint_explainer,
+        reach: Reach {
+            explainer,
+            architecture,
+        },
     }
 }
 
@@ -263,16 +342,17 @@ pub fn explainer_term(
 pub fn first_order_term(models: &Models, at: &Point, batches: &Batches) -> ExplainerTerm {
     let loss = stage1::loss(&*models.explainer, &batches.explainer_val);
     let direct = gradient(loss, [&at.explainer, &at.architecture], [1]);
-    let [first_order] = direct.vectors;
+    let [architecture] = direct.vectors;
     ExplainerTerm {
         loss: direct.value,
-        adjoint_explainer: at.explainer.scale(0.0),
-        gradient: first_order.clone(),
-        first_order,
+        reach: Reach {
+            explainer: at.explainer.scale(0.0),
+            architecture,
+        },
     }
 }
 
-/// The audience's term of the architecture gradient, from W' back through Δ' and E' to A.
+/// The audience's term, from W' back through Δ' to E' and A.
 pub fn audience_term(
     models: &Models,
     at: &Point,
@@ -301,7 +381,7 @@ pub fn audience_term(
     let adjoint_delta = product.scale(-settings.audience.learning_rate);
     // v_E and the direct part of v_A
     let images = &batches.audience_train.images;
-    let [mut adjoint_explainer, mut direct] = through_stage2(
+    let mut reach = through_stage2(
         models,
         &stages.explainer,
         a,
@@ -310,24 +390,21 @@ pub fn audience_term(
         &adjoint_delta,
         settings,
     );
-    if let Some([e, a]) = validated.through_explanation {
-        adjoint_explainer = adjoint_explainer.add_scaled(1.0, &e);
-        direct = direct.add_scaled(1.0, &a);
+    if let Some(through) = &validated.through_explanation {
+        reach = reach.add_scaled(1.0, through);
     }
-    let unrolled = through_stage1(models, at, batches, &adjoint_explainer, settings);
     AudienceTerm {
         loss: validated.loss,
         adjoint_audience: validated.adjoint,
         adjoint_delta,
-        gradient: direct.add_scaled(1.0, &unrolled),
-        adjoint_explainer,
+        reach,
     }
 }
 
 struct Validated {
     loss: f64,
     adjoint: Vector,
-    through_explanation: Option<[Vector; 2]>,
+    through_explanation: Option<Reach>,
 }
 
 /// L(W', B_a^val) and its gradient; on reweighted images also what reaches E' and A through the
@@ -382,12 +459,12 @@ pub enum Gamma {
 }
 
 impl Gamma {
-    /// γ for terms of these norms.
-    pub fn value(self, explainer_norm: f64, audience_norm: f64) -> f64 {
+    /// γ where the explainer's and the audience's term have these norms.
+    pub fn value(self, [explainer, audience]: [f64; 2]) -> f64 {
         match self {
             Self::Absolute(gamma) => gamma,
-            Self::Relative(_) if audience_norm == 0.0 => 0.0,
-            Self::Relative(share) => share * explainer_norm / audience_norm,
+            Self::Relative(_) if audience == 0.0 => 0.0,
+            Self::Relative(share) => share * explainer / audience,
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::config::Config;
 use crate::data::Dataset;
-use crate::method::stage4::{AudienceStages, AudienceTerm, ExplainerTerm};
+use crate::method::stage4::{ArchitectureGradient, AudienceStages, AudienceTerm, ExplainerTerm};
 use crate::space::{Genotype, Standing};
 
 /// A line of `metrics.jsonl`.
@@ -52,10 +52,13 @@ pub struct StepMetrics {
     /// The share of |δ'| at ε.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_at_epsilon: Option<f64>,
-    /// The norm of the explainer's term of the architecture gradient.
+    /// The norm of the architecture's gradient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture_gradient_norm: Option<f64>,
+    /// The norm of the explainer's term of it, where the two are carried apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explainer_term_norm: Option<f64>,
-    /// The norm of the audience's term, not multiplied by γ.
+    /// The norm of the audience's term, not multiplied by γ, where the two are carried apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience_term_norm: Option<f64>,
     /// γ.
@@ -73,15 +76,18 @@ impl StepMetrics {
         }
     }
 
-    pub(super) fn explainer_term(&mut self, term: &ExplainerTerm) {
-        self.explainer_val_loss = Some(term.loss);
-        self.explainer_term_norm = Some(term.gradient.norm());
-    }
-
-    pub(super) fn audience_term(&mut self, term: &AudienceTerm, gamma: f64) {
-        self.audience_val_loss = Some(term.loss);
-        self.audience_term_norm = Some(term.gradient.norm());
-        self.gamma = Some(gamma);
+    pub(super) fn terms(
+        &mut self,
+        explainer: &ExplainerTerm,
+        audience: Option<&AudienceTerm>,
+        gradient: &ArchitectureGradient,
+    ) {
+        self.explainer_val_loss = Some(explainer.loss);
+        self.audience_val_loss = audience.map(|term| term.loss);
+        self.architecture_gradient_norm = Some(gradient.total.norm());
+        self.explainer_term_norm = gradient.norms.map(|[explainer, _]| explainer);
+        self.audience_term_norm = gradient.norms.map(|[_, audience]| audience);
+        self.gamma = gradient.gamma;
     }
 
     pub(super) fn audience(&mut self, stages: &AudienceStages) {
@@ -109,6 +115,10 @@ impl StepMetrics {
             (
                 "the norm of the audience's gradient",
                 self.audience_gradient_norm,
+            ),
+            (
+                "the norm of the architecture's gradient",
+                self.architecture_gradient_norm,
             ),
             ("the norm of the explainer's term", self.explainer_term_norm),
             ("the norm of the audience's term", self.audience_term_norm),

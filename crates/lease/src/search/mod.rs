@@ -21,7 +21,7 @@ use crate::data::{Augmentation, Batch, BatchOrder, Dataset, Partition};
 use crate::method::curvature::dominant_eigenvalue;
 use crate::method::product::gradient;
 use crate::method::stage3::Told;
-use crate::method::stage4::{self, Method, Starts, Unrolling};
+use crate::method::stage4::{self, Gamma, Method, Starts, Unrolling};
 use crate::method::{Batches, Examples, Models, UnrolledStep, stage1};
 use crate::network::{Audience, SkipDropout, Vector};
 use crate::optimiser::cosine;
@@ -349,25 +349,29 @@ impl Search {
             .then(|| stage4::stages(models, &at, &batches, starts.as_ref(), &settings));
         if !warmup {
             let explainer = match &stages {
-                Some(stages) => stage4::explainer_term(models, &at, &batches, stages, &settings),
+                Some(stages) => stage4::explainer_term(models, &at, &batches, stages),
                 None => stage4::first_order_term(models, &at, &batches),
             };
-            let mut gradient = explainer.gradient.clone();
-            m.explainer_term(&explainer);
-            if let (Some(stages), Some(starts)) = (&stages, &starts)
-                && let Some(audience) = &stages.audience
-            {
-                let both = (stages, audience);
-                let term = stage4::audience_term(models, &at, &batches, starts, both, &settings);
-                let norms = (explainer.gradient.norm(), term.gradient.norm());
-                let gamma = self.config.gamma().value(norms.0, norms.1);
-                gradient = gradient.add_scaled(gamma, &term.gradient);
-                m.audience_term(&term, gamma);
-            }
+            let listening = stages.as_ref().zip(starts.as_ref());
+            let audience = listening.and_then(|(stages, starts)| {
+                let both = (stages, stages.audience.as_ref()?);
+                Some(stage4::audience_term(
+                    models, &at, &batches, starts, both, &settings,
+                ))
+            });
+            let gradient = stage4::architecture_gradient(
+                models,
+                &at,
+                &batches,
+                (&explainer, audience.as_ref()),
+                (self.config.gamma(), self.apart(step)),
+                &settings,
+            );
+            m.terms(&explainer, audience.as_ref(), &gradient);
             m.check()?;
             let rate = self.config.search.architecture_learning_rate;
             let stepper = &mut self.state.architecture_stepper;
-            self.state.point.architecture = stepper.step(rate, &at.architecture, &gradient);
+            self.state.point.architecture = stepper.step(rate, &at.architecture, &gradient.total);
         }
 
         // Stage I for real, with the new architecture; if that has not moved, the gradient is known.
@@ -401,6 +405,13 @@ impl Search {
         }
         m.check()?;
         Ok(m)
+    }
+
+    /// Whether a step carries the two terms of the architecture's gradient apart.
+    fn apart(&self, step: u64) -> bool {
+        let relative = matches!(self.config.gamma(), Gamma::Relative(_));
+        let every = self.config.method.norms_every;
+        relative || every > 0 && step.is_multiple_of(every)
     }
 
     /// The settings of an epoch's iterations.
@@ -598,13 +609,14 @@ impl Search {
         let steps = self.state.progress.step;
         let per_epoch = self.orders.explainer_train.batches_per_epoch();
         let s = &self.config.search;
-        let epochs = 0..(steps / per_epoch) as usize;
-        let warmup = epochs.filter(|e| e % s.epochs < s.warmup_epochs).count() as u64 * per_epoch;
         let settings = self.unrolling(0);
+        let passes = |step: u64| {
+            let warmup = (step / per_epoch) as usize % s.epochs < s.warmup_epochs;
+            settings.explainer_passes(warmup, self.apart(step))
+        };
         Ok(Summary {
             steps,
-            explainer_passes: warmup * settings.explainer_passes(true)
-                + (steps - warmup) * settings.explainer_passes(false),
+            explainer_passes: (0..steps).map(passes).sum(),
             standing: self.standing(&genotype),
             genotype,
             folder: self.run.path().into(),
