@@ -8,9 +8,6 @@ use crate::plane::Size;
 use crate::pool::Buffer;
 use crate::{LANES, Lanes};
 
-/// Tasks that a batch is shared out to, whatever the number of threads.
-const SLOTS: usize = 8;
-
 /// Activations `[image][block][pixel]`, with their tangents in a dual pass.
 #[derive(Debug)]
 pub struct Field {
@@ -309,7 +306,7 @@ pub fn share_out<T: Send>(
     fields: Vec<&mut Field>,
     work: impl Fn(Part) -> T + Send + Sync,
 ) -> Vec<T> {
-    let slots = SLOTS.min(images);
+    let slots = (images / 4).clamp(4, 16).min(images);
     let mut parts: Vec<Part> = (0..slots)
         .map(|s| Part {
             images: images * s / slots..images * (s + 1) / slots,

@@ -12,7 +12,6 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::plane::rectify;
 use crate::simd::{lanes, load, run};
 use crate::{LANES, Lanes};
 
@@ -408,12 +407,14 @@ impl WithSimd for PlaneSums<'_, '_> {
 }
 
 /// What becomes of a sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Store {
+#[derive(Clone, Copy, Debug)]
+pub enum Store<'a> {
     /// It is the output.
     Set,
     /// max(it, 0) is the output.
     Rectified,
+    /// It is the output where this plane is above 0; the rest is 0.
+    Gated(&'a [Lanes]),
     /// It is added to the output.
     Add,
 }
@@ -432,7 +433,7 @@ struct Combine<'a> {
     constant: &'a Lanes,
     terms: &'a [(Lanes, &'a [Lanes])],
     out: &'a mut [Lanes],
-    store: Store,
+    store: Store<'a>,
 }
 
 /// Pixels that are worked on for all terms before the next ones, so that sums stay in the first cache.
@@ -443,33 +444,32 @@ impl WithSimd for Combine<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let zero = s.splat_f32s(0.0);
+        // Up to six terms at a time, so that coefficients stay in registers.
+        let groups = self.terms.len().div_ceil(6).max(1);
         for (strip, out) in self.out.chunks_mut(STRIP).enumerate() {
             let from = strip * STRIP;
-            let mut add = self.store == Store::Add;
+            let mut add = matches!(self.store, Store::Add);
             let mut constant = load::<S>(self.constant);
-            if self.terms.is_empty() {
-                combine_some(s, constant, [], from, out, add);
-            }
-            // Up to six terms at a time, so that coefficients stay in registers.
-            for group in self.terms.chunks(6) {
-                match *group {
+            for group in 0..groups {
+                let terms = &self.terms[6 * group..self.terms.len().min(6 * group + 6)];
+                let store = if group + 1 == groups {
+                    self.store
+                } else {
+                    Store::Set
+                };
+                let how = (add, store);
+                match *terms {
                     [a, b, c, d, e, f] => {
-                        combine_some(s, constant, [a, b, c, d, e, f], from, out, add);
+                        combine_some(s, constant, [a, b, c, d, e, f], from, out, how);
                     }
-                    [a, b, c, d, e] => {
-                        combine_some(s, constant, [a, b, c, d, e], from, out, add);
-                    }
-                    [a, b, c, d] => combine_some(s, constant, [a, b, c, d], from, out, add),
-                    [a, b, c] => combine_some(s, constant, [a, b, c], from, out, add),
-                    [a, b] => combine_some(s, constant, [a, b], from, out, add),
-                    [a] => combine_some(s, constant, [a], from, out, add),
-                    _ => {}
+                    [a, b, c, d, e] => combine_some(s, constant, [a, b, c, d, e], from, out, how),
+                    [a, b, c, d] => combine_some(s, constant, [a, b, c, d], from, out, how),
+                    [a, b, c] => combine_some(s, constant, [a, b, c], from, out, how),
+                    [a, b] => combine_some(s, constant, [a, b], from, out, how),
+                    [a] => combine_some(s, constant, [a], from, out, how),
+                    _ => combine_some(s, constant, [], from, out, how),
                 }
-                (add, constant) = (true, zero);
-            }
-            if self.store == Store::Rectified {
-                rectify(s, out);
+                (add, constant) = (true, s.splat_f32s(0.0));
             }
         }
     }
@@ -482,12 +482,13 @@ fn combine_some<S: Simd, const N: usize>(
     terms: [(Lanes, &[Lanes]); N],
     from: usize,
     out: &mut [Lanes],
-    add: bool,
+    (add, store): (bool, Store),
 ) {
-    let n = out.len();
+    let zero = s.splat_f32s(0.0);
+    let range = from..from + out.len();
     let coefficients = terms.map(|(c, _)| load::<S>(&c));
-    let planes = terms.map(|(_, plane)| &plane[from..from + n]);
-    for (i, out) in out.iter_mut().enumerate() {
+    let planes = terms.map(|(_, plane)| &plane[range.clone()]);
+    let sum = |i: usize, out: &Lanes| {
         let mut sum = constant;
         if add {
             sum = s.add_f32s(sum, load::<S>(out));
@@ -495,6 +496,24 @@ fn combine_some<S: Simd, const N: usize>(
         for k in 0..N {
             sum = s.mul_add_e_f32s(load::<S>(&planes[k][i]), coefficients[k], sum);
         }
-        *out = lanes::<S>(sum);
+        sum
+    };
+    match store {
+        Store::Set | Store::Add => {
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = lanes::<S>(sum(i, out));
+            }
+        }
+        Store::Rectified => {
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = lanes::<S>(s.max_f32s(sum(i, out), zero));
+            }
+        }
+        Store::Gated(gate) => {
+            for (i, (out, gate)) in out.iter_mut().zip(&gate[range]).enumerate() {
+                let open = s.greater_than_f32s(load::<S>(gate), zero);
+                *out = lanes::<S>(s.select_f32s(open, sum(i, out), zero));
+            }
+        }
     }
 }

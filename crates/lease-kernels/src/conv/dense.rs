@@ -113,9 +113,16 @@ fn dense_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     let mut sums = [[s.splat_f32s(0.0); N]; B];
     if add {
         for (b, sums) in sums.iter_mut().enumerate() {
-            let out = out[b * plane + to..].iter().step_by(step);
-            for (sum, out) in sums.iter_mut().zip(out) {
-                *sum = load::<S>(out);
+            let out = &out[b * plane + to..];
+            // Side by side, whose number is known when this is compiled, or apart.
+            if step == 1 {
+                for (sum, out) in sums.iter_mut().zip(&out[..N]) {
+                    *sum = load::<S>(out);
+                }
+            } else {
+                for (sum, out) in sums.iter_mut().zip(out.iter().step_by(step)) {
+                    *sum = load::<S>(out);
+                }
             }
         }
     }
@@ -146,9 +153,15 @@ fn dense_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
         }
     }
     for (b, sums) in sums.iter().enumerate() {
-        let out = out[b * plane + to..].iter_mut().step_by(step);
-        for (sum, out) in sums.iter().zip(out) {
-            *out = lanes::<S>(*sum);
+        let out = &mut out[b * plane + to..];
+        if step == 1 {
+            for (sum, out) in sums.iter().zip(&mut out[..N]) {
+                *out = lanes::<S>(*sum);
+            }
+        } else {
+            for (sum, out) in sums.iter().zip(out.iter_mut().step_by(step)) {
+                *out = lanes::<S>(*sum);
+            }
         }
     }
 }

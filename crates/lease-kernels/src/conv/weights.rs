@@ -78,19 +78,14 @@ fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
         }
     }
     for segments in segments.chunks((CHUNK / w).max(1)) {
-        // Three output blocks at a time keep the most sums in registers; four are two and two.
+        // Two output blocks at a time: three would need one register more than there are.
         let (mut block, mut rest) = (0, &mut *weights);
         while !rest.is_empty() {
-            let n = match rest.len() / rows {
-                1 => 1,
-                2 | 4 => 2,
-                _ => 3,
-            };
+            let n = (rest.len() / rows).min(2);
             let (here, later) = rest.split_at_mut(n * rows);
             match n {
                 1 => weights_rows::<S, 1, 8, T>(s, segments, view, block, here),
-                2 => weights_rows::<S, 2, 4, T>(s, segments, view, block, here),
-                _ => weights_rows::<S, 3, 4, T>(s, segments, view, block, here),
+                _ => weights_rows::<S, 2, 4, T>(s, segments, view, block, here),
             }
             (block, rest) = (block + n, later);
         }

@@ -3,7 +3,7 @@
 use super::{Graph, Id, Node, Saved, scaled};
 use crate::field::{Pair, PairMut};
 use crate::norm::{ImageSums, Store, combine, image_sums};
-use crate::plane::{gate, gate_in_place};
+use crate::plane::gate;
 use crate::stage::{Prepared, Scratch, StageShape};
 use crate::{LANES, Lanes, blocks};
 
@@ -67,10 +67,12 @@ impl Saved {
             combine(&constant, &values, value, store);
             if let Some(out) = out.tangent.as_deref_mut() {
                 let out = &mut out[range];
-                combine(&tangent_constant, &tangents, out, Store::Set);
-                if rectify {
-                    gate_in_place(out, value);
-                }
+                let store = if rectify {
+                    Store::Gated(value)
+                } else {
+                    Store::Set
+                };
+                combine(&tangent_constant, &tangents, out, store);
             }
         }
     }

@@ -155,8 +155,8 @@ impl Scratch {
             });
         }
         Self {
-            u: Memory::new(wide, dual),
-            g: Memory::new(wide, dual),
+            u: Memory::new(together * wide, dual),
+            g: Memory::new(together * wide, dual),
             padded: Memory::new(outer, dual),
         }
     }
@@ -196,15 +196,25 @@ impl Stage {
             Geometry::Dense(_) => self.matrix_forward(xs.iter().map(|x| x.plain.read()), &view, zs),
             Geometry::Reduce => self.matrix_forward(xs.iter().map(Prepared::samples), &view, zs),
             Geometry::Separable(kernel) => {
-                let n = self.shape.input_blocks() * pixels;
-                for (x, z) in xs.iter().zip(zs) {
-                    let mut u = scratch.u.write().first(n);
-                    self.taps_forward(kernel, x, u.again());
-                    let z = std::slice::from_mut(z);
-                    self.matrix_forward(std::iter::once(u.read()), &view, z);
-                }
+                let us = self.between(kernel, xs, &mut scratch.u);
+                self.matrix_forward(us.iter().copied(), &view, zs);
             }
         }
+    }
+
+    /// What lies between the two parts of a separable stage, for some images.
+    fn between<'a>(&self, kernel: Kernel, xs: &[Prepared], u: &'a mut Memory) -> Vec<Pair<'a>> {
+        let pixels = xs
+            .first()
+            .map_or(0, |x| x.size.strided(kernel.stride).area());
+        let us = u
+            .write()
+            .split(self.shape.input_blocks() * pixels, xs.len());
+        let each = xs.iter().zip(us).map(|(x, mut u)| {
+            self.taps_forward(kernel, x, u.again());
+            u.into_read()
+        });
+        each.collect()
     }
 
     fn matrix_forward<'a>(
@@ -258,7 +268,7 @@ impl Stage {
         back: &Back,
         xs: &[Prepared],
         zs: &[Pair],
-        mut gradients: Option<&mut Gradients>,
+        gradients: Option<&mut Gradients>,
         x_adjoints: Option<(&mut [PairMut], bool)>,
         scratch: &mut Scratch,
     ) {
@@ -315,23 +325,18 @@ impl Stage {
             }
             Geometry::Separable(kernel) => {
                 let n = self.shape.input_blocks() * after.area();
-                let (outs, add) = x_adjoints.unzip();
-                let mut outs = outs.map(|outs| outs.iter_mut());
-                let add = add.unwrap_or(true);
-                for (x, z) in xs.iter().zip(zs) {
-                    let mut g = scratch.g.write().first(n);
-                    let only = std::slice::from_mut(&mut g);
-                    back.matrix(std::iter::once(*z), &view, only, false);
-                    let g = g.read();
-                    if let Some(gradients) = gradients.as_deref_mut() {
-                        let mut u = scratch.u.write().first(n);
-                        self.taps_forward(kernel, x, u.again());
-                        let z = std::slice::from_ref(z);
-                        matrix_gradients(std::iter::once(u.read()), &view, z, gradients);
-                        taps_gradients(kernel, x, g, gradients);
+                let mut gs = scratch.g.write().split(n, xs.len());
+                back.matrix(zs.iter().copied(), &view, &mut gs, false);
+                if let Some(gradients) = gradients {
+                    let us = self.between(kernel, xs, &mut scratch.u);
+                    matrix_gradients(us.into_iter(), &view, zs, gradients);
+                    for (x, g) in xs.iter().zip(&gs) {
+                        taps_gradients(kernel, x, g.read(), gradients);
                     }
-                    if let Some(out) = outs.as_mut().and_then(Iterator::next) {
-                        let g = carried(g, kernel, size, &mut scratch.padded);
+                }
+                if let Some((outs, add)) = x_adjoints {
+                    for (g, out) in gs.iter().zip(outs) {
+                        let g = carried(g.read(), kernel, size, &mut scratch.padded);
                         back.taps(kernel, size, g, (out.again(), add));
                     }
                 }

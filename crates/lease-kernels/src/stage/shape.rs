@@ -165,11 +165,11 @@ impl StageShape {
         }
     }
 
-    /// How many images of inputs of this size are worth convolving together: as many as there are times as many
-    /// weights as numbers in one image, within reason.
+    /// How many images of inputs of this size are worth convolving together: so many that their numbers are a few
+    /// times those of the weights, within reason.
     pub fn together(&self, size: Size) -> usize {
         let image = self.input_blocks() * size.area();
-        (self.matrix_len() / image).clamp(1, TOGETHER)
+        (4 * self.matrix_len() / image).clamp(1, TOGETHER)
     }
 
     /// Gradients of nothing yet.
