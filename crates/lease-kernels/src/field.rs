@@ -299,14 +299,19 @@ impl Part<'_> {
     }
 }
 
-/// Does `work` on all images in parallel, in a fixed number of tasks that each write their part of `fields`;
-/// returns the tasks' results in order.
+/// Does `work` on all images in parallel, in tasks that each write their part of `fields` and need `own` pixels
+/// of memory besides; returns the tasks' results in order. Their number is the same for up to four threads.
 pub fn share_out<T: Send>(
     images: usize,
+    own: usize,
     fields: Vec<&mut Field>,
     work: impl Fn(Part) -> T + Send + Sync,
 ) -> Vec<T> {
-    let slots = (images / 4).clamp(4, 16).min(images);
+    let few = rayon::current_num_threads().max(4);
+    // Twice as many wait less for each other, where each still has some images, and less memory of its own than results.
+    let written: usize = fields.iter().map(|f| f.value.len()).sum();
+    let many = images >= 8 * few && 2 * few * own <= written;
+    let slots = if many { 2 * few } else { few }.min(images);
     let mut parts: Vec<Part> = (0..slots)
         .map(|s| Part {
             images: images * s / slots..images * (s + 1) / slots,

@@ -5,8 +5,8 @@
 //! a 1×1 convolution is a product whose output lanes are channels.
 //!
 //! The unit is a whole network, a [`graph::Graph`]: forward on values, or on dual numbers (value, tangent),
-//! and backward. Work is shared out over images in a fixed number of slots whose partial sums are
-//! added in order, so results do not depend on the number of threads.
+//! and backward. Work is shared out over images in a number of tasks that is the same for one to four threads, and
+//! their partial sums are added in order.
 //!
 //! The kernels are written once over [`pulp`]'s vectors: AVX2 with FMA where the processor has it, plain
 //! eight-element arrays elsewhere. There is no `unsafe` code.

@@ -100,12 +100,10 @@ impl WithSimd for Weights<'_> {
         for (block, weights) in self.weights.chunks_exact(9 * inputs).enumerate() {
             for i in 0..inputs {
                 let at = |y: usize, x: usize| load::<S>(&weights[(3 * y + x) * inputs + i]);
-                let rows: [[S::f32s; 4]; 3] =
-                    std::array::from_fn(|y| spread([at(y, 0), at(y, 1), at(y, 2)]));
-                let columns: [[S::f32s; 4]; 4] =
-                    std::array::from_fn(|x| spread([rows[0][x], rows[1][x], rows[2][x]]));
-                for (x, column) in columns.into_iter().enumerate() {
-                    for (y, value) in column.into_iter().enumerate() {
+                let row = |y: usize| spread([at(y, 0), at(y, 1), at(y, 2)]);
+                let [a, b, c] = [row(0), row(1), row(2)];
+                for x in 0..4 {
+                    for (y, value) in spread([a[x], b[x], c[x]]).into_iter().enumerate() {
                         self.result[(4 * y + x) * apart + block * inputs + i] = lanes::<S>(value);
                     }
                 }
@@ -401,12 +399,10 @@ impl WithSimd for Untransformed<'_> {
                 let at = |y: usize, x: usize| {
                     load::<S>(&self.transformed[(4 * y + x) * apart + block * inputs + i])
                 };
-                let columns: [[S::f32s; 3]; 4] =
-                    std::array::from_fn(|x| gather(std::array::from_fn(|y| at(y, x))));
-                let rows: [[S::f32s; 3]; 3] =
-                    std::array::from_fn(|y| gather(std::array::from_fn(|x| columns[x][y])));
-                for (y, row) in rows.into_iter().enumerate() {
-                    for (x, value) in row.into_iter().enumerate() {
+                let column = |x: usize| gather([at(0, x), at(1, x), at(2, x), at(3, x)]);
+                let [a, b, c, d] = [column(0), column(1), column(2), column(3)];
+                for y in 0..3 {
+                    for (x, value) in gather([a[y], b[y], c[y], d[y]]).into_iter().enumerate() {
                         let out = &mut weights[(3 * y + x) * inputs + i];
                         *out = lanes::<S>(s.add_f32s(load::<S>(out), value));
                     }

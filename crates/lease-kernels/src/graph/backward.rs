@@ -12,7 +12,7 @@ use crate::norm::{Adjoint, AdjointSums, Norm, Planes, Store, combine};
 use crate::plane::{
     Places, Size, Window, add, add_gated, add_to_maxima, avg_pool_backward, gate, gate_in_place,
 };
-use crate::stage::{self, Back, Stage};
+use crate::stage::{self, Back, Stage, StageShape};
 use crate::{LANES, Lanes, blocks};
 
 /// Which gradients a backward pass computes.
@@ -243,7 +243,7 @@ impl Work<'_> {
         };
         let mut all = vec![&mut g];
         all.extend(fields.iter_mut().map(|f| &mut f.0));
-        let parts = share_out(saved.images, all, |mut part| {
+        let parts = share_out(saved.images, 0, all, |mut part| {
             let mut sums: Vec<AdjointSums> = terms.iter().map(|_| AdjointSums::zeros(n)).collect();
             for i in part.images.clone() {
                 let mut outs = part.image(i);
@@ -289,12 +289,14 @@ impl Work<'_> {
             self.adjoints[target.0] = Some(field);
         }
         self.numbers(id, &norms, &sums);
-        for (t, term) in terms.iter().enumerate() {
-            if !self.needs[term.source.0] || identities[t].is_some() {
-                continue;
-            }
+        let form = |t: usize| {
+            let needed = self.needs[terms[t].source.0] && identities[t].is_none();
             let total = &self.saved.terms[id.0][t].total;
-            let adjoint = norms[t].backward(total, &sums[t]);
+            needed.then(|| norms[t].backward(total, &sums[t]))
+        };
+        let forms: Vec<Option<Adjoint>> = (0..terms.len()).into_par_iter().map(form).collect();
+        for (term, adjoint) in terms.iter().zip(forms) {
+            let Some(adjoint) = adjoint else { continue };
             if graph.is_unit(term.source) {
                 self.waiting[id.0] += 1;
                 self.contributions[term.source.0].push(Contribution {
@@ -381,7 +383,7 @@ impl Work<'_> {
         let saved = &self.saved;
         let area = field.size.area();
         if let Some(z) = &saved.fields[source.0] {
-            share_out(saved.images, vec![&mut field], |mut part| {
+            share_out(saved.images, 0, vec![&mut field], |mut part| {
                 for i in part.images.clone() {
                     let contribution = [(adjoint, saved.factor(term, i), g.image(i))];
                     for out in part.image(i) {
@@ -429,7 +431,12 @@ impl Work<'_> {
             .map(|u| saved.stages[u.0].as_ref().map(|s| s.back()))
             .collect();
         let all = fields.iter_mut().map(|f| &mut f.0).collect();
-        let parts = share_out(saved.images, all, |mut part| {
+        let shapes = units.iter().filter_map(|u| graph.shape(*u));
+        let own = match self.wanted.weights {
+            true => shapes.map(StageShape::matrix_len).sum(),
+            false => 0,
+        };
+        let parts = share_out(saved.images, own, all, |mut part| {
             let mut readers = Readers::new(graph, saved, &groups, part.images.len());
             let together = readers.together;
             let mut gradients: Vec<Option<stage::Gradients>> = units
@@ -534,10 +541,15 @@ impl Work<'_> {
             gradients
         });
         if self.wanted.weights {
-            let merged = merged(parts);
-            for (unit, gradients) in units.iter().zip(&merged) {
-                if let (Some(shape), Some(gradients)) = (graph.shape(*unit), gradients) {
-                    shape.unpack(gradients, &mut self.gradients.weights);
+            let shapes: Vec<_> = units.iter().map(|u| graph.shape(*u)).collect();
+            let unpacked = shapes
+                .par_iter()
+                .zip(merged(parts))
+                .filter_map(|(shape, gradients)| Some((*shape)?.unpack(&gradients?)));
+            for (start, values) in unpacked.collect::<Vec<_>>().into_iter().flatten() {
+                let weights = &mut self.gradients.weights[start..];
+                for (weight, value) in weights.iter_mut().zip(values) {
+                    *weight += value;
                 }
             }
         }

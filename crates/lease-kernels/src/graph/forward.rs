@@ -125,7 +125,7 @@ impl Graph {
             })
             .collect();
         let by_batch = pass.running.is_none();
-        let parts = share_out(saved.images, fields.iter_mut().collect(), |mut part| {
+        let parts = share_out(saved.images, 0, fields.iter_mut().collect(), |mut part| {
             let mut readers = Readers::new(self, saved, &level.groups, part.images.len());
             let mut sums: Vec<Vec<Vec<ImageSums>>> = vec![Vec::new(); units.len()];
             let mut places: Vec<Vec<Places>> = vec![Vec::new(); units.len()];
@@ -185,9 +185,13 @@ impl Graph {
                 saved.places[unit.0].extend(places);
             }
         }
-        for ((unit, field), sums) in units.into_iter().zip(fields).zip(sums) {
-            if !sums.is_empty() {
-                saved.norms[unit.0] = Some(Norm::new(&sums, field.size.area()));
+        let norm = |(sums, field): (&Vec<Vec<ImageSums>>, &Field)| {
+            (!sums.is_empty()).then(|| Norm::new(sums, field.size.area()))
+        };
+        let norms: Vec<_> = sums.par_iter().zip(&fields).map(norm).collect();
+        for ((unit, field), norm) in units.into_iter().zip(fields).zip(norms) {
+            if norm.is_some() {
+                saved.norms[unit.0] = norm;
             }
             saved.fields[unit.0] = Some(field);
         }
@@ -195,27 +199,24 @@ impl Graph {
 
     fn state_forward(&self, id: Id, saved: &mut Saved, pass: &Pass) {
         let channels = blocks(self.channels(id)) * LANES;
-        saved.terms[id.0] = self
-            .terms(id)
-            .iter()
-            .map(|term| {
-                let weighted = self.weighting(term, channels, pass);
-                let form = saved.norm(term, channels).forward(&weighted.2);
-                Weighted {
-                    own: weighted.0,
-                    coefficient: weighted.1,
-                    total: weighted.2,
-                    form,
-                }
-            })
-            .collect();
+        let weighted = |term: &Term| {
+            let weighted = self.weighting(term, channels, pass);
+            let form = saved.norm(term, channels).forward(&weighted.2);
+            Weighted {
+                own: weighted.0,
+                coefficient: weighted.1,
+                total: weighted.2,
+                form,
+            }
+        };
+        saved.terms[id.0] = self.terms(id).par_iter().map(weighted).collect();
         if !self.is_kept(id) {
             return;
         }
         let size = saved.sizes[id.0];
         let mut field = Field::stale(saved.images, blocks(self.channels(id)), size, saved.dual);
         let normalised = self.entries[id.0].normalised && pass.running.is_none();
-        let sums = share_out(saved.images, vec![&mut field], |mut part| {
+        let sums = share_out(saved.images, 0, vec![&mut field], |mut part| {
             let mut sums = Vec::new();
             for i in part.images.clone() {
                 for mut out in part.image(i) {

@@ -1,5 +1,7 @@
 //! What a stage is: its geometry, its weights as the kernels want them, and their gradients.
 
+use rayon::prelude::*;
+
 use crate::conv::winograd::{
     POINTS, add_untransformed, has_many_tiles, has_tiles, pays, transformed, winograd,
     winograd_weights,
@@ -81,43 +83,51 @@ impl StageShape {
         }
     }
 
-    /// Calls `each` with (place among the network's weights, index, lane) of every entry of the matrices.
-    fn matrix_entries(&self, mut each: impl FnMut(usize, usize, usize)) {
-        let inputs: usize = self.inputs.iter().sum();
-        let outputs = self.outputs / self.matrices.len();
-        let (taps, rows) = (self.dense_taps(), self.dense_inputs());
-        for (m, start) in self.matrices.iter().enumerate() {
-            for o in 0..outputs {
-                let channel = m * outputs + o;
-                let block = channel / LANES * taps * rows;
-                let mut place = start + o * inputs * taps;
-                let mut row = m * self.input_blocks() * LANES;
-                for channels in &self.inputs {
-                    for i in 0..*channels {
-                        for t in 0..taps {
-                            each(place, block + t * rows + row + i, channel % LANES);
-                            place += 1;
-                        }
-                    }
-                    row += blocks(*channels) * LANES;
-                }
-            }
-        }
+    /// Lanes of the input channels, all inputs joined.
+    fn input_lanes(&self) -> Vec<usize> {
+        let first = self.inputs.iter().scan(0, |next, channels| {
+            let here = *next;
+            *next += blocks(*channels) * LANES;
+            Some(here..here + channels)
+        });
+        first.flatten().collect()
     }
 
-    /// (place, index, lane) of every depthwise tap.
+    /// Outputs of each matrix.
+    fn matrix_outputs(&self) -> usize {
+        self.outputs / self.matrices.len()
+    }
+
+    /// Where the weights of an output of matrix `m` are, in PyTorch's order: their indices, and their lane.
+    fn matrix_row<'a>(
+        &self,
+        (m, output): (usize, usize),
+        input_lanes: &'a [usize],
+    ) -> (impl Iterator<Item = usize> + use<'a>, usize) {
+        let (taps, rows) = (self.dense_taps(), self.dense_inputs());
+        let channel = m * self.matrix_outputs() + output;
+        let first = channel / LANES * taps * rows + m * self.input_blocks() * LANES;
+        let each = move |i: &usize| {
+            let i = first + i;
+            (0..taps).map(move |t| i + t * rows)
+        };
+        (input_lanes.iter().flat_map(each), channel % LANES)
+    }
+
+    /// (place among them, index, lane) of every depthwise tap.
     fn tap_entries(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
         let channels = self.inputs[0];
         self.depthwise().into_iter().flat_map(move |kernel| {
             let taps = kernel.taps();
             (0..channels * taps).map(move |i| {
                 let (c, t) = (i / taps, i % taps);
-                (self.taps + i, c / LANES * taps + t, c % LANES)
+                (i, c / LANES * taps + t, c % LANES)
             })
         })
     }
 
-    fn matrix_len(&self) -> usize {
+    /// Lanes of the packed matrices.
+    pub(crate) fn matrix_len(&self) -> usize {
         blocks(self.outputs) * self.dense_taps() * self.dense_inputs()
     }
 
@@ -128,10 +138,20 @@ impl StageShape {
 
     pub(super) fn pack(&self, weights: &[f32]) -> Packed {
         let mut matrix = Buffer::zeros(self.matrix_len());
-        self.matrix_entries(|place, index, lane| matrix[index][lane] = weights[place]);
+        let lanes = self.input_lanes();
+        let n = lanes.len() * self.dense_taps();
+        for (m, start) in self.matrices.iter().enumerate() {
+            let rows = weights[*start..].chunks_exact(n);
+            for (output, weights) in rows.take(self.matrix_outputs()).enumerate() {
+                let (row, lane) = self.matrix_row((m, output), &lanes);
+                for (index, weight) in row.zip(weights) {
+                    matrix[index][lane] = *weight;
+                }
+            }
+        }
         let mut taps = Buffer::zeros(self.taps_len());
         for (place, index, lane) in self.tap_entries() {
-            taps[index][lane] = weights[place];
+            taps[index][lane] = weights[self.taps + place];
         }
         let tiles = self.tiles(&matrix, self.dense_inputs());
         Packed {
@@ -183,8 +203,8 @@ impl StageShape {
         }
     }
 
-    /// Adds gradients to their places among the network's.
-    pub fn unpack(&self, gradients: &Gradients, weights: &mut [f32]) {
+    /// Gradients in PyTorch's order, each with its place among the network's.
+    pub fn unpack(&self, gradients: &Gradients) -> Vec<(usize, Vec<f32>)> {
         let Gradients {
             taps,
             matrix,
@@ -197,12 +217,25 @@ impl StageShape {
             matrix
         });
         let matrix = untransformed.as_ref().unwrap_or(matrix);
+        let mut all = Vec::with_capacity(1 + self.matrices.len());
         if !matrix.is_empty() {
-            self.matrix_entries(|place, index, lane| weights[place] += matrix[index][lane]);
+            let lanes = self.input_lanes();
+            let n = lanes.len() * self.dense_taps();
+            for (m, start) in self.matrices.iter().enumerate() {
+                let mut values = vec![0.0; self.matrix_outputs() * n];
+                let rows = values.par_chunks_exact_mut(n).enumerate();
+                rows.with_min_len(1 + 4096 / n).for_each(|(output, row)| {
+                    let (from, lane) = self.matrix_row((m, output), &lanes);
+                    for (value, index) in row.iter_mut().zip(from) {
+                        *value = matrix[index][lane];
+                    }
+                });
+                all.push((*start, values));
+            }
         }
-        for (place, index, lane) in self.tap_entries() {
-            weights[place] += taps[index][lane];
-        }
+        let taps = self.tap_entries().map(|(_, index, lane)| taps[index][lane]);
+        all.push((self.taps, taps.collect()));
+        all
     }
 }
 
