@@ -412,6 +412,39 @@ fn a_diverging_search_stops_with_step_quantity_and_advice() {
 }
 
 #[test]
+fn an_attack_too_weak_to_move_explanations_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let tells = |step: &str| {
+        let settings = ["--epochs", "1", "--attack-step", step];
+        let output = done(search(&folder.path().join(step), &settings));
+        String::from_utf8_lossy(&output.stderr).contains("their random start")
+    };
+    assert!(tells("0.001"));
+    assert!(!tells("1e6"));
+}
+
+#[test]
+fn norms_of_the_terms_are_recorded_as_often_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    done(search(&run, &["--epochs", "1", "--norms-every", "2"]));
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let steps = metrics.lines().filter(|line| line.contains("\"step\":"));
+    let known: Vec<bool> = steps
+        .map(|line| {
+            assert!(line.contains("architecture_gradient_norm"), "{line}");
+            let terms = ["explainer_term_norm", "audience_term_norm"];
+            let known = terms.map(|term| line.contains(term));
+            assert_eq!(known[0], known[1], "{line}");
+            known[0]
+        })
+        .collect();
+    assert!(known.len() > 3);
+    let asked = (0..known.len()).map(|step| step % 2 == 0);
+    assert!(known.iter().copied().eq(asked), "{known:?}");
+}
+
+#[test]
 fn every_printed_setting_is_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let output = done(lease(&["search", "--print-config", "--seed", "9"]));

@@ -34,6 +34,9 @@ use crate::space::{Genotype, Standing, Table, entropy, skip_dropout};
 const EIGENVALUE_PRODUCTS: usize = 30;
 const EIGENVALUE_TOLERANCE: f64 = 1e-3;
 
+/// The share of |δ| at ε below which an attack hardly moved it.
+const WEAK_ATTACK: f64 = 0.01;
+
 /// Who watches a search.
 pub trait Observer {
     /// The search is about to do `steps` steps in `epochs` epochs, of which `done` steps are done.
@@ -207,6 +210,7 @@ impl Search {
             self.state.progress.step += 1;
             let epoch_done = self.state.progress.step.is_multiple_of(per_epoch);
             if epoch_done {
+                let weak = self.told_weak_attack(&metrics).filter(|_| epoch == 0);
                 let metrics = self.finish_epoch(epoch)?;
                 self.metrics.append(&Metrics::Epoch(metrics.clone()))?;
                 let seconds = epoch_started.elapsed().as_secs_f64();
@@ -214,6 +218,9 @@ impl Search {
                     .append(&serde_json::json!({ "epoch": epoch, "seconds": seconds }))?;
                 epoch_started = Instant::now();
                 observer.epoch(&metrics);
+                if let Some(weak) = weak {
+                    observer.note(&weak);
+                }
                 self.state.progress.fired =
                     guard::fired(&self.config.search, &self.state.progress.watched);
                 if (epoch + 1).is_multiple_of(self.config.search.epochs) && epoch + 1 < epochs {
@@ -261,6 +268,20 @@ impl Search {
         };
         self.state = State::start(&self.config, &self.models, &self.device, progress);
         Ok(())
+    }
+
+    /// A warning if the attack left δ where it started.
+    fn told_weak_attack(&self, m: &StepMetrics) -> Option<String> {
+        let settings = &self.config.method;
+        let share = m
+            .share_at_epsilon
+            .filter(|share| *share < WEAK_ATTACK && !settings.signed_attack)?;
+        Some(format!(
+            "The explanations are little more than their random start: {:.2} % of |δ| is at ε = {}.              Raise --attack-step (now {}) until a good share is.",
+            100.0 * share,
+            settings.epsilon,
+            settings.attack_step
+        ))
     }
 
     fn told_stage(&self, stages: &[StagePlan]) -> String {
