@@ -5,7 +5,7 @@
 Reads every metrics.jsonl (or .gz) below the folders given. For each run: the true CIFAR-10 test accuracy of the cell
 that would have been derived after each epoch (where there was a table), the explainer's validation accuracy and the
 coefficients' entropy at the end, and, over the steps in which the architecture moved, the median share of |δ| at ε and
-the median norm of the audience's term, before γ, over that of the explainer's.
+the median norm of the audience's term, before γ, over that of the explainer's, where these were recorded.
 """
 import gzip
 import json
@@ -34,7 +34,7 @@ def main(folders):
             continue
         heard = [m for m in moved if m.get("audience_term_norm") is not None]
         ratios = [m["audience_term_norm"] / m["explainer_term_norm"] for m in heard]
-        shares = [m["share_at_epsilon"] for m in heard if m.get("share_at_epsilon") is not None]
+        shares = [m["share_at_epsilon"] for m in moved if m.get("share_at_epsilon") is not None]
         truth = [m["standing"] for m in epochs if "standing" in m]
         accuracies = " ".join(f"{t['cifar10_test']:.2f}" for t in truth)
         name = "/".join(path.parent.parts[-2:])

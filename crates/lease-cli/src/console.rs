@@ -142,7 +142,9 @@ impl search::Observer for Console {
 
     fn step(&mut self, m: &StepMetrics) {
         let norms = m.explainer_term_norm.zip(m.audience_term_norm).zip(m.gamma);
-        self.share = norms.map_or(self.share, |((e, a), gamma)| Some(gamma * a / e));
+        if let Some(((explainer, audience), gamma)) = norms.filter(|((e, _), _)| *e > 0.0) {
+            self.share = Some(gamma * audience / explainer);
+        }
         let small =
             |what: &str, v: Option<f64>| v.map_or(String::new(), |v| format!("  {what} {v:.2e}"));
         let message = [
@@ -153,7 +155,7 @@ impl search::Observer for Console {
             told("attack", m.attack_objective),
             told("at ε", m.share_at_epsilon),
             small("|∇A|", m.architecture_gradient_norm),
-            told("γ·audience/explainer", self.share),
+            small("γ·audience/explainer", self.share),
         ];
         self.advance(message.concat());
     }

@@ -299,8 +299,8 @@ impl Part<'_> {
     }
 }
 
-/// Does `work` on all images in parallel, in tasks that each write their part of `fields` and need `own` pixels
-/// of memory besides; returns the tasks' results in order. Their number is the same for up to four threads.
+/// Does `work` on all images in parallel, in tasks that each write their part of `fields` and keep `own` pixels
+/// of results besides; returns the tasks' results in order. Their number is the same for up to four threads.
 pub fn share_out<T: Send>(
     images: usize,
     own: usize,

@@ -98,7 +98,7 @@ impl WithSimd for Gate<'_> {
     }
 }
 
-/// Closes `x` where `gate` is not above 0.
+/// Closes `x` where `gate` is not above 0; numbers that are not finite become NaN there.
 pub fn gate_in_place(x: &mut [Lanes], gate: &[Lanes]) {
     run(GateInPlace { x, gate });
 }

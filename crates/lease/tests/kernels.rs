@@ -476,7 +476,8 @@ fn the_number_of_threads_changes_no_bit() {
             partial: 1,
             stage: None,
         },
-        image: [11, 2, 7, 6],
+        // Enough that there are more tasks than threads, and some with more images than others.
+        image: [37, 2, 7, 6],
         seed: 1,
         constant: false,
     };
@@ -485,5 +486,9 @@ fn the_number_of_threads_changes_no_bit() {
         lease::device::with_threads(threads, work).unwrap()
     };
     let one = with(1);
-    assert!(one == with(2) && one == with(3));
+    assert!(one == with(2) && one == with(3) && one == with(4));
+    let oracle = compute(&setting, Kernels::Composed, DType::F64);
+    for (name, error) in errors(&compute(&setting, Kernels::Fast, DType::F32), &oracle) {
+        assert!(error < 1e-4, "{name}: {error:.1e}");
+    }
 }

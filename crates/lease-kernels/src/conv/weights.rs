@@ -78,7 +78,7 @@ fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
         }
     }
     for segments in segments.chunks((CHUNK / w).max(1)) {
-        // Two output blocks at a time: three would need one register more than there are.
+        // Two output blocks at a time: three would leave no register free.
         let (mut block, mut rest) = (0, &mut *weights);
         while !rest.is_empty() {
             let n = (rest.len() / rows).min(2);

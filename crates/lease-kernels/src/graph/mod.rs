@@ -7,7 +7,7 @@
 //! one linear form, worked out in one sweep over memory.
 //!
 //! Nodes are worked on level by level. All units of a level that read the same state share its rectified,
-//! padded form, and are computed image by image while that is in the cache. A state with a single reader is not
+//! padded form, and are computed some images at a time while that is in the cache. A state with a single reader is not
 //! kept but computed again where it is read.
 
 mod backward;

@@ -1,4 +1,4 @@
-//! Stages: the convolutions of a network, on dual numbers, image by image.
+//! Stages: the convolutions of a network, on dual numbers, some images at a time.
 
 mod shape;
 
@@ -120,7 +120,7 @@ fn add_samples(samples: &[Lanes], size: Size, out: &mut [Lanes]) {
     }
 }
 
-/// Memory for the work on one image.
+/// Memory for the work on some images.
 #[derive(Default)]
 pub struct Scratch {
     u: Memory,
@@ -136,15 +136,14 @@ impl Scratch {
         together: usize,
         stages: impl Iterator<Item = &'a StageShape>,
     ) -> Self {
-        let (mut wide, mut outer) = (0, 0);
+        let (mut between, mut sampled, mut outer) = (0, 0, 0);
         for stage in stages {
-            let pixels = size.strided(stage.geometry.stride()).area();
-            let halves = if stage.geometry == Geometry::Reduce {
-                2
-            } else {
-                1
-            };
-            wide = wide.max(halves * stage.input_blocks() * pixels);
+            let n = stage.input_blocks() * size.strided(stage.geometry.stride()).area();
+            match stage.geometry {
+                Geometry::Separable(_) => between = between.max(together * n),
+                Geometry::Reduce => sampled = sampled.max(2 * n),
+                Geometry::Dense(_) => {}
+            }
             let pad = stage.geometry.pad().unwrap_or(0);
             outer = outer.max(match stage.geometry {
                 Geometry::Dense(kernel) => {
@@ -155,8 +154,8 @@ impl Scratch {
             });
         }
         Self {
-            u: Memory::new(together * wide, dual),
-            g: Memory::new(together * wide, dual),
+            u: Memory::new(between, dual),
+            g: Memory::new(between.max(sampled), dual),
             padded: Memory::new(outer, dual),
         }
     }

@@ -1,7 +1,7 @@
 //! The configuration of a run: every setting once, with its meaning.
 //!
 //! Values come from four places, the later winning: the defaults below (the sizes of the DARTS paper), the
-//! preset of the data set, a TOML file, and flags. What results is written into the run folder, whole.
+//! presets of the space and of the data set, a TOML file, and flags. What results is written into the run folder, whole.
 
 mod settings;
 
@@ -12,9 +12,6 @@ pub use settings::{
     Search as SearchSettings, Setting, Space, Split, StagePlan, StageReached, Train, Validate,
 };
 use toml::{Table, Value};
-
-/// The epochs that a space's preset has its warm-up for (P-DARTS: 10 of 25).
-const SPACE_EPOCHS: i64 = 25;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -78,8 +75,8 @@ impl Setting {
 }
 
 impl Config {
-    /// Puts a configuration together from the defaults, the preset of its data set, a TOML file and flags
-    /// given as (flag, text).
+    /// Puts a configuration together from the defaults, the presets of its space and its data set, a TOML file and
+    /// flags given as (flag, text).
     ///
     /// # Errors
     /// If the file cannot be read or parsed, a key is unknown, or a value is of the wrong type or range.
@@ -87,19 +84,25 @@ impl Config {
         let layers = layers(file, flags)?;
         let (data, explainer): (settings::Data, settings::Explainer) =
             (section(&layers, "data")?, section(&layers, "explainer")?);
+        let parsed = |preset: &str| -> Result<Table, ConfigError> {
+            preset.parse().map_err(|e| invalid("the preset", &e))
+        };
+        let (space, data) = (
+            parsed(explainer.space.preset())?,
+            parsed(data.dataset.preset())?,
+        );
+        let whole = |of: &Table, key| of.get("search")?.get(key)?.as_integer();
+        let authors = whole(&space, "epochs").zip(whole(&space, "warmup_epochs"));
         let mut merged = Self::default().to_table();
-        for preset in [explainer.space.preset(), data.dataset.preset()] {
-            let preset: Table = preset.parse().map_err(|e| invalid("the preset", &e))?;
-            overlay(&mut merged, preset);
-        }
-        let given = |key: &str| layers.get("search").and_then(|s| s.get(key)).cloned();
-        let preset = |key: &str| merged["search"][key].as_integer().unwrap_or(0);
-        let epochs = given("epochs").and_then(|n| n.as_integer());
-        let epochs = epochs.unwrap_or(preset("epochs"));
-        // A preset's warm-up is that of its own epochs; with fewer it is as large a share of them.
-        if given("warmup_epochs").is_none() && preset("warmup_epochs") >= epochs {
-            let warmup = Value::Integer(preset("warmup_epochs") * epochs / SPACE_EPOCHS);
-            merged["search"]["warmup_epochs"] = warmup;
+        overlay(&mut merged, space);
+        overlay(&mut merged, data);
+        // A space's warm-up is that of its own epochs; with too few for it, it is as large a share of them.
+        let epochs = whole(&layers, "epochs").or(whole(&merged, "epochs"));
+        if let (Some((of, warmup)), Some(epochs)) = (authors, epochs)
+            && whole(&layers, "warmup_epochs").is_none()
+            && warmup >= epochs
+        {
+            merged["search"]["warmup_epochs"] = Value::Integer(warmup * epochs / of);
         }
         Self::merged(merged, layers)
     }

@@ -2,7 +2,8 @@
 //! to A, through all three earlier stages (METHOD.md, "The architecture gradient").
 //!
 //! Both terms go through stage I by the same product, which is linear in its adjoint: with γ given they go through it
-//! together. Where their norms are to be told, or γ is relative to these, they are carried apart, by one product more.
+//! together. They are carried apart, by one product more, where their norms are to be told, where γ is relative to
+//! these, and by finite differences, which are not linear: how often norms are told must not change the search.
 
 use burn::tensor::Tensor;
 
@@ -64,6 +65,12 @@ pub struct Starts {
 }
 
 impl Unrolling {
+    /// Whether [`architecture_gradient`] carries the terms apart even where their norms are not asked for.
+    pub fn always_apart(&self, gamma: Gamma) -> bool {
+        let difference = matches!(self.product, MixedProduct::FiniteDifference { .. });
+        difference || matches!(gamma, Gamma::Relative(_))
+    }
+
     /// Passes of the explainer, forward or forward and backward, that one step takes; those on dual numbers, and
     /// finite differences, count twice.
     ///
@@ -75,6 +82,7 @@ impl Unrolling {
         );
         // Clean predictions and the attack; the mixed product and the gradient through the clean predictions.
         let (explain, differentiate) = match (self.method, constant) {
+            (Method::Lease, false) if self.attack.signed => (1 + self.attack.steps as u64, 0),
             (Method::Lease, false) => (1 + self.attack.steps as u64, 3),
             _ => (0, 0),
         };
@@ -87,7 +95,7 @@ impl Unrolling {
         } else {
             5
         };
-        let audience = explain + differentiate + if explain > 0 && apart { 2 } else { 0 };
+        let audience = explain + differentiate + if differentiate > 0 && apart { 2 } else { 0 };
         let reweighted = u64::from(self.validate_reweighted) * (explain + differentiate);
         explainer + audience + reweighted
     }
@@ -189,6 +197,7 @@ pub fn architecture_gradient(
 ) -> ArchitectureGradient {
     let through = |reach: &Reach| reach.gradient(models, at, batches, settings);
     let explainer = &explainer.reach;
+    let apart = apart || settings.always_apart(gamma);
     match (audience.map(|term| &term.reach), gamma) {
         (None, _) => ArchitectureGradient {
             total: through(explainer),

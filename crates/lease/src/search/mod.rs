@@ -21,7 +21,7 @@ use crate::data::{Augmentation, Batch, BatchOrder, Dataset, Partition};
 use crate::method::curvature::dominant_eigenvalue;
 use crate::method::product::gradient;
 use crate::method::stage3::Told;
-use crate::method::stage4::{self, Gamma, Method, Starts, Unrolling};
+use crate::method::stage4::{self, Method, Starts, Unrolling};
 use crate::method::{Batches, Examples, Models, UnrolledStep, stage1};
 use crate::network::{Audience, SkipDropout, Vector};
 use crate::optimiser::cosine;
@@ -277,7 +277,8 @@ impl Search {
             .share_at_epsilon
             .filter(|share| *share < WEAK_ATTACK && !settings.signed_attack)?;
         Some(format!(
-            "The explanations are little more than their random start: {:.2} % of |δ| is at ε = {}.              Raise --attack-step (now {}) until a good share is.",
+            "The explanations are little more than their random start: {:.2} % of |δ| is at ε = {}. \
+             Raise --attack-step (now {}) until a good share is.",
             100.0 * share,
             settings.epsilon,
             settings.attack_step
@@ -430,9 +431,9 @@ impl Search {
 
     /// Whether a step carries the two terms of the architecture's gradient apart.
     fn apart(&self, step: u64) -> bool {
-        let relative = matches!(self.config.gamma(), Gamma::Relative(_));
         let every = self.config.method.norms_every;
-        relative || every > 0 && step.is_multiple_of(every)
+        let due = every > 0 && step.is_multiple_of(every);
+        due || self.unrolling(0).always_apart(self.config.gamma())
     }
 
     /// The settings of an epoch's iterations.
