@@ -149,6 +149,23 @@ fn a_search_killed_twice_and_resumed_ends_with_the_same_bits() {
 }
 
 #[test]
+fn a_run_that_another_process_is_at_work_on_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let mut command = search(&run, &["--epochs", "1000"]);
+    let silent = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = silent.spawn().unwrap();
+    while checkpoints(&run).is_empty() {
+        assert!(child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let told = refused(resume(&run));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(told.contains("another process is at work"), "{told}");
+}
+
+#[test]
 fn a_search_in_stages_killed_in_two_of_them_ends_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));

@@ -15,7 +15,7 @@ pub mod checkpoint;
 pub mod files;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -191,7 +191,7 @@ impl RunFolder {
     /// that will be done again.
     ///
     /// # Errors
-    /// As the file system reports, or if the log is shorter than that.
+    /// As the file system reports, if the log is shorter than that, or if another process writes it.
     pub fn log(&self, name: &str, bytes: u64) -> Result<Log, RunError> {
         let path = self.path.join(name);
         Log::open(&path, bytes).map_err(|source| RunError::Io {
@@ -216,6 +216,12 @@ impl Log {
             .truncate(false)
             .write(true)
             .open(path)?;
+        // Held as long as the file is open. Where a file system has no locks, it goes without.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(io::Error::other(
+                "another process is at work on this run; wait until it has ended, or end it",
+            ));
+        }
         let length = file.metadata()?.len();
         if length < bytes {
             return Err(io::Error::other(format!(
