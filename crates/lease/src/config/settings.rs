@@ -360,7 +360,7 @@ section! {
         gamma: f64 = 1.0;
         /// absolute: gamma is the weight; relative: the weight is chosen at each step so that the audience's term has gamma times the norm of the explainer's.
         gamma_scale: GammaScale = GammaScale::Absolute, ["absolute", "relative"];
-        /// Steps from one to the next that carries the two terms of the architecture's gradient apart, so that their norms are known, which takes one more mixed product; 0 means never. With a relative gamma every step does.
+        /// Steps from one to the next that carries the two terms of the architecture's gradient apart, so that their norms are known, which takes one more mixed product; 0 means never. With a relative gamma, and by finite differences, every step does.
         norms_every: u64 = 10;
         /// Largest perturbation of a pixel, ε, in standard deviations of the pixels.
         epsilon: f64 = 0.03;

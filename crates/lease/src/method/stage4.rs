@@ -66,7 +66,7 @@ pub struct Starts {
 
 impl Unrolling {
     /// Whether [`architecture_gradient`] carries the terms apart even where their norms are not asked for.
-    pub fn always_apart(&self, gamma: Gamma) -> bool {
+    fn always_apart(&self, gamma: Gamma) -> bool {
         let difference = matches!(self.product, MixedProduct::FiniteDifference { .. });
         difference || matches!(gamma, Gamma::Relative(_))
     }
@@ -74,8 +74,9 @@ impl Unrolling {
     /// Passes of the explainer, forward or forward and backward, that one step takes; those on dual numbers, and
     /// finite differences, count twice.
     ///
-    /// `apart` as for [`architecture_gradient`].
-    pub fn explainer_passes(&self, warmup: bool, apart: bool) -> u64 {
+    /// γ and `apart` as for [`architecture_gradient`].
+    pub fn explainer_passes(&self, warmup: bool, (gamma, apart): (Gamma, bool)) -> u64 {
+        let apart = apart || self.always_apart(gamma);
         let constant = matches!(
             self.told.explained,
             Explained::RandomSigns | Explained::Plain

@@ -386,7 +386,7 @@ impl Search {
                 &at,
                 &batches,
                 (&explainer, audience.as_ref()),
-                (self.config.gamma(), self.apart(step)),
+                (self.config.gamma(), self.norms_due(step)),
                 &settings,
             );
             m.terms(&explainer, audience.as_ref(), &gradient);
@@ -429,11 +429,10 @@ impl Search {
         Ok(m)
     }
 
-    /// Whether a step carries the two terms of the architecture's gradient apart.
-    fn apart(&self, step: u64) -> bool {
+    /// Whether the norms of the architecture gradient's two terms are wanted in a step.
+    fn norms_due(&self, step: u64) -> bool {
         let every = self.config.method.norms_every;
-        let due = every > 0 && step.is_multiple_of(every);
-        due || self.unrolling(0).always_apart(self.config.gamma())
+        every > 0 && step.is_multiple_of(every)
     }
 
     /// The settings of an epoch's iterations.
@@ -634,7 +633,7 @@ impl Search {
         let settings = self.unrolling(0);
         let passes = |step: u64| {
             let warmup = (step / per_epoch) as usize % s.epochs < s.warmup_epochs;
-            settings.explainer_passes(warmup, self.apart(step))
+            settings.explainer_passes(warmup, (self.config.gamma(), self.norms_due(step)))
         };
         Ok(Summary {
             steps,
