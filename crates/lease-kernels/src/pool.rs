@@ -4,16 +4,21 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use aligned_vec::{AVec, ConstAlign};
+
 use crate::{LANES, Lanes};
 
-fn free() -> &'static Mutex<HashMap<usize, Vec<Vec<Lanes>>>> {
-    static FREE: OnceLock<Mutex<HashMap<usize, Vec<Vec<Lanes>>>>> = OnceLock::new();
+/// Memory that begins with a cache line, so that no vector lies across two.
+type Memory = AVec<Lanes, ConstAlign<64>>;
+
+fn free() -> &'static Mutex<HashMap<usize, Vec<Memory>>> {
+    static FREE: OnceLock<Mutex<HashMap<usize, Vec<Memory>>>> = OnceLock::new();
     FREE.get_or_init(Mutex::default)
 }
 
 /// A buffer that goes back to the pool when it is dropped.
-#[derive(Debug, Default)]
-pub struct Buffer(Vec<Lanes>);
+#[derive(Debug)]
+pub struct Buffer(Memory);
 
 impl Buffer {
     /// A buffer of this many pixels with whatever was in it before.
@@ -21,7 +26,11 @@ impl Buffer {
         let mut free = free().lock().unwrap_or_else(PoisonError::into_inner);
         let reused = free.get_mut(&len).and_then(Vec::pop);
         drop(free);
-        Self(reused.unwrap_or_else(|| vec![[0.0; LANES]; len]))
+        Self(reused.unwrap_or_else(|| {
+            let mut memory = Memory::with_capacity(0, len);
+            memory.resize(len, [0.0; LANES]);
+            memory
+        }))
     }
 
     /// A buffer of zeros.
@@ -32,9 +41,15 @@ impl Buffer {
     }
 }
 
+impl Default for Buffer {
+    fn default() -> Self {
+        Self(Memory::new(0))
+    }
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.0);
+        let buffer = std::mem::replace(&mut self.0, Memory::new(0));
         if buffer.is_empty() {
             return;
         }
