@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::image::Readers;
 use super::{Graph, Group, Id, Level, Node, Normalise, Output, Saved, Term, Unit, scaled};
 use crate::field::{Field, Memory, Pair, PairMut, share_out};
-use crate::norm::{Adjoint, AdjointSums, Norm, Planes, Store, combine};
+use crate::norm::{Adjoint, AdjointSums, Form, Norm, Planes, Store, combine};
 use crate::plane::{
     Places, Size, Window, add, add_gated, add_to_maxima, avg_pool_backward, gate, gate_in_place,
 };
@@ -43,6 +43,48 @@ struct Contribution {
     adjoint: Adjoint,
 }
 
+/// What the sums of a state's terms are made with.
+struct Summing<'a> {
+    terms: &'a [Term],
+    wanted: Vec<bool>,
+    centres: Vec<[Form; 2]>,
+    blocks: usize,
+}
+
+impl<'a> Summing<'a> {
+    fn new(work: &Work<'a>, id: Id) -> Self {
+        let (terms, blocks) = (work.graph.terms(id), blocks(work.graph.channels(id)));
+        let centres = |t: &Term| work.saved.norm(t, blocks * LANES).centres();
+        Self {
+            terms,
+            wanted: terms.iter().map(|t| work.wants_sums(t)).collect(),
+            centres: terms.iter().map(centres).collect(),
+            blocks,
+        }
+    }
+
+    fn zeros(&self) -> Vec<AdjointSums> {
+        let zeros = |_: &Term| AdjointSums::zeros(self.blocks);
+        self.terms.iter().map(zeros).collect()
+    }
+
+    /// Adds those of one image, from the state's adjoint.
+    fn add(&self, saved: &Saved, i: usize, g: Pair, sums: &mut [AdjointSums]) {
+        let area = g.value.len() / self.blocks;
+        for (t, term) in self.terms.iter().enumerate() {
+            let (true, Some(z)) = (self.wanted[t], &saved.fields[term.source.0]) else {
+                continue;
+            };
+            let (z, factor) = (z.image(i), saved.factor(term, i));
+            let [mean, tangent] = &self.centres[t];
+            for b in 0..self.blocks {
+                let planes = planes(g.plane(b, area), z.plane(b, area));
+                sums[t].add(b, &planes, [&mean[b], &tangent[b]], factor);
+            }
+        }
+    }
+}
+
 /// A backward pass under way.
 struct Work<'a> {
     graph: &'a Graph,
@@ -54,6 +96,8 @@ struct Work<'a> {
     contributions: Vec<Vec<Contribution>>,
     /// How many units still wait for a state's adjoint.
     waiting: Vec<usize>,
+    /// The sums that states need, where they were made while the adjoint was written.
+    sums: Vec<Option<Vec<AdjointSums>>>,
     gradients: Gradients,
 }
 
@@ -74,6 +118,7 @@ impl Graph {
             adjoints: (0..n).map(|_| None).collect(),
             contributions: (0..n).map(|_| Vec::new()).collect(),
             waiting: vec![0; n],
+            sums: vec![None; n],
             gradients: Gradients {
                 input: None,
                 weights: vec![0.0; weights],
@@ -234,57 +279,46 @@ impl Work<'_> {
             })
             .collect();
         let filled: Vec<bool> = fields.iter().map(|f| f.1).collect();
+        let made = self.sums[id.0].take();
         let saved = &self.saved;
-        let summed: Vec<bool> = terms.iter().map(|t| self.wants_sums(t)).collect();
-        let centres: Vec<_> = norms.iter().map(Norm::centres).collect();
+        let summing = Summing::new(self, id);
         let rectified = match (&graph.entries[id.0].node, &saved.fields[id.0]) {
             (Node::State { rectify: true, .. }, Some(field)) => Some(field),
             _ => None,
         };
         let mut all = vec![&mut g];
         all.extend(fields.iter_mut().map(|f| &mut f.0));
-        let parts = share_out(saved.images, 0, all, |mut part| {
-            let mut sums: Vec<AdjointSums> = terms.iter().map(|_| AdjointSums::zeros(n)).collect();
-            for i in part.images.clone() {
-                let mut outs = part.image(i);
-                let (g, outs) = outs.split_at_mut(1);
-                if let Some(state) = rectified {
-                    let state = state.image(i).value;
-                    gate_in_place(g[0].value, state);
-                    if let Some(tangent) = &mut g[0].tangent {
-                        gate_in_place(tangent, state);
-                    }
-                }
-                let g = g[0].read();
-                let mut filled = filled.clone();
-                for (t, term) in terms.iter().enumerate() {
-                    let factor = saved.factor(term, i);
-                    if let (true, Some(z)) = (summed[t], &saved.fields[term.source.0]) {
-                        let z = z.image(i);
-                        let [mean, tangent] = &centres[t];
-                        for b in 0..n {
-                            let planes = planes(g.plane(b, area), z.plane(b, area));
-                            sums[t].add(b, &planes, [&mean[b], &tangent[b]], factor);
+        let sweep = || {
+            share_out(saved.images, 0, all, |mut part| {
+                let mut sums = summing.zeros();
+                for i in part.images.clone() {
+                    let mut outs = part.image(i);
+                    let (g, outs) = outs.split_at_mut(1);
+                    if let Some(state) = rectified {
+                        let state = state.image(i).value;
+                        gate_in_place(g[0].value, state);
+                        if let Some(tangent) = &mut g[0].tangent {
+                            gate_in_place(tangent, state);
                         }
                     }
-                    if let Some((_, form)) = &identities[t] {
-                        let at = targets.iter().position(|t| *t == term.source);
-                        let at = at.unwrap_or_default();
-                        let store = if filled[at] { Store::Add } else { Store::Set };
-                        add_form(form, factor, g, area, outs[at].again(), store);
-                        filled[at] = true;
+                    let g = g[0].read();
+                    summing.add(saved, i, g, &mut sums);
+                    let mut filled = filled.clone();
+                    for (t, term) in terms.iter().enumerate() {
+                        let factor = saved.factor(term, i);
+                        if let Some((_, form)) = &identities[t] {
+                            let at = targets.iter().position(|t| *t == term.source);
+                            let at = at.unwrap_or_default();
+                            let store = if filled[at] { Store::Add } else { Store::Set };
+                            add_form(form, factor, g, area, outs[at].again(), store);
+                            filled[at] = true;
+                        }
                     }
                 }
-            }
-            sums
-        });
-        let mut parts = parts.into_iter();
-        let mut sums = parts.next().unwrap_or_default();
-        for part in parts {
-            for (total, part) in sums.iter_mut().zip(&part) {
-                total.merge(part);
-            }
-        }
+                sums
+            })
+        };
+        let sums = made.unwrap_or_else(|| total(sweep()));
         for (target, (field, _)) in targets.into_iter().zip(fields) {
             self.adjoints[target.0] = Some(field);
         }
@@ -332,6 +366,13 @@ impl Work<'_> {
                 plain.then(|| (t, norms[t].backward(total, sums)))
             })
             .collect()
+    }
+
+    /// Whether a state's adjoint is complete once the units of one level are done with it, as it is if only one
+    /// convolution reads it: its sums are made then, while all that they need is in the cache.
+    fn is_summed_early(&self, id: Id) -> bool {
+        let terms = self.graph.terms(id);
+        !self.graph.is_kept(id) && terms.iter().all(|t| self.graph.is_unit(t.source))
     }
 
     fn wants_sums(&self, term: &Term) -> bool {
@@ -426,6 +467,10 @@ impl Work<'_> {
         let filled: Vec<bool> = fields.iter().map(|f| f.1).collect();
         let work = &*self;
         let saved = &self.saved;
+        let summing: Vec<Option<Summing>> = targets
+            .iter()
+            .map(|t| self.is_summed_early(*t).then(|| Summing::new(self, *t)))
+            .collect();
         let backs: Vec<Option<Back>> = units
             .par_iter()
             .map(|u| saved.stages[u.0].as_ref().map(|s| s.back()))
@@ -446,6 +491,8 @@ impl Work<'_> {
                     shape.map(|s| s.gradients())
                 })
                 .collect();
+            let zeros = |s: &Option<Summing>| s.as_ref().map(Summing::zeros);
+            let mut sums: Vec<Option<Vec<AdjointSums>>> = summing.iter().map(zeros).collect();
             // Adjoints of what groups read, and of their units, of some images.
             let area = |id: &Id| blocks(graph.channels(*id)) * saved.sizes[id.0].area();
             let read = |g: &Group| g.sources.iter().map(area).sum::<usize>();
@@ -522,7 +569,7 @@ impl Work<'_> {
                             continue;
                         };
                         let all = x_adjoints.iter().zip(&*prepared).zip(&mut outs[t]);
-                        for ((x_adjoint, prepared), out) in all {
+                        for (((x_adjoint, prepared), out), i) in all.zip(images.clone()) {
                             let x = &prepared.plain.read().value[range.clone()];
                             let open = group.rectify.then_some(x);
                             out.each(x_adjoint.read().part(range.clone()), |from, to| {
@@ -533,13 +580,22 @@ impl Work<'_> {
                                     (None, false) => to.copy_from_slice(from),
                                 }
                             });
+                            if let (Some(summing), Some(sums)) = (&summing[t], &mut sums[t]) {
+                                summing.add(saved, i, out.read(), sums);
+                            }
                         }
                         filled[t] = true;
                     }
                 }
             }
-            gradients
+            (gradients, sums)
         });
+        let (parts, sums): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        for (target, parts) in targets.iter().zip(columns(sums)) {
+            if !parts.is_empty() {
+                self.sums[target.0] = Some(total(parts));
+            }
+        }
         if self.wanted.weights {
             let shapes: Vec<_> = units.iter().map(|u| graph.shape(*u)).collect();
             let unpacked = shapes
@@ -643,20 +699,36 @@ fn unit_adjoint(
 
 /// The tasks' gradients added up in order, unit by unit.
 fn merged(parts: Vec<Vec<Option<stage::Gradients>>>) -> Vec<Option<stage::Gradients>> {
-    let units = parts.first().map_or(0, Vec::len);
-    let mut columns: Vec<Vec<stage::Gradients>> = (0..units).map(|_| Vec::new()).collect();
-    for part in parts {
-        for (column, gradients) in columns.iter_mut().zip(part) {
-            column.extend(gradients);
-        }
-    }
     let total = |column: Vec<stage::Gradients>| {
         column.into_iter().reduce(|mut total, part| {
             total.merge(&part);
             total
         })
     };
-    columns.into_par_iter().map(total).collect()
+    columns(parts).into_par_iter().map(total).collect()
+}
+
+/// What the tasks have for each place, in order, without what they have not.
+fn columns<T>(parts: Vec<Vec<Option<T>>>) -> Vec<Vec<T>> {
+    let places = parts.first().map_or(0, Vec::len);
+    let mut columns: Vec<Vec<T>> = (0..places).map(|_| Vec::new()).collect();
+    for part in parts {
+        for (column, own) in columns.iter_mut().zip(part) {
+            column.extend(own);
+        }
+    }
+    columns
+}
+
+/// The tasks' sums added up in order.
+fn total(parts: Vec<Vec<AdjointSums>>) -> Vec<AdjointSums> {
+    let sum = |mut total: Vec<AdjointSums>, part: Vec<AdjointSums>| {
+        for (total, part) in total.iter_mut().zip(&part) {
+            total.merge(part);
+        }
+        total
+    };
+    parts.into_iter().reduce(sum).unwrap_or_default()
 }
 
 fn max_back(g: Pair, places: &[Places], size: Size, window: Window, mut x: PairMut) {
