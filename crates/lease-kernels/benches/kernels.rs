@@ -9,7 +9,7 @@ use std::time::Instant;
 use lease_kernels::conv::{Kernel, View, dense, dense_weights, depthwise, depthwise_taps};
 use lease_kernels::norm::{AdjointSums, Planes, Store, combine, image_sums};
 use lease_kernels::plane::{Places, Size, Window, avg_pool, max_pool};
-use lease_kernels::{LANES, Lanes, peak};
+use lease_kernels::{Buffer, LANES, Lanes, peak};
 
 /// Seconds of one call.
 fn time(mut work: impl FnMut()) -> f64 {
@@ -31,11 +31,13 @@ fn time(mut work: impl FnMut()) -> f64 {
     samples[7]
 }
 
-fn numbers(n: usize) -> Vec<Lanes> {
+fn numbers(n: usize) -> Buffer {
     let value = |i: usize| (i * 7919 % 997) as f32 / 997.0 - 0.5;
-    (0..n)
-        .map(|i| std::array::from_fn(|l| value(i * LANES + l)))
-        .collect()
+    let mut numbers = Buffer::stale(n);
+    for (i, lanes) in numbers.iter_mut().enumerate() {
+        *lanes = std::array::from_fn(|l| value(i * LANES + l));
+    }
+    numbers
 }
 
 fn main() {
@@ -124,7 +126,7 @@ fn main() {
             black_box(sums);
         });
         report("batch norm: sums of adjoints", 4, 2, adjoint);
-        let terms = vec![numbers(blocks * area); 7];
+        let terms: [Buffer; 7] = std::array::from_fn(|_| numbers(blocks * area));
         let seconds = time(|| {
             for b in 0..blocks {
                 let range = b * area..(b + 1) * area;
