@@ -9,16 +9,16 @@ use aligned_vec::{AVec, ConstAlign};
 use crate::{LANES, Lanes};
 
 /// Memory that begins with a cache line, so that no vector lies across two.
-type Memory = AVec<Lanes, ConstAlign<64>>;
+type Lines = AVec<Lanes, ConstAlign<64>>;
 
-fn free() -> &'static Mutex<HashMap<usize, Vec<Memory>>> {
-    static FREE: OnceLock<Mutex<HashMap<usize, Vec<Memory>>>> = OnceLock::new();
+fn free() -> &'static Mutex<HashMap<usize, Vec<Lines>>> {
+    static FREE: OnceLock<Mutex<HashMap<usize, Vec<Lines>>>> = OnceLock::new();
     FREE.get_or_init(Mutex::default)
 }
 
 /// A buffer that goes back to the pool when it is dropped.
 #[derive(Debug)]
-pub struct Buffer(Memory);
+pub struct Buffer(Lines);
 
 impl Buffer {
     /// A buffer of this many pixels with whatever was in it before.
@@ -27,9 +27,9 @@ impl Buffer {
         let reused = free.get_mut(&len).and_then(Vec::pop);
         drop(free);
         Self(reused.unwrap_or_else(|| {
-            let mut memory = Memory::with_capacity(0, len);
-            memory.resize(len, [0.0; LANES]);
-            memory
+            let mut lines = Lines::with_capacity(0, len);
+            lines.resize(len, [0.0; LANES]);
+            lines
         }))
     }
 
@@ -43,13 +43,13 @@ impl Buffer {
 
 impl Default for Buffer {
     fn default() -> Self {
-        Self(Memory::new(0))
+        Self(Lines::new(0))
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let buffer = std::mem::replace(&mut self.0, Memory::new(0));
+        let buffer = std::mem::replace(&mut self.0, Lines::new(0));
         if buffer.is_empty() {
             return;
         }

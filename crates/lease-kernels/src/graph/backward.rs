@@ -6,9 +6,10 @@
 use rayon::prelude::*;
 
 use super::image::Readers;
+use super::sums::{Summing, added_up};
 use super::{Graph, Group, Id, Level, Node, Normalise, Output, Saved, Term, Unit, scaled};
 use crate::field::{Field, Memory, Pair, PairMut, share_out};
-use crate::norm::{Adjoint, AdjointSums, Form, Norm, Planes, Store, combine};
+use crate::norm::{Adjoint, AdjointSums, Norm, Store, combine};
 use crate::plane::{
     Places, Size, Window, add, add_gated, add_to_maxima, avg_pool_backward, gate, gate_in_place,
 };
@@ -41,48 +42,6 @@ struct Contribution {
     state: Id,
     term: Term,
     adjoint: Adjoint,
-}
-
-/// What the sums of a state's terms are made with.
-struct Summing<'a> {
-    terms: &'a [Term],
-    wanted: Vec<bool>,
-    centres: Vec<[Form; 2]>,
-    blocks: usize,
-}
-
-impl<'a> Summing<'a> {
-    fn new(work: &Work<'a>, id: Id) -> Self {
-        let (terms, blocks) = (work.graph.terms(id), blocks(work.graph.channels(id)));
-        let centres = |t: &Term| work.saved.norm(t, blocks * LANES).centres();
-        Self {
-            terms,
-            wanted: terms.iter().map(|t| work.wants_sums(t)).collect(),
-            centres: terms.iter().map(centres).collect(),
-            blocks,
-        }
-    }
-
-    fn zeros(&self) -> Vec<AdjointSums> {
-        let zeros = |_: &Term| AdjointSums::zeros(self.blocks);
-        self.terms.iter().map(zeros).collect()
-    }
-
-    /// Adds those of one image, from the state's adjoint.
-    fn add(&self, saved: &Saved, i: usize, g: Pair, sums: &mut [AdjointSums]) {
-        let area = g.value.len() / self.blocks;
-        for (t, term) in self.terms.iter().enumerate() {
-            let (true, Some(z)) = (self.wanted[t], &saved.fields[term.source.0]) else {
-                continue;
-            };
-            let (z, factor) = (z.image(i), saved.factor(term, i));
-            let [mean, tangent] = &self.centres[t];
-            for b in 0..self.blocks {
-                let planes = planes(g.plane(b, area), z.plane(b, area));
-                sums[t].add(b, &planes, [&mean[b], &tangent[b]], factor);
-            }
-        }
-    }
 }
 
 /// A backward pass under way.
@@ -179,15 +138,7 @@ fn add_form(form: &Adjoint, factor: f32, g: Pair, area: usize, out: PairMut, sto
     }
 }
 
-fn planes<'a>(g: Pair<'a>, z: Pair<'a>) -> Planes<'a> {
-    Planes {
-        g: g.value,
-        z: z.value,
-        dual: g.tangent.zip(z.tangent),
-    }
-}
-
-impl Work<'_> {
+impl<'a> Work<'a> {
     fn field(&self, id: Id) -> Field {
         let (saved, n) = (&self.saved, blocks(self.graph.channels(id)));
         Field::stale(saved.images, n, saved.sizes[id.0], saved.dual)
@@ -258,13 +209,10 @@ impl Work<'_> {
         let terms = graph.terms(id);
         let n = blocks(graph.channels(id));
         let area = g.size.area();
-        let norms: Vec<Norm> = terms
-            .iter()
-            .map(|t| self.saved.norm(t, n * LANES))
-            .collect();
-        let no_sums = AdjointSums::zeros(n);
+        let summing = self.summing(id);
+        let norms = &summing.norms;
         // Plain summands that are states need no sums; their adjoints are added in the first sweep.
-        let identities: Vec<Option<(usize, Adjoint)>> = self.identities(id, &norms, &no_sums);
+        let identities = self.identities(id, norms, &AdjointSums::zeros(n));
         let mut targets: Vec<Id> = Vec::new();
         for (term, identity) in terms.iter().zip(&identities) {
             if identity.is_some() && !targets.contains(&term.source) {
@@ -281,7 +229,6 @@ impl Work<'_> {
         let filled: Vec<bool> = fields.iter().map(|f| f.1).collect();
         let made = self.sums[id.0].take();
         let saved = &self.saved;
-        let summing = Summing::new(self, id);
         let rectified = match (&graph.entries[id.0].node, &saved.fields[id.0]) {
             (Node::State { rectify: true, .. }, Some(field)) => Some(field),
             _ => None,
@@ -304,25 +251,24 @@ impl Work<'_> {
                     let g = g[0].read();
                     summing.add(saved, i, g, &mut sums);
                     let mut filled = filled.clone();
-                    for (t, term) in terms.iter().enumerate() {
+                    for (term, identity) in terms.iter().zip(&identities) {
+                        let Some(form) = identity else { continue };
                         let factor = saved.factor(term, i);
-                        if let Some((_, form)) = &identities[t] {
-                            let at = targets.iter().position(|t| *t == term.source);
-                            let at = at.unwrap_or_default();
-                            let store = if filled[at] { Store::Add } else { Store::Set };
-                            add_form(form, factor, g, area, outs[at].again(), store);
-                            filled[at] = true;
-                        }
+                        let at = targets.iter().position(|t| *t == term.source);
+                        let at = at.unwrap_or_default();
+                        let store = if filled[at] { Store::Add } else { Store::Set };
+                        add_form(form, factor, g, area, outs[at].again(), store);
+                        filled[at] = true;
                     }
                 }
                 sums
             })
         };
-        let sums = made.unwrap_or_else(|| total(sweep()));
+        let sums = made.unwrap_or_else(|| added_up(sweep()));
         for (target, (field, _)) in targets.into_iter().zip(fields) {
             self.adjoints[target.0] = Some(field);
         }
-        self.numbers(id, &norms, &sums);
+        self.numbers(id, norms, &sums);
         let form = |t: usize| {
             let needed = self.needs[terms[t].source.0] && identities[t].is_none();
             let total = &self.saved.terms[id.0][t].total;
@@ -350,12 +296,7 @@ impl Work<'_> {
     }
 
     /// The terms that are other states as they are, and how their adjoints follow.
-    fn identities(
-        &self,
-        id: Id,
-        norms: &[Norm],
-        sums: &AdjointSums,
-    ) -> Vec<Option<(usize, Adjoint)>> {
+    fn identities(&self, id: Id, norms: &[Norm], sums: &AdjointSums) -> Vec<Option<Adjoint>> {
         let terms = self.graph.terms(id).iter().enumerate();
         terms
             .map(|(t, term)| {
@@ -363,7 +304,7 @@ impl Work<'_> {
                     && !self.graph.is_unit(term.source)
                     && self.needs[term.source.0];
                 let total = &self.saved.terms[id.0][t].total;
-                plain.then(|| (t, norms[t].backward(total, sums)))
+                plain.then(|| norms[t].backward(total, sums))
             })
             .collect()
     }
@@ -373,6 +314,11 @@ impl Work<'_> {
     fn is_summed_early(&self, id: Id) -> bool {
         let terms = self.graph.terms(id);
         !self.graph.is_kept(id) && terms.iter().all(|t| self.graph.is_unit(t.source))
+    }
+
+    fn summing(&self, id: Id) -> Summing<'a> {
+        let wanted = |t: &Term| self.wants_sums(t);
+        Summing::new(self.graph, &self.saved, id, wanted)
     }
 
     fn wants_sums(&self, term: &Term) -> bool {
@@ -469,7 +415,7 @@ impl Work<'_> {
         let saved = &self.saved;
         let summing: Vec<Option<Summing>> = targets
             .iter()
-            .map(|t| self.is_summed_early(*t).then(|| Summing::new(self, *t)))
+            .map(|t| self.is_summed_early(*t).then(|| self.summing(*t)))
             .collect();
         let backs: Vec<Option<Back>> = units
             .par_iter()
@@ -593,7 +539,7 @@ impl Work<'_> {
         let (parts, sums): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         for (target, parts) in targets.iter().zip(columns(sums)) {
             if !parts.is_empty() {
-                self.sums[target.0] = Some(total(parts));
+                self.sums[target.0] = Some(added_up(parts));
             }
         }
         if self.wanted.weights {
@@ -718,17 +664,6 @@ fn columns<T>(parts: Vec<Vec<Option<T>>>) -> Vec<Vec<T>> {
         }
     }
     columns
-}
-
-/// The tasks' sums added up in order.
-fn total(parts: Vec<Vec<AdjointSums>>) -> Vec<AdjointSums> {
-    let sum = |mut total: Vec<AdjointSums>, part: Vec<AdjointSums>| {
-        for (total, part) in total.iter_mut().zip(&part) {
-            total.merge(part);
-        }
-        total
-    };
-    parts.into_iter().reduce(sum).unwrap_or_default()
 }
 
 fn max_back(g: Pair, places: &[Places], size: Size, window: Window, mut x: PairMut) {

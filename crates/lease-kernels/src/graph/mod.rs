@@ -13,6 +13,7 @@
 mod backward;
 mod forward;
 mod image;
+mod sums;
 
 use crate::conv::Kernel;
 use crate::field::Field;

@@ -1,0 +1,73 @@
+//! What the adjoints of batch norms need: sums over the batch of a state's adjoint against its terms.
+
+use super::{Graph, Id, Saved, Term};
+use crate::field::Pair;
+use crate::norm::{AdjointSums, Form, Norm, Planes};
+use crate::{LANES, blocks};
+
+/// What the sums of a state's terms are made with.
+pub(super) struct Summing<'a> {
+    terms: &'a [Term],
+    wanted: Vec<bool>,
+    /// The terms' batch norms.
+    pub(super) norms: Vec<Norm>,
+    centres: Vec<[Form; 2]>,
+    blocks: usize,
+}
+
+impl<'a> Summing<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        saved: &Saved,
+        id: Id,
+        wanted: impl Fn(&Term) -> bool,
+    ) -> Self {
+        let (terms, blocks) = (graph.terms(id), blocks(graph.channels(id)));
+        let norm = |t: &Term| saved.norm(t, blocks * LANES);
+        let norms: Vec<Norm> = terms.iter().map(norm).collect();
+        Self {
+            terms,
+            wanted: terms.iter().map(wanted).collect(),
+            centres: norms.iter().map(Norm::centres).collect(),
+            norms,
+            blocks,
+        }
+    }
+
+    pub(super) fn zeros(&self) -> Vec<AdjointSums> {
+        let zeros = |_: &Term| AdjointSums::zeros(self.blocks);
+        self.terms.iter().map(zeros).collect()
+    }
+
+    /// Adds those of one image, from the state's adjoint.
+    pub(super) fn add(&self, saved: &Saved, i: usize, g: Pair, sums: &mut [AdjointSums]) {
+        let area = g.value.len() / self.blocks;
+        for (t, term) in self.terms.iter().enumerate() {
+            let (true, Some(z)) = (self.wanted[t], &saved.fields[term.source.0]) else {
+                continue;
+            };
+            let (z, factor) = (z.image(i), saved.factor(term, i));
+            let [mean, tangent] = &self.centres[t];
+            for b in 0..self.blocks {
+                let (g, z) = (g.plane(b, area), z.plane(b, area));
+                let planes = Planes {
+                    g: g.value,
+                    z: z.value,
+                    dual: g.tangent.zip(z.tangent),
+                };
+                sums[t].add(b, &planes, [&mean[b], &tangent[b]], factor);
+            }
+        }
+    }
+}
+
+/// The tasks' sums added up in order.
+pub(super) fn added_up(parts: Vec<Vec<AdjointSums>>) -> Vec<AdjointSums> {
+    let sum = |mut total: Vec<AdjointSums>, part: Vec<AdjointSums>| {
+        for (total, part) in total.iter_mut().zip(&part) {
+            total.merge(part);
+        }
+        total
+    };
+    parts.into_iter().reduce(sum).unwrap_or_default()
+}
