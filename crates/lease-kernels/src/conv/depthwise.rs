@@ -136,12 +136,12 @@ fn depthwise_tile<S: Simd, const K: usize, const D: usize, const T: usize, const
     }
 }
 
-/// Adds the gradient of a plane's taps: Σ g · x.
+/// Adds the gradient of a plane's taps: Σ g · x, with x padded by `pad` and g, which may be padded too, by `frame`.
 pub fn depthwise_taps(
     kernel: Kernel,
     padded: &[Lanes],
     (size, pad): (Size, usize),
-    g: &[Lanes],
+    (g, frame): (&[Lanes], usize),
     taps: &mut [Lanes],
 ) {
     run(DepthwiseTaps {
@@ -150,6 +150,7 @@ pub fn depthwise_taps(
         size,
         pad,
         g,
+        frame,
         taps,
     });
 }
@@ -160,6 +161,7 @@ struct DepthwiseTaps<'a> {
     size: Size,
     pad: usize,
     g: &'a [Lanes],
+    frame: usize,
     taps: &'a mut [Lanes],
 }
 
@@ -170,7 +172,13 @@ impl WithSimd for DepthwiseTaps<'_> {
     fn with_simd<S: Simd>(self, s: S) {
         with_kernel!(
             self.kernel,
-            taps_rows(s, self.padded, (self.size, self.pad), self.g, self.taps)
+            taps_rows(
+                s,
+                self.padded,
+                (self.size, self.pad),
+                (self.g, self.frame),
+                self.taps
+            )
         )
     }
 }
@@ -180,10 +188,11 @@ fn taps_rows<S: Simd, const K: usize, const D: usize, const T: usize>(
     s: S,
     padded: &[Lanes],
     (size, pad): (Size, usize),
-    g: &[Lanes],
+    (g, frame): (&[Lanes], usize),
     taps: &mut [Lanes],
 ) {
     let after = size.strided(T);
+    let outer = after.padded(frame).w;
     let width = size.padded(pad).w;
     let first = pad - D * (K - 1) / 2;
     let reach = (K - 1) * D + 1;
@@ -192,8 +201,10 @@ fn taps_rows<S: Simd, const K: usize, const D: usize, const T: usize>(
         &x[..(after.w - 1) * T + reach]
     };
     for ky in 0..K {
-        let rows = g.chunks_exact(after.w).enumerate();
-        let rows = rows.map(|(y, g)| (g, row(y, ky)));
+        let rows = (0..after.h).map(|y| {
+            let g = &g[(y + frame) * outer + frame..][..after.w];
+            (g, row(y, ky))
+        });
         // Sums for some pixels at a time, so that one addition need not wait for the last.
         let sums = if K == 3 {
             taps_row::<S, K, D, T, 3>(s, rows, reach)

@@ -62,6 +62,22 @@ impl View {
         }
     }
 
+    /// Of a 1×1 convolution at stride 1 into planes padded by `pad`, whose other pixels it leaves as they are.
+    pub fn framed(size: Size, pad: usize) -> Self {
+        let outer = size.padded(pad);
+        Self {
+            width: size.w,
+            after: size,
+            target: Target {
+                plane: outer.area(),
+                width: outer.w,
+                step: 1,
+                start: pad * outer.w + pad,
+            },
+            ..Self::pointwise(size.area())
+        }
+    }
+
     /// Of a kernel over planes of `size` padded by `pad`.
     pub fn padded(kernel: Kernel, size: Size, pad: usize) -> Self {
         let outer = size.padded(pad);

@@ -126,6 +126,8 @@ pub struct Scratch {
     u: Memory,
     g: Memory,
     padded: Memory,
+    /// Adjoints with so many zeros around.
+    framed: (Memory, usize),
 }
 
 impl Scratch {
@@ -134,29 +136,38 @@ impl Scratch {
         size: Size,
         dual: bool,
         together: usize,
-        stages: impl Iterator<Item = &'a StageShape>,
+        stages: impl Iterator<Item = &'a StageShape> + Clone,
     ) -> Self {
-        let (mut between, mut sampled, mut outer) = (0, 0, 0);
+        let near = |s: &StageShape| s.frames().then(|| s.geometry.pad()).flatten();
+        let frame = stages.clone().filter_map(near).max().unwrap_or(0);
+        let (mut between, mut after, mut outer, mut framed) = (0, 0, 0, 0);
         for stage in stages {
-            let n = stage.input_blocks() * size.strided(stage.geometry.stride()).area();
-            match stage.geometry {
-                Geometry::Separable(_) => between = between.max(together * n),
-                Geometry::Reduce => sampled = sampled.max(2 * n),
-                Geometry::Dense(_) => {}
-            }
+            let inputs = stage.input_blocks();
+            let n = inputs * size.strided(stage.geometry.stride()).area();
             let pad = stage.geometry.pad().unwrap_or(0);
-            outer = outer.max(match stage.geometry {
-                Geometry::Dense(kernel) => {
-                    let padded = size.strided(kernel.stride).padded(pad);
-                    together * blocks(stage.outputs) * padded.area()
+            let spread = inputs * size.padded(pad).area();
+            match stage.geometry {
+                Geometry::Separable(_) if stage.frames() => {
+                    between = between.max(together * n);
+                    framed = together * inputs * size.padded(frame).area();
                 }
-                _ => stage.input_blocks() * size.padded(pad).area(),
-            });
+                Geometry::Separable(_) => {
+                    between = between.max(together * n);
+                    after = after.max(together * n);
+                    outer = outer.max(spread);
+                }
+                Geometry::Reduce => after = after.max(2 * n),
+                Geometry::Dense(kernel) => {
+                    let padded = size.strided(kernel.stride).padded(pad).area();
+                    outer = outer.max(together * blocks(stage.outputs) * padded);
+                }
+            }
         }
         Self {
             u: Memory::new(between, dual),
-            g: Memory::new(between.max(sampled), dual),
+            g: Memory::new(after, dual),
             padded: Memory::new(outer, dual),
+            framed: (Memory::zeros(framed, dual), frame),
         }
     }
 }
@@ -323,20 +334,32 @@ impl Stage {
                 }
             }
             Geometry::Separable(kernel) => {
-                let n = self.shape.input_blocks() * after.area();
-                let mut gs = scratch.g.write().split(n, xs.len());
-                back.matrix(zs.iter().copied(), &view, &mut gs, false);
+                // At stride 1 their adjoints lie among zeros at once, as the taps carry them back.
+                let frames = self.shape.frames();
+                let (memory, frame) = match frames {
+                    true => (&mut scratch.framed.0, scratch.framed.1),
+                    false => (&mut scratch.g, 0),
+                };
+                let n = self.shape.input_blocks() * after.padded(frame).area();
+                let mut gs = memory.write().split(n, xs.len());
+                let into = View::framed(after, frame);
+                back.matrix(zs.iter().copied(), &into, &mut gs, false);
                 if let Some(gradients) = gradients {
                     let us = self.between(kernel, xs, &mut scratch.u);
                     matrix_gradients(us.into_iter(), &view, zs, gradients);
                     for (x, g) in xs.iter().zip(&gs) {
-                        taps_gradients(kernel, x, g.read(), gradients);
+                        taps_gradients(kernel, x, (g.read(), frame), gradients);
                     }
                 }
                 if let Some((outs, add)) = x_adjoints {
                     for (g, out) in gs.iter().zip(outs) {
-                        let g = carried(g.read(), kernel, size, &mut scratch.padded);
-                        back.taps(kernel, size, g, (out.again(), add));
+                        let (g, pad) = if frames {
+                            (g.read(), frame)
+                        } else {
+                            let g = carried(g.read(), kernel, size, &mut scratch.padded);
+                            (g, kernel.pad())
+                        };
+                        back.taps(kernel, size, (g, pad), (out.again(), add));
                     }
                 }
             }
@@ -370,14 +393,21 @@ fn matrix_gradients<'a>(
     gradients.dense(&all, view);
 }
 
-fn taps_gradients(kernel: Kernel, x: &Prepared, g: Pair, gradients: &mut Gradients) {
+/// Those of a depthwise kernel's taps, from adjoints with so many zeros around.
+fn taps_gradients(
+    kernel: Kernel,
+    x: &Prepared,
+    (g, frame): (Pair, usize),
+    gradients: &mut Gradients,
+) {
     let (size, (x, pad)) = (x.size, x.padded());
-    let (outer, pixels) = (size.padded(pad).area(), size.strided(kernel.stride).area());
+    let outer = size.padded(pad).area();
+    let pixels = size.strided(kernel.stride).padded(frame).area();
     let mut each = |x: &[Lanes], g: &[Lanes]| {
         let planes = x.chunks_exact(outer).zip(g.chunks_exact(pixels));
         let taps = gradients.taps.chunks_exact_mut(kernel.taps());
         for ((x, g), taps) in planes.zip(taps) {
-            depthwise_taps(kernel, x, (size, pad), g, taps);
+            depthwise_taps(kernel, x, (size, pad), (g, frame), taps);
         }
     };
     each(x.value, g.value);
@@ -434,9 +464,16 @@ impl Back {
         }
     }
 
-    /// Adds the adjoints of a depthwise convolution's input, or sets them.
-    fn taps(&self, kernel: Kernel, size: Size, g: Pair, (x, add): (PairMut, bool)) {
-        let (pad, taps) = (kernel.pad(), kernel.taps());
+    /// Adds the adjoints of a depthwise convolution's input, or sets them, from those of its results with `pad` zeros
+    /// around.
+    fn taps(
+        &self,
+        kernel: Kernel,
+        size: Size,
+        (g, pad): (Pair, usize),
+        (x, add): (PairMut, bool),
+    ) {
+        let taps = kernel.taps();
         let outer = size.padded(pad).area();
         let each = |g: &[Lanes], weights: &[Lanes], x: &mut [Lanes], add| {
             let planes = g.chunks_exact(outer).zip(x.chunks_exact_mut(size.area()));

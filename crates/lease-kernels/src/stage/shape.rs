@@ -83,6 +83,11 @@ impl StageShape {
         }
     }
 
+    /// Whether its depthwise part carries adjoints back from where they lie among zeros, as it does at stride 1.
+    pub(super) fn frames(&self) -> bool {
+        self.depthwise().is_some_and(|kernel| kernel.stride == 1)
+    }
+
     /// Lanes of the input channels, all inputs joined.
     fn input_lanes(&self) -> Vec<usize> {
         let first = self.inputs.iter().scan(0, |next, channels| {
