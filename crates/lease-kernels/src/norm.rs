@@ -328,9 +328,8 @@ impl AdjointSums {
         }
     }
 
-    /// Adds one plane's, times a factor: of g and g' against z and ż, centred.
-    pub fn add(&mut self, block: usize, planes: &Planes, centre: [&Lanes; 2], factor: f32) {
-        let sums = run(PlaneSums { planes, centre });
+    /// Adds those of one plane, times a factor.
+    pub fn add(&mut self, block: usize, sums: &PlaneSums, factor: f32) {
         let all = [
             &mut self.g,
             &mut self.gz,
@@ -363,46 +362,114 @@ impl AdjointSums {
     }
 }
 
-/// A plane of each of g and z, and of g' and ż.
-#[derive(Clone, Copy)]
-pub struct Planes<'a> {
-    /// The adjoint of the value.
-    pub g: &'a [Lanes],
-    /// The value before normalisation.
+/// A plane of what was normalised, and what its sums are centred on.
+pub struct Centred<'a> {
+    /// z.
     pub z: &'a [Lanes],
-    /// The adjoint of the tangent, and the tangent.
-    pub dual: Option<(&'a [Lanes], &'a [Lanes])>,
+    /// ż.
+    pub tangent: Option<&'a [Lanes]>,
+    /// μ and ṁ.
+    pub centre: [&'a Lanes; 2],
 }
 
-struct PlaneSums<'a, 'b> {
-    planes: &'b Planes<'a>,
-    centre: [&'b Lanes; 2],
+/// The sums over one plane, in the order of [`AdjointSums`]'s fields.
+pub type PlaneSums = [Lanes; 5];
+
+/// Sets `sums` to those of a plane of g, and of g' if there is one, against each of these.
+pub fn plane_sums(
+    g: &[Lanes],
+    tangent: Option<&[Lanes]>,
+    planes: &[Centred],
+    sums: &mut Vec<PlaneSums>,
+) {
+    sums.clear();
+    run(Against {
+        g,
+        tangent,
+        planes,
+        sums,
+    });
 }
 
-impl WithSimd for PlaneSums<'_, '_> {
-    type Output = [Lanes; 5];
+struct Against<'a, 'b> {
+    g: &'a [Lanes],
+    tangent: Option<&'a [Lanes]>,
+    planes: &'a [Centred<'b>],
+    sums: &'a mut Vec<PlaneSums>,
+}
+
+impl WithSimd for Against<'_, '_> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) -> [Lanes; 5] {
-        let [mean, tangent_mean] = self.centre.map(load::<S>);
-        let Planes { g, z, dual } = *self.planes;
-        let [g_sum, gz] = chains(s, [g, z], |s, [g, z], [sum, along]| {
-            let z = s.sub_f32s(z, mean);
-            [s.add_f32s(sum, g), s.mul_add_e_f32s(g, z, along)]
-        });
-        let zero = s.splat_f32s(0.0);
-        let [t_sum, tz, tc] = match dual {
-            None => [zero; 3],
-            Some((t, zt)) => chains(s, [t, z, zt], |s, [t, z, zt], [sum, tz, tc]| {
-                let (z, c) = (s.sub_f32s(z, mean), s.sub_f32s(zt, tangent_mean));
+    fn with_simd<S: Simd>(mut self, s: S) {
+        // Four planes at a time, since memory gives several streams faster than one.
+        for planes in self.planes.chunks(4) {
+            match planes {
+                [a, b, c, d] => self.values::<S, 4, 2>(s, [a, b, c, d]),
+                [a, b, c] => self.values::<S, 3, 2>(s, [a, b, c]),
+                [a, b] => self.values::<S, 2, 4>(s, [a, b]),
+                [a] => self.values::<S, 1, 4>(s, [a]),
+                _ => {}
+            }
+        }
+        let Some(tangent) = self.tangent else { return };
+        for (plane, sums) in self.planes.iter().zip(&mut *self.sums) {
+            let Some(zt) = plane.tangent else { continue };
+            let centre = plane.centre.map(load::<S>);
+            let dual = chains(s, [tangent, plane.z, zt], |s, [t, z, zt], [sum, tz, tc]| {
+                let (z, c) = (s.sub_f32s(z, centre[0]), s.sub_f32s(zt, centre[1]));
                 [
                     s.add_f32s(sum, t),
                     s.mul_add_e_f32s(t, z, tz),
                     s.mul_add_e_f32s(t, c, tc),
                 ]
-            }),
+            });
+            for (sum, dual) in sums[2..].iter_mut().zip(dual) {
+                *sum = lanes::<S>(dual);
+            }
+        }
+    }
+}
+
+impl Against<'_, '_> {
+    /// Σ g and Σ g·(z − μ) of `N` planes, each in `C` chains so that no addition need wait for the last.
+    #[inline(always)]
+    fn values<S: Simd, const N: usize, const C: usize>(&mut self, s: S, planes: [&Centred; N]) {
+        let zero = s.splat_f32s(0.0);
+        let centres = planes.map(|p| load::<S>(p.centre[0]));
+        let (gs, rest) = self.g.as_chunks::<C>();
+        let zs = planes.map(|p| p.z.as_chunks::<C>());
+        let whole = zs.map(|(z, _)| &z[..gs.len()]);
+        let (mut sums, mut along) = ([zero; C], [[zero; C]; N]);
+        for (i, g) in gs.iter().enumerate() {
+            for k in 0..C {
+                let g = load::<S>(&g[k]);
+                sums[k] = s.add_f32s(sums[k], g);
+                for p in 0..N {
+                    let z = s.sub_f32s(load::<S>(&whole[p][i][k]), centres[p]);
+                    along[p][k] = s.mul_add_e_f32s(g, z, along[p][k]);
+                }
+            }
+        }
+        for (k, g) in rest.iter().enumerate() {
+            let g = load::<S>(g);
+            sums[k] = s.add_f32s(sums[k], g);
+            for p in 0..N {
+                let z = s.sub_f32s(load::<S>(&zs[p].1[k]), centres[p]);
+                along[p][k] = s.mul_add_e_f32s(g, z, along[p][k]);
+            }
+        }
+        let total = |sums: [S::f32s; C]| {
+            let sum = sums.into_iter().reduce(|a, b| s.add_f32s(a, b));
+            lanes::<S>(sum.unwrap_or(zero))
         };
-        [g_sum, gz, t_sum, tz, tc].map(|sum| lanes::<S>(sum))
+        let sum = total(sums);
+        for along in along {
+            let mut all = [[0.0; LANES]; 5];
+            (all[0], all[1]) = (sum, total(along));
+            self.sums.push(all);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Graph, Id, Saved, Term};
 use crate::field::Pair;
-use crate::norm::{AdjointSums, Form, Norm, Planes};
+use crate::norm::{AdjointSums, Centred, Form, Norm, PlaneSums, plane_sums};
 use crate::{LANES, blocks};
 
 /// What the sums of a state's terms are made with.
@@ -42,20 +42,28 @@ impl<'a> Summing<'a> {
     /// Adds those of one image, from the state's adjoint.
     pub(super) fn add(&self, saved: &Saved, i: usize, g: Pair, sums: &mut [AdjointSums]) {
         let area = g.value.len() / self.blocks;
-        for (t, term) in self.terms.iter().enumerate() {
-            let (true, Some(z)) = (self.wanted[t], &saved.fields[term.source.0]) else {
-                continue;
-            };
-            let (z, factor) = (z.image(i), saved.factor(term, i));
-            let [mean, tangent] = &self.centres[t];
-            for b in 0..self.blocks {
-                let (g, z) = (g.plane(b, area), z.plane(b, area));
-                let planes = Planes {
-                    g: g.value,
+        let field = |t: usize| saved.fields[self.terms[t].source.0].as_ref();
+        let wanted: Vec<(usize, Pair)> = (0..self.terms.len())
+            .filter(|t| self.wanted[*t])
+            .filter_map(|t| Some((t, field(t)?.image(i))))
+            .collect();
+        let mut planes: Vec<Centred> = Vec::with_capacity(wanted.len());
+        let mut own: Vec<PlaneSums> = Vec::with_capacity(wanted.len());
+        for b in 0..self.blocks {
+            planes.clear();
+            for (t, z) in &wanted {
+                let z = z.plane(b, area);
+                let [mean, tangent] = &self.centres[*t];
+                planes.push(Centred {
                     z: z.value,
-                    dual: g.tangent.zip(z.tangent),
-                };
-                sums[t].add(b, &planes, [&mean[b], &tangent[b]], factor);
+                    tangent: z.tangent,
+                    centre: [&mean[b], &tangent[b]],
+                });
+            }
+            let g = g.plane(b, area);
+            plane_sums(g.value, g.tangent, &planes, &mut own);
+            for ((t, _), own) in wanted.iter().zip(&own) {
+                sums[*t].add(b, own, saved.factor(&self.terms[*t], i));
             }
         }
     }

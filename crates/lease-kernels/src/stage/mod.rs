@@ -466,13 +466,7 @@ impl Back {
 
     /// Adds the adjoints of a depthwise convolution's input, or sets them, from those of its results with `pad` zeros
     /// around.
-    fn taps(
-        &self,
-        kernel: Kernel,
-        size: Size,
-        (g, pad): (Pair, usize),
-        (x, add): (PairMut, bool),
-    ) {
+    fn taps(&self, kernel: Kernel, size: Size, (g, pad): (Pair, usize), (x, add): (PairMut, bool)) {
         let taps = kernel.taps();
         let outer = size.padded(pad).area();
         let each = |g: &[Lanes], weights: &[Lanes], x: &mut [Lanes], add| {
