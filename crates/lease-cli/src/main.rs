@@ -9,6 +9,11 @@ mod settings;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+
+// Passes allocate many small things on several threads, and large ones that should not go back to the system.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Neural architecture search that learns by explaining itself (LeaSE).
 #[derive(Parser)]
