@@ -163,8 +163,9 @@ fn form(n: usize, value: impl Fn(usize) -> f64) -> Form {
 
 impl Norm {
     /// The statistics of a batch: the sums of its images, `[image][block]`, each over `pixels`.
-    pub fn new(images: &[Vec<ImageSums>], pixels: usize) -> Self {
-        let channels = images.first().map_or(0, Vec::len) * LANES;
+    pub fn new(sums: &[ImageSums], blocks: usize, pixels: usize) -> Self {
+        let channels = blocks * LANES;
+        let images = sums.chunks_exact(blocks);
         let n = images.len() as f64;
         let pixels = pixels as f64;
         let count = n * pixels;
@@ -177,17 +178,22 @@ impl Norm {
         };
         for c in 0..channels {
             let (b, l) = (c / LANES, c % LANES);
-            let sum =
-                |of: &dyn Fn(&ImageSums) -> f64| images.iter().map(|i| of(&i[b])).sum::<f64>();
-            let mean = sum(&|i| f64::from(i.mean[l])) / n;
-            let away = |i: &ImageSums| f64::from(i.mean[l]) - mean;
-            let squares = sum(&|i| f64::from(i.squares[l]) + pixels * away(i) * away(i));
-            let cross =
-                sum(&|i| f64::from(i.cross[l]) + pixels * away(i) * f64::from(i.tangent_mean[l]));
+            let of_images = || images.clone().map(|image| &image[b]);
+            let (mut mean, mut tangent_mean) = (0.0, 0.0);
+            for i in of_images() {
+                mean += f64::from(i.mean[l]) / n;
+                tangent_mean += f64::from(i.tangent_mean[l]) / n;
+            }
+            let (mut squares, mut cross) = (0.0, 0.0);
+            for i in of_images() {
+                let away = f64::from(i.mean[l]) - mean;
+                squares += f64::from(i.squares[l]) + pixels * away * away;
+                cross += f64::from(i.cross[l]) + pixels * away * f64::from(i.tangent_mean[l]);
+            }
             let scale = 1.0 / (squares / count + EPSILON).sqrt();
             norm.mean[c] = mean;
             norm.scale[c] = scale;
-            norm.tangent_mean[c] = sum(&|i| f64::from(i.tangent_mean[l])) / n;
+            norm.tangent_mean[c] = tangent_mean;
             norm.projection[c] = scale * cross / count;
         }
         norm

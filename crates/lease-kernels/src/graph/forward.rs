@@ -127,7 +127,7 @@ impl Graph {
         let by_batch = pass.running.is_none();
         let parts = share_out(saved.images, 0, fields.iter_mut().collect(), |mut part| {
             let mut readers = Readers::new(self, saved, &level.groups, part.images.len());
-            let mut sums: Vec<Vec<Vec<ImageSums>>> = vec![Vec::new(); units.len()];
+            let mut sums: Vec<Vec<ImageSums>> = vec![Vec::new(); units.len()];
             let mut places: Vec<Vec<Places>> = vec![Vec::new(); units.len()];
             for images in part.chunks(readers.together) {
                 let mut number = 0;
@@ -167,7 +167,7 @@ impl Graph {
                                 _ => {}
                             }
                             if self.entries[unit.0].normalised && by_batch {
-                                sums[number].push(sums_of(out.read(), after));
+                                sums_of(out.read(), after, &mut sums[number]);
                             }
                         }
                         number += 1;
@@ -176,7 +176,7 @@ impl Graph {
             }
             (sums, places)
         });
-        let mut sums: Vec<Vec<Vec<ImageSums>>> = vec![Vec::new(); units.len()];
+        let mut sums: Vec<Vec<ImageSums>> = vec![Vec::new(); units.len()];
         for (part_sums, part_places) in parts {
             for (all, part) in sums.iter_mut().zip(part_sums) {
                 all.extend(part);
@@ -185,8 +185,8 @@ impl Graph {
                 saved.places[unit.0].extend(places);
             }
         }
-        let norm = |(sums, field): (&Vec<Vec<ImageSums>>, &Field)| {
-            (!sums.is_empty()).then(|| Norm::new(sums, field.size.area()))
+        let norm = |(sums, field): (&Vec<ImageSums>, &Field)| {
+            (!sums.is_empty()).then(|| Norm::new(sums, field.blocks, field.size.area()))
         };
         let norms: Vec<_> = sums.par_iter().zip(&fields).map(norm).collect();
         for ((unit, field), norm) in units.into_iter().zip(fields).zip(norms) {
@@ -222,14 +222,14 @@ impl Graph {
                 for mut out in part.image(i) {
                     saved.state_image(self, id, i, false, out.again());
                     if normalised {
-                        sums.push(sums_of(out.read(), size.area()));
+                        sums_of(out.read(), size.area(), &mut sums);
                     }
                 }
             }
             sums
         });
         if normalised {
-            saved.norms[id.0] = Some(Norm::new(&sums.concat(), size.area()));
+            saved.norms[id.0] = Some(Norm::new(&sums.concat(), field.blocks, size.area()));
         }
         saved.fields[id.0] = Some(field);
     }

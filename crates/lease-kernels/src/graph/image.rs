@@ -7,15 +7,12 @@ use crate::plane::gate;
 use crate::stage::{Prepared, Scratch, StageShape};
 use crate::{LANES, Lanes, blocks};
 
-/// The sums of all planes of an image.
-pub(super) fn sums_of(z: Pair, area: usize) -> Vec<ImageSums> {
-    let blocks = z.value.len() / area;
-    (0..blocks)
-        .map(|b| {
-            let plane = z.plane(b, area);
-            image_sums(plane.value, plane.tangent)
-        })
-        .collect()
+/// Appends the sums of all planes of an image.
+pub(super) fn sums_of(z: Pair, area: usize, sums: &mut Vec<ImageSums>) {
+    for b in 0..z.value.len() / area {
+        let plane = z.plane(b, area);
+        sums.push(image_sums(plane.value, plane.tangent));
+    }
 }
 
 impl Saved {

@@ -103,32 +103,32 @@ impl StageShape {
         self.outputs / self.matrices.len()
     }
 
-    /// Where the weights of an output of matrix `m` are, in PyTorch's order: their indices, and their lane.
-    fn matrix_row<'a>(
+    /// Calls `each` with every weight of an output of matrix `m`: its place among them in PyTorch's order, its index
+    /// in the packed matrix, and its lane.
+    fn each_weight(
         &self,
         (m, output): (usize, usize),
-        input_lanes: &'a [usize],
-    ) -> (impl Iterator<Item = usize> + use<'a>, usize) {
+        input_lanes: &[usize],
+        mut each: impl FnMut(usize, usize, usize),
+    ) {
         let (taps, rows) = (self.dense_taps(), self.dense_inputs());
         let channel = m * self.matrix_outputs() + output;
         let first = channel / LANES * taps * rows + m * self.input_blocks() * LANES;
-        let each = move |i: &usize| {
-            let i = first + i;
-            (0..taps).map(move |t| i + t * rows)
-        };
-        (input_lanes.iter().flat_map(each), channel % LANES)
+        for (input, i) in input_lanes.iter().enumerate() {
+            for t in 0..taps {
+                each(input * taps + t, first + i + t * rows, channel % LANES);
+            }
+        }
     }
 
-    /// (place among them, index, lane) of every depthwise tap.
-    fn tap_entries(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
-        let channels = self.inputs[0];
-        self.depthwise().into_iter().flat_map(move |kernel| {
-            let taps = kernel.taps();
-            (0..channels * taps).map(move |i| {
-                let (c, t) = (i / taps, i % taps);
-                (i, c / LANES * taps + t, c % LANES)
-            })
-        })
+    /// Calls `each` likewise with every depthwise tap.
+    fn each_tap(&self, mut each: impl FnMut(usize, usize, usize)) {
+        let taps = self.depthwise().map_or(0, Kernel::taps);
+        for c in 0..self.inputs[0] {
+            for t in 0..taps {
+                each(c * taps + t, c / LANES * taps + t, c % LANES);
+            }
+        }
     }
 
     /// Lanes of the packed matrices.
@@ -148,16 +148,14 @@ impl StageShape {
         for (m, start) in self.matrices.iter().enumerate() {
             let rows = weights[*start..].chunks_exact(n);
             for (output, weights) in rows.take(self.matrix_outputs()).enumerate() {
-                let (row, lane) = self.matrix_row((m, output), &lanes);
-                for (index, weight) in row.zip(weights) {
-                    matrix[index][lane] = *weight;
-                }
+                let of = (m, output);
+                self.each_weight(of, &lanes, |at, index, lane| {
+                    matrix[index][lane] = weights[at];
+                });
             }
         }
         let mut taps = Buffer::zeros(self.taps_len());
-        for (place, index, lane) in self.tap_entries() {
-            taps[index][lane] = weights[self.taps + place];
-        }
+        self.each_tap(|at, index, lane| taps[index][lane] = weights[self.taps + at]);
         let tiles = self.tiles(&matrix, self.dense_inputs());
         Packed {
             taps,
@@ -230,16 +228,15 @@ impl StageShape {
                 let mut values = vec![0.0; self.matrix_outputs() * n];
                 let rows = values.par_chunks_exact_mut(n).enumerate();
                 rows.with_min_len(1 + 4096 / n).for_each(|(output, row)| {
-                    let (from, lane) = self.matrix_row((m, output), &lanes);
-                    for (value, index) in row.iter_mut().zip(from) {
-                        *value = matrix[index][lane];
-                    }
+                    let of = (m, output);
+                    self.each_weight(of, &lanes, |at, index, lane| row[at] = matrix[index][lane]);
                 });
                 all.push((*start, values));
             }
         }
-        let taps = self.tap_entries().map(|(_, index, lane)| taps[index][lane]);
-        all.push((self.taps, taps.collect()));
+        let mut values = vec![0.0; self.inputs[0] * self.depthwise().map_or(0, Kernel::taps)];
+        self.each_tap(|at, index, lane| values[at] = taps[index][lane]);
+        all.push((self.taps, values));
         all
     }
 }
