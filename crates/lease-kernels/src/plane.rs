@@ -1,5 +1,7 @@
 //! Planes: the pixels of one block of channels of one image; rectifying, padding and pooling them.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd};
 
 use crate::simd::{lanes, load, run};
@@ -37,6 +39,77 @@ impl Size {
     }
 }
 
+/// How a plane's rows lie in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    /// Pixels of a row.
+    pub width: usize,
+    /// Rows.
+    pub count: usize,
+    /// Where the first one begins.
+    start: usize,
+    /// From one row to the next.
+    stride: usize,
+    /// From one plane to the next.
+    pub plane: usize,
+}
+
+impl Rows {
+    /// So many pixels side by side, as one row.
+    pub fn whole(area: usize) -> Self {
+        Self {
+            width: area,
+            count: 1,
+            start: 0,
+            stride: area,
+            plane: area,
+        }
+    }
+
+    /// The rows of a plane with `pad` pixels around it.
+    pub fn padded(size: Size, pad: usize) -> Self {
+        let outer = size.padded(pad);
+        Self {
+            width: size.w,
+            count: size.h,
+            start: pad * outer.w + pad,
+            stride: outer.w,
+            plane: outer.area(),
+        }
+    }
+
+    /// As many rows as long, side by side.
+    pub fn beside(self) -> Self {
+        Self {
+            start: 0,
+            stride: self.width,
+            plane: self.width * self.count,
+            ..self
+        }
+    }
+
+    /// Where a row lies.
+    #[inline(always)]
+    pub fn row(self, y: usize) -> Range<usize> {
+        let start = self.start + y * self.stride;
+        start..start + self.width
+    }
+
+    /// Where a row of some plane lies.
+    #[inline(always)]
+    fn of(self, plane: usize, y: usize) -> Range<usize> {
+        let Range { start, end } = self.row(y);
+        plane * self.plane + start..plane * self.plane + end
+    }
+}
+
+/// Copies planes side by side to these rows.
+pub fn place(planes: &[Lanes], out: &mut [Lanes], rows: Rows) {
+    for (k, row) in planes.chunks_exact(rows.width).enumerate() {
+        out[rows.of(k / rows.count, k % rows.count)].copy_from_slice(row);
+    }
+}
+
 /// Copies a plane into one padded by `pad` whose other pixels are zero already, its pixels `step` apart.
 /// `outer` is the padded plane's size with its padding.
 pub fn widen(
@@ -49,12 +122,8 @@ pub fn widen(
 ) {
     for (y, row) in plane.chunks_exact(size.w).enumerate() {
         let start = (y * step + pad) * outer.w + pad;
-        if step == 1 {
-            padded[start..start + size.w].copy_from_slice(row);
-        } else {
-            for (x, pixel) in row.iter().enumerate() {
-                padded[start + x * step] = *pixel;
-            }
+        for (x, pixel) in row.iter().enumerate() {
+            padded[start + x * step] = *pixel;
         }
     }
 }
@@ -74,15 +143,15 @@ pub fn frame(plane: &[Lanes], size: Size, padded: &mut [Lanes], outer: Size, pad
     }
 }
 
-/// `x` where `gate` is above 0, else 0.
-pub fn gate(x: &[Lanes], gate: &[Lanes], out: &mut [Lanes]) {
+/// `x` where `gate` is above 0, else 0: planes side by side, each by its rows in the other two.
+pub fn gate(x: &[Lanes], gate: (&[Lanes], Rows), out: (&mut [Lanes], Rows)) {
     run(Gate { x, gate, out });
 }
 
 struct Gate<'a> {
     x: &'a [Lanes],
-    gate: &'a [Lanes],
-    out: &'a mut [Lanes],
+    gate: (&'a [Lanes], Rows),
+    out: (&'a mut [Lanes], Rows),
 }
 
 impl WithSimd for Gate<'_> {
@@ -91,9 +160,14 @@ impl WithSimd for Gate<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let zero = s.splat_f32s(0.0);
-        for ((x, gate), out) in self.x.iter().zip(self.gate).zip(self.out) {
-            let open = s.greater_than_f32s(load::<S>(gate), zero);
-            *out = lanes::<S>(s.select_f32s(open, load::<S>(x), zero));
+        let ((gate, gates), (out, outs)) = (self.gate, self.out);
+        for (k, x) in self.x.chunks_exact(outs.width).enumerate() {
+            let (plane, y) = (k / outs.count, k % outs.count);
+            let (gate, out) = (&gate[gates.of(plane, y)], &mut out[outs.of(plane, y)]);
+            for ((x, gate), out) in x.iter().zip(gate).zip(out) {
+                let open = s.greater_than_f32s(load::<S>(gate), zero);
+                *out = lanes::<S>(s.select_f32s(open, load::<S>(x), zero));
+            }
         }
     }
 }
@@ -123,14 +197,14 @@ impl WithSimd for GateInPlace<'_> {
     }
 }
 
-/// Adds `x` where `gate` is above 0.
-pub fn add_gated(x: &[Lanes], gate: &[Lanes], out: &mut [Lanes]) {
+/// Adds `x` where `gate`, which may lie in rows, is above 0.
+pub fn add_gated(x: &[Lanes], gate: (&[Lanes], Rows), out: &mut [Lanes]) {
     run(AddGated { x, gate, out });
 }
 
 struct AddGated<'a> {
     x: &'a [Lanes],
-    gate: &'a [Lanes],
+    gate: (&'a [Lanes], Rows),
     out: &'a mut [Lanes],
 }
 
@@ -140,10 +214,15 @@ impl WithSimd for AddGated<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let zero = s.splat_f32s(0.0);
-        for ((x, gate), out) in self.x.iter().zip(self.gate).zip(self.out) {
-            let open = s.greater_than_f32s(load::<S>(gate), zero);
-            let x = s.select_f32s(open, load::<S>(x), zero);
-            *out = lanes::<S>(s.add_f32s(load::<S>(out), x));
+        let (gate, gates) = self.gate;
+        let rows = self.x.chunks_exact(gates.width);
+        for (k, (x, out)) in rows.zip(self.out.chunks_exact_mut(gates.width)).enumerate() {
+            let gate = &gate[gates.of(k / gates.count, k % gates.count)];
+            for ((x, gate), out) in x.iter().zip(gate).zip(out) {
+                let open = s.greater_than_f32s(load::<S>(gate), zero);
+                let x = s.select_f32s(open, load::<S>(x), zero);
+                *out = lanes::<S>(s.add_f32s(load::<S>(out), x));
+            }
         }
     }
 }

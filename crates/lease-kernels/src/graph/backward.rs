@@ -5,15 +5,16 @@
 
 use rayon::prelude::*;
 
-use super::image::Readers;
+use super::image::{Readers, forms};
 use super::sums::{Summing, added_up};
 use super::{Graph, Group, Id, Level, Node, Normalise, Output, Saved, Term, Unit, scaled};
 use crate::field::{Field, Memory, Pair, PairMut, share_out};
 use crate::norm::{Adjoint, AdjointSums, Norm, Store, combine};
 use crate::plane::{
-    Places, Size, Window, add, add_gated, add_to_maxima, avg_pool_backward, gate, gate_in_place,
+    Places, Rows, Size, Window, add, add_gated, add_to_maxima, avg_pool_backward, gate,
+    gate_in_place,
 };
-use crate::stage::{self, Back, Stage, StageShape};
+use crate::stage::{self, Back, Forms, Stage, StageShape};
 use crate::{LANES, Lanes, blocks};
 
 /// Which gradients a backward pass computes.
@@ -427,8 +428,10 @@ impl<'a> Work<'a> {
             true => shapes.map(StageShape::matrix_len).sum(),
             false => 0,
         };
+        let forms: Vec<Forms> = groups.iter().map(|g| work.read_forms(g)).collect();
         let parts = share_out(saved.images, own, all, |mut part| {
-            let mut readers = Readers::new(graph, saved, &groups, part.images.len());
+            let n = part.images.len();
+            let mut readers = Readers::new(graph, saved, &groups, &forms, n);
             let together = readers.together;
             let mut gradients: Vec<Option<stage::Gradients>> = units
                 .iter()
@@ -453,7 +456,7 @@ impl<'a> Work<'a> {
                 for (at, group) in groups.iter().enumerate() {
                     let (prepared, scratch) = readers.of(at, images.len());
                     for (i, prepared) in images.clone().zip(&mut *prepared) {
-                        saved.prepare(graph, &group.sources, group.rectify, i, prepared);
+                        saved.prepare(graph, group, forms[at], i, prepared);
                     }
                     let size = saved.sizes[group.sources[0].0];
                     let carries = group.sources.iter().any(|s| work.needs[s.0]);
@@ -516,12 +519,17 @@ impl<'a> Work<'a> {
                         };
                         let all = x_adjoints.iter().zip(&*prepared).zip(&mut outs[t]);
                         for (((x_adjoint, prepared), out), i) in all.zip(images.clone()) {
-                            let x = &prepared.plain.read().value[range.clone()];
-                            let open = group.rectify.then_some(x);
+                            let open = group.rectify.then(|| match &saved.fields[source.0] {
+                                Some(field) => (field.image(i).value, Rows::whole(size.area())),
+                                None => {
+                                    let (x, rows) = prepared.read();
+                                    (&x.value[range.start / size.area() * rows.plane..], rows)
+                                }
+                            });
                             out.each(x_adjoint.read().part(range.clone()), |from, to| {
                                 match (open, filled[t]) {
                                     (Some(x), true) => add_gated(from, x, to),
-                                    (Some(x), false) => gate(from, x, to),
+                                    (Some(x), false) => gate(from, x, (to, x.1.beside())),
                                     (None, true) => add(from, to),
                                     (None, false) => to.copy_from_slice(from),
                                 }
@@ -570,6 +578,18 @@ impl<'a> Work<'a> {
                 }
             }
         }
+    }
+
+    /// The forms in which a group's sources are read: by gradients of weights, and by the rectifier if they are not kept.
+    fn read_forms(&self, group: &Group) -> Forms {
+        let mut read = match self.wanted.weights {
+            true => forms(self.graph, group),
+            false => Forms::default(),
+        };
+        if group.rectify && read.none() {
+            read.plain = group.sources.iter().any(|s| !self.graph.is_kept(*s));
+        }
+        read
     }
 
     /// One image of a unit's adjoint.

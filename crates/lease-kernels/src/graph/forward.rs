@@ -2,12 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::image::{Readers, sums_of};
-use super::{Graph, Id, Level, Node, Normalise, Output, Saved, Statistics, Term, Unit, Weighted};
+use super::image::{Readers, forms, sums_of};
+use super::{
+    Graph, Group, Id, Level, Node, Normalise, Output, Saved, Statistics, Term, Unit, Weighted,
+};
 use crate::field::{Field, Pair, PairMut, share_out};
 use crate::norm::{ImageSums, Norm, Weighting};
-use crate::plane::{Places, Size, Window, avg_pool, max_pool, take_maxima};
-use crate::stage::Stage;
+use crate::plane::{Places, Rows, Size, Window, avg_pool, max_pool, take_maxima};
+use crate::stage::{Forms, Stage};
 use crate::{LANES, blocks};
 
 /// The numbers that a pass works on besides its input.
@@ -125,8 +127,10 @@ impl Graph {
             })
             .collect();
         let by_batch = pass.running.is_none();
+        let forms: Vec<Forms> = level.groups.iter().map(|g| read_forms(self, g)).collect();
         let parts = share_out(saved.images, 0, fields.iter_mut().collect(), |mut part| {
-            let mut readers = Readers::new(self, saved, &level.groups, part.images.len());
+            let n = part.images.len();
+            let mut readers = Readers::new(self, saved, &level.groups, &forms, n);
             let mut sums: Vec<Vec<ImageSums>> = vec![Vec::new(); units.len()];
             let mut places: Vec<Vec<Places>> = vec![Vec::new(); units.len()];
             for images in part.chunks(readers.together) {
@@ -135,7 +139,7 @@ impl Graph {
                 for (g, group) in level.groups.iter().enumerate() {
                     let (prepared, scratch) = readers.of(g, images.len());
                     for (i, prepared) in images.clone().zip(&mut *prepared) {
-                        saved.prepare(self, &group.sources, group.rectify, i, prepared);
+                        saved.prepare(self, group, forms[g], i, prepared);
                     }
                     let size = saved.sizes[group.sources[0].0];
                     for (unit, mut outs) in group.units.iter().zip(outs.by_ref()) {
@@ -143,8 +147,15 @@ impl Graph {
                         if let Some(stage) = &saved.stages[unit.0] {
                             stage.forward(prepared, &mut outs, scratch);
                         }
-                        for (prepared, out) in prepared.iter().zip(&mut outs) {
-                            let x = prepared.plain.read();
+                        for ((prepared, out), i) in
+                            prepared.iter().zip(&mut outs).zip(images.clone())
+                        {
+                            // Pools read states as they are kept.
+                            let kept = saved.fields[group.sources[0].0].as_ref();
+                            let x = match kept {
+                                Some(field) if forms[g].none() => field.image(i),
+                                _ => prepared.read().0,
+                            };
                             match &self.entries[unit.0].node {
                                 Node::Unit {
                                     unit: Unit::MaxPool(window),
@@ -220,7 +231,8 @@ impl Graph {
             let mut sums = Vec::new();
             for i in part.images.clone() {
                 for mut out in part.image(i) {
-                    saved.state_image(self, id, i, false, out.again());
+                    let rows = Rows::whole(size.area());
+                    saved.state_image(self, id, i, false, (out.again(), rows));
                     if normalised {
                         sums_of(out.read(), size.area(), &mut sums);
                     }
@@ -311,6 +323,25 @@ impl Saved {
                 }
             }
         }
+    }
+}
+
+/// The forms in which a group's units read its sources. Pools read states as they are kept.
+fn read_forms(graph: &Graph, group: &Group) -> Forms {
+    let gathers = |u: &Id| {
+        let node = &graph.entries[u.0].node;
+        matches!(
+            node,
+            Node::Unit {
+                unit: Unit::Gather(_),
+                ..
+            }
+        )
+    };
+    let all = forms(graph, group);
+    Forms {
+        plain: all.plain || group.units.iter().any(gathers),
+        ..all
     }
 }
 

@@ -1,10 +1,10 @@
 //! The work on one image: states from their terms, and what units read.
 
-use super::{Graph, Id, Node, Saved, scaled};
+use super::{Graph, Group, Id, Node, Saved, scaled};
 use crate::field::{Pair, PairMut};
-use crate::norm::{ImageSums, Store, combine, image_sums};
-use crate::plane::gate;
-use crate::stage::{Prepared, Scratch, StageShape};
+use crate::norm::{ImageSums, Store, combine_into, image_sums};
+use crate::plane::{Rows, gate, place};
+use crate::stage::{Forms, Prepared, Scratch, StageShape};
 use crate::{LANES, Lanes, blocks};
 
 /// Appends the sums of all planes of an image.
@@ -16,14 +16,15 @@ pub(super) fn sums_of(z: Pair, area: usize, sums: &mut Vec<ImageSums>) {
 }
 
 impl Saved {
-    /// One image of a state, worked out from its terms; rectified if it is, or if its reader wants it so.
+    /// One image of a state, worked out from its terms; rectified if it is, or if its reader wants it so. It is written
+    /// to these rows of each block's plane.
     pub(super) fn state_image(
         &self,
         graph: &Graph,
         id: Id,
         i: usize,
         rectified: bool,
-        mut out: PairMut,
+        (mut out, rows): (PairMut, Rows),
     ) {
         let rectify =
             rectified || matches!(graph.entries[id.0].node, Node::State { rectify: true, .. });
@@ -36,7 +37,7 @@ impl Saved {
         let terms = graph.terms(id);
         let mut values: Vec<(Lanes, &[Lanes])> = Vec::with_capacity(terms.len());
         let mut tangents: Vec<(Lanes, &[Lanes])> = Vec::with_capacity(2 * terms.len());
-        for b in 0..out.value.len() / area {
+        for b in 0..out.value.len() / rows.plane {
             values.clear();
             tangents.clear();
             let (mut constant, mut tangent_constant) = ([0.0; LANES], [0.0; LANES]);
@@ -59,9 +60,9 @@ impl Saved {
                     }
                 }
             }
-            let range = b * area..(b + 1) * area;
+            let range = b * rows.plane..(b + 1) * rows.plane;
             let value = &mut out.value[range.clone()];
-            combine(&constant, &values, value, store);
+            combine_into(&constant, &values, (&mut *value, rows), store);
             if let Some(out) = out.tangent.as_deref_mut() {
                 let out = &mut out[range];
                 let store = if rectify {
@@ -69,39 +70,50 @@ impl Saved {
                 } else {
                     Store::Set
                 };
-                combine(&tangent_constant, &tangents, out, store);
+                combine_into(&tangent_constant, &tangents, (out, rows), store);
             }
         }
     }
 
-    /// What a group of units reads of one image.
+    /// What a group of units reads of one image, in these forms.
     pub(super) fn prepare(
         &self,
         graph: &Graph,
-        sources: &[Id],
-        rectified: bool,
+        group: &Group,
+        forms: Forms,
         i: usize,
         prepared: &mut Prepared,
     ) {
+        if forms.none() {
+            return;
+        }
         let mut start = 0;
-        for source in sources {
-            let n = blocks(graph.channels(*source)) * self.sizes[source.0].area();
-            let mut out = prepared.plain.write().part(start..start + n);
+        for source in &group.sources {
+            let (out, rows) = prepared.write(forms);
+            let n = blocks(graph.channels(*source)) * rows.plane;
+            let mut out = out.part(start..start + n);
             start += n;
             match &self.fields[source.0] {
                 Some(field) => {
                     let x = field.image(i);
-                    if rectified {
-                        out.each(x, |from, to| gate(from, x.value, to));
+                    if group.rectify {
+                        let own = (x.value, rows.beside());
+                        out.each(x, |from, to| gate(from, own, (to, rows)));
                     } else {
-                        out.each(x, |from, to| to.copy_from_slice(from));
+                        out.each(x, |from, to| place(from, to, rows));
                     }
                 }
-                None => self.state_image(graph, *source, i, rectified, out),
+                None => self.state_image(graph, *source, i, group.rectify, (out, rows)),
             }
         }
         prepared.complete();
     }
+}
+
+/// The forms in which a group's convolutions read its sources.
+pub(super) fn forms(graph: &Graph, group: &Group) -> Forms {
+    let shapes = group.units.iter().filter_map(|u| graph.shape(*u));
+    shapes.map(Forms::of).fold(Forms::default(), Forms::and)
 }
 
 /// The memory of one task for what a level's groups read of some images, shared by groups of the same shape so that
@@ -115,16 +127,18 @@ pub(super) struct Readers {
 }
 
 impl Readers {
+    /// `forms` are those in which each group's sources are read.
     pub(super) fn new(
         graph: &Graph,
         saved: &Saved,
-        groups: &[super::Group],
+        groups: &[Group],
+        forms: &[Forms],
         images: usize,
     ) -> Self {
-        let shapes = |group: &super::Group| -> Vec<&StageShape> {
+        let shapes = |group: &Group| -> Vec<&StageShape> {
             group.units.iter().filter_map(|u| graph.shape(*u)).collect()
         };
-        let key = |group: &super::Group| {
+        let key = |group: &Group| {
             let n: usize = group
                 .sources
                 .iter()
@@ -152,7 +166,9 @@ impl Readers {
                 let members = groups.iter().zip(&of_group).filter(|(_, at)| **at == k);
                 let stages: Vec<&StageShape> = members.flat_map(|(g, _)| shapes(g)).collect();
                 let stages = stages.iter().copied();
-                let prepared = || Prepared::new(*n, *size, saved.dual, stages.clone());
+                let members = forms.iter().zip(&of_group).filter(|(_, at)| **at == k);
+                let forms = members.map(|(f, _)| *f).fold(Forms::default(), Forms::and);
+                let prepared = || Prepared::new(*n, *size, saved.dual, forms, stages.clone());
                 (
                     (0..together).map(|_| prepared()).collect(),
                     Scratch::new(*size, saved.dual, together, stages.clone()),

@@ -4,7 +4,7 @@ mod shape;
 
 use crate::conv::{InOut, Kernel, View, depthwise, depthwise_taps};
 use crate::field::{Memory, Pair, PairMut};
-use crate::plane::{Size, frame, widen};
+use crate::plane::{Rows, Size, frame, place, widen};
 use crate::{LANES, Lanes, blocks};
 
 use shape::Packed;
@@ -24,63 +24,119 @@ pub struct Back {
     tangent: Option<Packed>,
 }
 
-/// What stages read of one image: its planes as they are, with zeros around, and sampled for reductions.
+/// The forms in which units read a state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forms {
+    /// As it is.
+    pub plain: bool,
+    /// With zeros around.
+    pub padded: bool,
+    /// Every second pixel, for reductions.
+    pub sampled: bool,
+}
+
+impl Forms {
+    /// What a stage reads.
+    pub fn of(stage: &StageShape) -> Self {
+        let padded = stage.geometry.pad().is_some();
+        Self {
+            plain: !padded,
+            padded,
+            sampled: stage.geometry == Geometry::Reduce,
+        }
+    }
+
+    /// What either reads.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            plain: self.plain || other.plain,
+            padded: self.padded || other.padded,
+            sampled: self.sampled || other.sampled,
+        }
+    }
+
+    /// Whether nothing is read at all.
+    pub fn none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// What stages read of one image, in these forms.
 pub struct Prepared {
     size: Size,
-    pad: Option<usize>,
-    /// `[blocks][pixels]`.
-    pub plain: Memory,
+    pad: usize,
+    /// Those of the present image.
+    forms: Forms,
+    plain: Memory,
     padded: Memory,
-    samples: Option<Memory>,
+    samples: Memory,
 }
 
 impl Prepared {
-    /// Memory for inputs of this many blocks and size, as these stages need them.
+    /// Memory for inputs of this many blocks and size in all these forms, padded for these stages.
     pub fn new<'a>(
         blocks: usize,
         size: Size,
         dual: bool,
-        stages: impl Iterator<Item = &'a StageShape> + Clone,
+        forms: Forms,
+        stages: impl Iterator<Item = &'a StageShape>,
     ) -> Self {
-        let pad = stages.clone().filter_map(|s| s.geometry.pad()).max();
-        let reduces = stages.clone().any(|s| s.geometry == Geometry::Reduce);
-        let outer = pad.map_or(0, |pad| size.padded(pad).area());
-        let sampled = 2 * blocks * size.strided(2).area();
+        let pad = stages.filter_map(|s| s.geometry.pad()).max().unwrap_or(0);
+        let memory = |wanted: bool, area: usize| {
+            let pixels = if wanted { blocks * area } else { 0 };
+            Memory::new(pixels, dual)
+        };
+        let mut padded = memory(forms.padded, size.padded(pad).area());
+        padded.clear();
         Self {
             size,
             pad,
-            plain: Memory::new(blocks * size.area(), dual),
-            padded: Memory::zeros(blocks * outer, dual),
-            samples: reduces.then(|| Memory::new(sampled, dual)),
+            forms,
+            plain: memory(forms.plain, size.area()),
+            padded,
+            samples: memory(forms.sampled, 2 * size.strided(2).area()),
         }
     }
 
-    /// Derives the other forms from the plain one.
+    /// Where the next image's planes are to be written so that it can be [completed](Self::complete) in these forms.
+    pub fn write(&mut self, forms: Forms) -> (PairMut<'_>, Rows) {
+        self.forms = forms;
+        if forms.plain {
+            (self.plain.write(), Rows::whole(self.size.area()))
+        } else {
+            (self.padded.write(), Rows::padded(self.size, self.pad))
+        }
+    }
+
+    /// The image's planes where they were written.
+    pub fn read(&self) -> (Pair<'_>, Rows) {
+        if self.forms.plain {
+            (self.plain.read(), Rows::whole(self.size.area()))
+        } else {
+            (self.padded.read(), Rows::padded(self.size, self.pad))
+        }
+    }
+
+    /// Derives the other forms from the one that was written.
     pub fn complete(&mut self) {
         let size = self.size;
-        if let Some(pad) = self.pad {
-            let outer = size.padded(pad);
-            let fill = |x: &[Lanes], out: &mut [Lanes]| {
-                let planes = x.chunks_exact(size.area());
-                for (x, out) in planes.zip(out.chunks_exact_mut(outer.area())) {
-                    widen(x, size, out, outer, pad, 1);
-                }
-            };
-            self.plain.each(&mut self.padded, fill);
+        if self.forms.plain && self.forms.padded {
+            let rows = Rows::padded(size, self.pad);
+            self.plain
+                .each(&mut self.padded, |x, out| place(x, out, rows));
         }
-        if let Some(samples) = &mut self.samples {
-            self.plain.each(samples, |x, out| sample(x, size, out));
+        if self.forms.sampled {
+            let fill = |x: &[Lanes], out: &mut [Lanes]| sample(x, size, out);
+            self.plain.each(&mut self.samples, fill);
         }
     }
 
     fn padded(&self) -> (Pair<'_>, usize) {
-        (self.padded.read(), self.pad.unwrap_or(0))
+        (self.padded.read(), self.pad)
     }
 
     fn samples(&self) -> Pair<'_> {
-        self.samples
-            .as_ref()
-            .map_or(self.plain.read(), Memory::read)
+        self.samples.read()
     }
 }
 
