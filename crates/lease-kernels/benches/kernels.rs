@@ -6,8 +6,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use lease_kernels::combine::{Store, combine};
 use lease_kernels::conv::{Kernel, View, dense, dense_weights, depthwise, depthwise_taps};
-use lease_kernels::norm::{Centred, Store, combine, image_sums, plane_sums};
+use lease_kernels::norm::{Centred, image_sums, plane_sums};
 use lease_kernels::plane::{Places, Size, Window, avg_pool, max_pool};
 use lease_kernels::{Buffer, LANES, Lanes, peak};
 

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod combine;
 pub mod conv;
 pub mod field;
 pub mod graph;

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use super::image::{Readers, forms};
 use super::sums::{Summing, added_up};
 use super::{Graph, Group, Id, Level, Node, Normalise, Output, Saved, Term, Unit, scaled};
+use crate::combine::{Store, combine};
 use crate::field::{Field, Memory, Pair, PairMut, share_out};
-use crate::norm::{Adjoint, AdjointSums, Norm, Store, combine};
+use crate::norm::{Adjoint, AdjointSums, Norm};
 use crate::plane::{
     Places, Rows, Size, Window, add, add_gated, add_to_maxima, avg_pool_backward, gate,
     gate_in_place,

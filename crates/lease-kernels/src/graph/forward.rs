@@ -150,13 +150,13 @@ impl Graph {
                         for ((prepared, out), i) in
                             prepared.iter().zip(&mut outs).zip(images.clone())
                         {
-                            // Pools read states as they are kept.
-                            let kept = saved.fields[group.sources[0].0].as_ref();
-                            let x = match kept {
-                                Some(field) if forms[g].none() => field.image(i),
+                            // Pools read states as they are kept, whatever else reads them.
+                            let node = &self.entries[unit.0].node;
+                            let x = match &saved.fields[group.sources[0].0] {
+                                Some(field) if is_pool(node) => field.image(i),
                                 _ => prepared.read().0,
                             };
-                            match &self.entries[unit.0].node {
+                            match node {
                                 Node::Unit {
                                     unit: Unit::MaxPool(window),
                                     ..
@@ -324,6 +324,16 @@ impl Saved {
             }
         }
     }
+}
+
+fn is_pool(node: &Node) -> bool {
+    matches!(
+        node,
+        Node::Unit {
+            unit: Unit::MaxPool(_) | Unit::AvgPool(_),
+            ..
+        }
+    )
 }
 
 /// The forms in which a group's units read its sources. Pools read states as they are kept.

@@ -1,8 +1,9 @@
 //! The work on one image: states from their terms, and what units read.
 
 use super::{Graph, Group, Id, Node, Saved, scaled};
+use crate::combine::{Store, combine_into};
 use crate::field::{Pair, PairMut};
-use crate::norm::{ImageSums, Store, combine_into, image_sums};
+use crate::norm::{ImageSums, image_sums};
 use crate::plane::{Rows, gate, place};
 use crate::stage::{Forms, Prepared, Scratch, StageShape};
 use crate::{LANES, Lanes, blocks};
