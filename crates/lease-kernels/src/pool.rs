@@ -1,36 +1,73 @@
 //! Buffers that are used again: first touch of fresh memory costs more than most kernels.
+//!
+//! They are cut from slabs of many mebibytes. So they lie side by side, without an allocator's records or gaps
+//! between, and systems that have large pages can give them to all of it.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use aligned_vec::{AVec, ConstAlign};
+use bytes::{Buf, BytesMut};
 
 use crate::{LANES, Lanes};
 
-/// Memory that begins with a cache line, so that no vector lies across two.
-type Lines = AVec<Lanes, ConstAlign<64>>;
+/// Bytes of a slab.
+const SLAB: usize = 32 << 20;
 
-fn free() -> &'static Mutex<HashMap<usize, Vec<Lines>>> {
-    static FREE: OnceLock<Mutex<HashMap<usize, Vec<Lines>>>> = OnceLock::new();
-    FREE.get_or_init(Mutex::default)
+/// Buffers begin with a cache line, so that no vector lies across two.
+const LINE: usize = 64;
+
+#[derive(Default)]
+struct Pool {
+    /// Buffers to be used again, by their bytes.
+    free: HashMap<usize, Vec<BytesMut>>,
+    /// What is left of the slabs.
+    rest: Vec<BytesMut>,
+}
+
+impl Pool {
+    fn take(&mut self, bytes: usize) -> BytesMut {
+        let reused = self.free.get_mut(&bytes).and_then(Vec::pop);
+        reused.unwrap_or_else(|| self.cut(bytes))
+    }
+
+    fn cut(&mut self, bytes: usize) -> BytesMut {
+        let fits = self.rest.iter().position(|rest| rest.len() >= bytes);
+        let at = fits.unwrap_or_else(|| {
+            let mut slab = BytesMut::zeroed(SLAB.max(bytes) + LINE);
+            slab.advance(slab.as_ptr().addr().wrapping_neg() % LINE);
+            self.rest.push(slab);
+            self.rest.len() - 1
+        });
+        let cut = self.rest[at].split_to(bytes);
+        if self.rest[at].len() < LINE {
+            self.rest.swap_remove(at);
+        }
+        cut
+    }
+}
+
+fn pool<T>(work: impl FnOnce(&mut Pool) -> T) -> T {
+    static POOL: OnceLock<Mutex<Pool>> = OnceLock::new();
+    let pool = POOL.get_or_init(Mutex::default);
+    work(&mut pool.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// A buffer that goes back to the pool when it is dropped.
-#[derive(Debug)]
-pub struct Buffer(Lines);
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: BytesMut,
+    len: usize,
+}
 
 impl Buffer {
     /// A buffer of this many pixels with whatever was in it before.
     pub fn stale(len: usize) -> Self {
-        let mut free = free().lock().unwrap_or_else(PoisonError::into_inner);
-        let reused = free.get_mut(&len).and_then(Vec::pop);
-        drop(free);
-        Self(reused.unwrap_or_else(|| {
-            let mut lines = Lines::with_capacity(0, len);
-            lines.resize(len, [0.0; LANES]);
-            lines
-        }))
+        let bytes = (len * size_of::<Lanes>()).next_multiple_of(LINE);
+        Self {
+            bytes: pool(|pool| pool.take(bytes)),
+            len,
+        }
     }
 
     /// A buffer of zeros.
@@ -41,20 +78,12 @@ impl Buffer {
     }
 }
 
-impl Default for Buffer {
-    fn default() -> Self {
-        Self(Lines::new(0))
-    }
-}
-
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let buffer = std::mem::replace(&mut self.0, Lines::new(0));
-        if buffer.is_empty() {
-            return;
+        let bytes = std::mem::take(&mut self.bytes);
+        if !bytes.is_empty() {
+            pool(|pool| pool.free.entry(bytes.len()).or_default().push(bytes));
         }
-        let mut free = free().lock().unwrap_or_else(PoisonError::into_inner);
-        free.entry(buffer.len()).or_default().push(buffer);
     }
 }
 
@@ -62,12 +91,19 @@ impl Deref for Buffer {
     type Target = [Lanes];
 
     fn deref(&self) -> &[Lanes] {
-        &self.0
+        match self.len {
+            // Bytes that are nowhere are not aligned.
+            0 => &[],
+            n => &bytemuck::cast_slice(&self.bytes)[..n],
+        }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [Lanes] {
-        &mut self.0
+        match self.len {
+            0 => &mut [],
+            n => &mut bytemuck::cast_slice_mut(&mut self.bytes)[..n],
+        }
     }
 }
