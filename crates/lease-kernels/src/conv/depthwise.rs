@@ -195,60 +195,67 @@ fn taps_rows<S: Simd, const K: usize, const D: usize, const T: usize>(
     let outer = after.padded(frame).w;
     let width = size.padded(pad).w;
     let first = pad - D * (K - 1) / 2;
-    let reach = (K - 1) * D + 1;
-    let row = |y: usize, ky: usize| {
-        let x = &padded[(y * T + ky * D + first) * width + first..];
-        &x[..(after.w - 1) * T + reach]
+    let rows = Rows {
+        g,
+        x: padded,
+        after,
+        of_g: (frame * outer + frame, outer),
+        of_x: (first * width + first, width),
     };
-    for ky in 0..K {
-        let rows = (0..after.h).map(|y| {
-            let g = &g[(y + frame) * outer + frame..][..after.w];
-            (g, row(y, ky))
-        });
-        // Sums for some pixels at a time, so that one addition need not wait for the last.
-        let sums = if K == 3 {
-            taps_row::<S, K, D, T, 3>(s, rows, reach)
-        } else {
-            taps_row::<S, K, D, T, 2>(s, rows, reach)
-        };
-        for (tap, sum) in taps[ky * K..][..K].iter_mut().zip(sums) {
-            *tap = lanes::<S>(s.add_f32s(load::<S>(tap), sum));
+    // As many rows of taps at a time as there are registers for: each pixel of g is loaded once for all of them.
+    let mut ky = 0;
+    while ky < K {
+        let n = (K - ky).min(3);
+        let taps = &mut taps[ky * K..(ky + n) * K];
+        match n {
+            3 => taps_of_rows::<S, K, D, T, 3>(s, &rows, ky, taps),
+            2 => taps_of_rows::<S, K, D, T, 2>(s, &rows, ky, taps),
+            _ => taps_of_rows::<S, K, D, T, 1>(s, &rows, ky, taps),
         }
+        ky += n;
     }
 }
 
+/// Planes of g and of x, where each begins, and from one of its rows to the next.
+struct Rows<'a> {
+    g: &'a [Lanes],
+    x: &'a [Lanes],
+    after: Size,
+    of_g: (usize, usize),
+    of_x: (usize, usize),
+}
+
+/// Adds the gradients of `R` rows of taps from row `ky` on.
 #[inline(always)]
-fn taps_row<'a, S: Simd, const K: usize, const D: usize, const T: usize, const P: usize>(
+fn taps_of_rows<S: Simd, const K: usize, const D: usize, const T: usize, const R: usize>(
     s: S,
-    rows: impl Iterator<Item = (&'a [Lanes], &'a [Lanes])>,
-    reach: usize,
-) -> [S::f32s; K] {
-    let mut sums = [[s.splat_f32s(0.0); K]; P];
-    for (g, x) in rows {
-        let (tiles, rest) = g.as_chunks::<P>();
-        for (i, g) in tiles.iter().enumerate() {
-            let x = &x[P * i * T..][..(P - 1) * T + reach];
-            for p in 0..P {
-                let g = load::<S>(&g[p]);
+    rows: &Rows,
+    ky: usize,
+    taps: &mut [Lanes],
+) {
+    let mut sums = [[s.splat_f32s(0.0); K]; R];
+    let reach = (K - 1) * D + 1;
+    for y in 0..rows.after.h {
+        let g = &rows.g[rows.of_g.0 + y * rows.of_g.1..][..rows.after.w];
+        let x: [&[Lanes]; R] = std::array::from_fn(|r| {
+            let start = rows.of_x.0 + (y * T + (ky + r) * D) * rows.of_x.1;
+            &rows.x[start..][..(rows.after.w - 1) * T + reach]
+        });
+        for (p, g) in g.iter().enumerate() {
+            let g = load::<S>(g);
+            for r in 0..R {
+                let x = &x[r][p * T..p * T + reach];
                 for kx in 0..K {
-                    sums[p][kx] = s.mul_add_e_f32s(load::<S>(&x[p * T + kx * D]), g, sums[p][kx]);
+                    sums[r][kx] = s.mul_add_e_f32s(load::<S>(&x[kx * D]), g, sums[r][kx]);
                 }
             }
         }
-        for (i, g) in rest.iter().enumerate() {
-            let x = &x[(tiles.len() * P + i) * T..][..reach];
-            for kx in 0..K {
-                sums[0][kx] = s.mul_add_e_f32s(load::<S>(&x[kx * D]), load::<S>(g), sums[0][kx]);
-            }
+    }
+    for (taps, sums) in taps.chunks_exact_mut(K).zip(sums) {
+        for (tap, sum) in taps.iter_mut().zip(sums) {
+            *tap = lanes::<S>(s.add_f32s(load::<S>(tap), sum));
         }
     }
-    let mut total = sums[0];
-    for part in &sums[1..] {
-        for (total, part) in total.iter_mut().zip(part) {
-            *total = s.add_f32s(*total, *part);
-        }
-    }
-    total
 }
 
 /// Taps in reverse order, which carry gradients back.
