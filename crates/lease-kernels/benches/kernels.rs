@@ -9,7 +9,8 @@ use std::time::Instant;
 use lease_kernels::combine::{Store, combine};
 use lease_kernels::conv::{Kernel, View, dense, dense_weights, depthwise, depthwise_taps};
 use lease_kernels::norm::{Centred, image_sums, plane_sums};
-use lease_kernels::plane::{Places, Size, Window, avg_pool, max_pool};
+use lease_kernels::plane::Size;
+use lease_kernels::window::{Places, Window, add_to_maxima, avg_pool, avg_pool_backward, max_pool};
 use lease_kernels::{Buffer, LANES, Lanes, peak};
 
 /// Seconds of one call.
@@ -146,6 +147,14 @@ fn main() {
             }
         });
         report("max-pool", 9, 2, seconds);
+        let window = Window::three(1);
+        let seconds = time(|| {
+            for b in 0..blocks {
+                let out = &mut out[b * area..][..area];
+                add_to_maxima(planes(b), size, window, &places, out);
+            }
+        });
+        report("max-pool: back", 9, 2, seconds);
         let seconds = time(|| {
             for b in 0..blocks {
                 avg_pool(
@@ -157,5 +166,11 @@ fn main() {
             }
         });
         report("mean-pool", 9, 2, seconds);
+        let seconds = time(|| {
+            for b in 0..blocks {
+                avg_pool_backward(planes(b), size, window, &mut out[b * area..][..area]);
+            }
+        });
+        report("mean-pool: back", 9, 2, seconds);
     }
 }

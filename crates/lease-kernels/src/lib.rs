@@ -22,6 +22,7 @@ pub mod plane;
 mod pool;
 mod simd;
 mod stage;
+pub mod window;
 
 pub use pool::Buffer;
 pub use simd::peak;

@@ -11,11 +11,9 @@ use super::{Graph, Group, Id, Level, Node, Normalise, Output, Saved, Term, Unit,
 use crate::combine::{Store, combine};
 use crate::field::{Field, Memory, Pair, PairMut, share_out};
 use crate::norm::{Adjoint, AdjointSums, Norm};
-use crate::plane::{
-    Places, Rows, Size, Window, add, add_gated, add_to_maxima, avg_pool_backward, gate,
-    gate_in_place,
-};
+use crate::plane::{Rows, Size, add, add_gated, gate, gate_in_place};
 use crate::stage::{self, Back, Forms, Stage, StageShape};
+use crate::window::{Places, Window, add_to_maxima, avg_pool_backward};
 use crate::{LANES, Lanes, blocks};
 
 /// Which gradients a backward pass computes.

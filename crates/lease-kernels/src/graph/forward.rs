@@ -8,8 +8,9 @@ use super::{
 };
 use crate::field::{Field, Pair, PairMut, share_out};
 use crate::norm::{ImageSums, Norm, Weighting};
-use crate::plane::{Places, Rows, Size, Window, avg_pool, max_pool, take_maxima};
+use crate::plane::{Rows, Size};
 use crate::stage::{Forms, Stage};
+use crate::window::{Places, Window, avg_pool, max_pool, take_maxima};
 use crate::{LANES, blocks};
 
 /// The numbers that a pass works on besides its input.

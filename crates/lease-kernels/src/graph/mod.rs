@@ -18,13 +18,14 @@ mod sums;
 use crate::conv::Kernel;
 use crate::field::Field;
 use crate::norm::{Affine, Norm, Weighting};
-use crate::plane::{Places, Size};
+use crate::plane::Size;
 use crate::stage::Stage;
+use crate::window::Places;
 use crate::{LANES, Lanes, blocks};
 
 pub use crate::norm::Statistics;
-pub use crate::plane::Window;
 pub use crate::stage::{Geometry, StageShape};
+pub use crate::window::Window;
 pub use backward::{Gradients, Wanted};
 pub use forward::Pass;
 
