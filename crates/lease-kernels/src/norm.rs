@@ -176,25 +176,33 @@ impl Norm {
             projection: vec![0.0; channels],
             count,
         };
-        for c in 0..channels {
-            let (b, l) = (c / LANES, c % LANES);
+        for b in 0..blocks {
             let of_images = || images.clone().map(|image| &image[b]);
-            let (mut mean, mut tangent_mean) = (0.0, 0.0);
+            let [mut mean, mut tangent_mean] = [[0.0; LANES]; 2];
             for i in of_images() {
-                mean += f64::from(i.mean[l]) / n;
-                tangent_mean += f64::from(i.tangent_mean[l]) / n;
+                for l in 0..LANES {
+                    mean[l] += f64::from(i.mean[l]);
+                    tangent_mean[l] += f64::from(i.tangent_mean[l]);
+                }
             }
-            let (mut squares, mut cross) = (0.0, 0.0);
+            let [mean, tangent_mean] = [mean, tangent_mean].map(|sums| sums.map(|sum| sum / n));
+            let [mut squares, mut cross] = [[0.0; LANES]; 2];
             for i in of_images() {
-                let away = f64::from(i.mean[l]) - mean;
-                squares += f64::from(i.squares[l]) + pixels * away * away;
-                cross += f64::from(i.cross[l]) + pixels * away * f64::from(i.tangent_mean[l]);
+                for l in 0..LANES {
+                    let away = f64::from(i.mean[l]) - mean[l];
+                    squares[l] += f64::from(i.squares[l]) + pixels * away * away;
+                    cross[l] +=
+                        f64::from(i.cross[l]) + pixels * away * f64::from(i.tangent_mean[l]);
+                }
             }
-            let scale = 1.0 / (squares / count + EPSILON).sqrt();
-            norm.mean[c] = mean;
-            norm.scale[c] = scale;
-            norm.tangent_mean[c] = tangent_mean;
-            norm.projection[c] = scale * cross / count;
+            for l in 0..LANES {
+                let c = b * LANES + l;
+                let scale = 1.0 / (squares[l] / count + EPSILON).sqrt();
+                norm.mean[c] = mean[l];
+                norm.scale[c] = scale;
+                norm.tangent_mean[c] = tangent_mean[l];
+                norm.projection[c] = scale * cross[l] / count;
+            }
         }
         norm
     }

@@ -490,8 +490,7 @@ impl<'a> Work<'a> {
                                     unit: Unit::MaxPool(window),
                                     ..
                                 } => {
-                                    let n = area(unit);
-                                    let places = &saved.places[unit.0][i * n..(i + 1) * n];
+                                    let places = &saved.places[unit.0][i];
                                     max_back(g, places, size, *window, out.again());
                                 }
                                 Node::Unit {
@@ -553,8 +552,12 @@ impl<'a> Work<'a> {
             let shapes: Vec<_> = units.iter().map(|u| graph.shape(*u)).collect();
             let unpacked = shapes
                 .par_iter()
-                .zip(merged(parts))
-                .filter_map(|(shape, gradients)| Some((*shape)?.unpack(&gradients?)));
+                .zip(columns(parts))
+                .filter_map(|(shape, parts)| {
+                    // The tasks' gradients, added up in order.
+                    let total = parts.into_iter().reduce(stage::Gradients::merged)?;
+                    Some((*shape)?.unpack(&total))
+                });
             for (start, values) in unpacked.collect::<Vec<_>>().into_iter().flatten() {
                 let weights = &mut self.gradients.weights[start..];
                 for (weight, value) in weights.iter_mut().zip(values) {
@@ -660,17 +663,6 @@ fn unit_adjoint(
             combine(&tangent_constant, &tangents, out, store);
         }
     }
-}
-
-/// The tasks' gradients added up in order, unit by unit.
-fn merged(parts: Vec<Vec<Option<stage::Gradients>>>) -> Vec<Option<stage::Gradients>> {
-    let total = |column: Vec<stage::Gradients>| {
-        column.into_iter().reduce(|mut total, part| {
-            total.merge(&part);
-            total
-        })
-    };
-    columns(parts).into_par_iter().map(total).collect()
 }
 
 /// What the tasks have for each place, in order, without what they have not.

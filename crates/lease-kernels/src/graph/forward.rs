@@ -133,7 +133,7 @@ impl Graph {
             let n = part.images.len();
             let mut readers = Readers::new(self, saved, &level.groups, &forms, n);
             let mut sums: Vec<Vec<ImageSums>> = vec![Vec::new(); units.len()];
-            let mut places: Vec<Vec<Places>> = vec![Vec::new(); units.len()];
+            let mut places: Vec<Vec<Vec<Places>>> = vec![Vec::new(); units.len()];
             for images in part.chunks(readers.together) {
                 let mut number = 0;
                 let mut outs = part.some(images.clone()).into_iter();
@@ -162,11 +162,9 @@ impl Graph {
                                     unit: Unit::MaxPool(window),
                                     ..
                                 } => {
-                                    let places = &mut places[number];
-                                    let start = places.len();
-                                    places.resize(start + out.value.len(), [0; LANES]);
-                                    let places = &mut places[start..];
-                                    max_image(x, size, *window, out.again(), places);
+                                    let mut own = vec![[0; LANES]; out.value.len()];
+                                    max_image(x, size, *window, out.again(), &mut own);
+                                    places[number].push(own);
                                 }
                                 Node::Unit {
                                     unit: Unit::AvgPool(window),

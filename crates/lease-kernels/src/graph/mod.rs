@@ -407,7 +407,8 @@ pub struct Saved {
     sizes: Vec<Size>,
     /// Units before normalisation, and kept states.
     fields: Vec<Option<Field>>,
-    places: Vec<Vec<Places>>,
+    /// Of maxima: for each unit, image by image.
+    places: Vec<Vec<Vec<Places>>>,
     norms: Vec<Option<Norm>>,
     stages: Vec<Option<Stage>>,
     /// For each state, what its terms are weighted by, and the forms that follow from it.

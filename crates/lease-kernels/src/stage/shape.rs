@@ -275,11 +275,12 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Adds another's, of the same stage over inputs of the same size.
-    pub fn merge(&mut self, other: &Self) {
+    /// With another's, of the same stage over inputs of the same size.
+    pub fn merged(mut self, other: Self) -> Self {
         add(&other.taps, &mut self.taps);
         add(&other.matrix, &mut self.matrix);
         add(&other.tiles, &mut self.tiles);
+        self
     }
 
     /// Adds those of the dense part over some images.
