@@ -53,11 +53,27 @@ const STRIP: usize = 128;
 /// Terms that are added up at a time, so that coefficients stay in registers.
 const TERMS: usize = 6;
 
+/// Places of a plane where one or two terms are worked on in turn: memory gives several streams faster than one.
+const STREAMS: usize = 4;
+
+/// Pixels of planes that are worth it.
+const LONG: usize = 256;
+
 impl WithSimd for Combine<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
+        if self.out.1.width * self.out.1.count >= LONG {
+            match (self.terms, self.store) {
+                (&[a], Store::Set) => return self.in_streams::<S, 1, false, false>(s, [a]),
+                (&[a], Store::Add) => return self.in_streams::<S, 1, true, false>(s, [a]),
+                (&[a], Store::Rectified) => return self.in_streams::<S, 1, false, true>(s, [a]),
+                (&[a, b], Store::Set) => return self.in_streams::<S, 2, false, false>(s, [a, b]),
+                (&[a, b], Store::Add) => return self.in_streams::<S, 2, true, false>(s, [a, b]),
+                _ => {}
+            }
+        }
         let (out, rows) = self.out;
         let groups = self.terms.len().div_ceil(TERMS).max(1);
         for y in 0..rows.count {
@@ -91,6 +107,70 @@ impl WithSimd for Combine<'_> {
                     (add, constant) = (true, s.splat_f32s(0.0));
                 }
             }
+        }
+    }
+}
+
+impl Combine<'_> {
+    /// Few terms, in so many places of their planes at once.
+    #[inline(always)]
+    fn in_streams<S: Simd, const N: usize, const ADD: bool, const RECTIFY: bool>(
+        self,
+        s: S,
+        terms: [(Lanes, &[Lanes]); N],
+    ) {
+        let (out, rows) = self.out;
+        let (zero, constant) = (s.splat_f32s(0.0), load::<S>(self.constant));
+        let coefficients = terms.map(|(c, _)| load::<S>(&c));
+        // Each stream is some whole rows, or a part of the only one.
+        let whole = rows.count == 1;
+        let (lines, width) = match rows.count {
+            1 => (1, rows.width / STREAMS),
+            n => (n / STREAMS, rows.width),
+        };
+        let part = |k: usize, line: usize| -> (usize, usize) {
+            let (y, x) = if whole {
+                (0, k * width)
+            } else {
+                (k * lines + line, 0)
+            };
+            (y * rows.width + x, rows.row(y).start + x)
+        };
+        for line in 0..lines {
+            let parts: [(usize, usize); STREAMS] = std::array::from_fn(|k| part(k, line));
+            let places = parts.map(|(_, at)| at..at + width);
+            let Ok(outs) = out.get_disjoint_mut(places) else {
+                unreachable!("rows of a plane lie apart");
+            };
+            let planes = terms.map(|(_, plane)| parts.map(|(from, _)| &plane[from..from + width]));
+            for i in 0..width {
+                for k in 0..STREAMS {
+                    let mut sum = constant;
+                    if ADD {
+                        sum = s.add_f32s(sum, load::<S>(&outs[k][i]));
+                    }
+                    for t in 0..N {
+                        sum = s.mul_add_e_f32s(load::<S>(&planes[t][k][i]), coefficients[t], sum);
+                    }
+                    if RECTIFY {
+                        sum = s.max_f32s(sum, zero);
+                    }
+                    outs[k][i] = lanes::<S>(sum);
+                }
+            }
+        }
+        // What is left over.
+        let store = if RECTIFY {
+            Store::Rectified
+        } else {
+            Store::Set
+        };
+        let done = STREAMS * lines * width;
+        for y in done / rows.width..rows.count {
+            let row = rows.row(y);
+            let x = done.saturating_sub(y * rows.width);
+            let out = &mut out[row.start + x..row.end];
+            combine_some(s, constant, terms, y * rows.width + x, out, (ADD, store));
         }
     }
 }
