@@ -14,6 +14,29 @@ pub fn run<Op: WithSimd>(op: Op) -> Op::Output {
     Scalar256b.vectorize(op)
 }
 
+/// Runs a kernel that knows vectors of sixteen lanes with these where this processor has them, else not at all.
+#[inline]
+pub fn run_wide<Op: WithSimd>(op: Op) -> Option<Op::Output> {
+    #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
+    if let Some(avx512) = pulp::x86::V4::try_new() {
+        return Some(Simd::vectorize(avx512, op));
+    }
+    let _ = op;
+    None
+}
+
+/// The vector of sixteen lanes out of two halves.
+#[inline(always)]
+pub fn load_two<S: Simd>(halves: [&Lanes; 2]) -> S::f32s {
+    bytemuck::cast(halves.map(|half| *half))
+}
+
+/// The halves of a vector of sixteen lanes.
+#[inline(always)]
+pub fn halves<S: Simd>(vector: S::f32s) -> [Lanes; 2] {
+    bytemuck::cast(vector)
+}
+
 /// The vector of eight lanes in memory. Both instruction sets in use have vectors of eight.
 #[inline(always)]
 pub fn load<S: Simd>(lanes: &Lanes) -> S::f32s {

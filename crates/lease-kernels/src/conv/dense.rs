@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use super::view::{Target, View};
 use crate::plane::Size;
-use crate::simd::{lanes, load, run};
+use crate::simd::{halves, lanes, load, load_two, run, run_wide};
 use crate::{LANES, Lanes};
 
 /// An image's input and results.
@@ -15,19 +15,118 @@ pub type InOut<'a> = (&'a [Lanes], &'a mut [Lanes]);
 /// Adds to the results, or sets them. Several images at once read the weights once, which pays where these are
 /// larger than the images.
 pub fn dense<'a>(images: &mut [InOut<'a>], view: &View, weights: &[Lanes], add: bool) {
-    run(Dense {
+    let Some((_, out)) = images.first() else {
+        return;
+    };
+    let blocks = out.len() / view.target.plane;
+    let mut work = Dense {
         images,
         view,
         weights,
+        blocks,
+        first: 0,
         add,
-    });
+    };
+    if blocks > 1 && run_wide(Pairs(&mut work)).is_some() {
+        work.first = blocks / 2 * 2;
+    }
+    if work.first < blocks {
+        run(work);
+    }
 }
 
 struct Dense<'a, 'b> {
     images: &'a mut [InOut<'b>],
     view: &'a View,
     weights: &'a [Lanes],
+    /// Blocks of results, and the first that is worked on.
+    blocks: usize,
+    first: usize,
     add: bool,
+}
+
+/// Pairs of blocks of results, each pixel's sixteen channels in one vector.
+struct Pairs<'w, 'a, 'b>(&'w mut Dense<'a, 'b>);
+
+impl WithSimd for Pairs<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        with_step!(self.0.view.step, pairs_of_blocks::<S>(s, self.0))
+    }
+}
+
+#[inline(always)]
+fn pairs_of_blocks<S: Simd, const T: usize>(s: S, work: &mut Dense) {
+    let (view, weights, blocks, add) = (work.view, work.weights, work.blocks, work.add);
+    let plane = view.target.plane;
+    let rows = weights.len() / blocks;
+    let (Size { h, w }, target) = (view.after, view.target);
+    for (k, weights) in weights.chunks_exact(2 * rows).enumerate() {
+        for (x, out) in &mut *work.images {
+            let out = &mut out[2 * k * plane..][..2 * plane];
+            for y in 0..h {
+                let mut p = 0;
+                while p < w {
+                    let from = (y * view.width + p) * T;
+                    let to = target.start + y * target.width + p * target.step;
+                    let at = (from, to);
+                    p += match w - p {
+                        12 | 13 | 20.. => pair_tile::<S, 12, T>(s, x, view, at, weights, out, add),
+                        8.. => pair_tile::<S, 8, T>(s, x, view, at, weights, out, add),
+                        4.. => pair_tile::<S, 4, T>(s, x, view, at, weights, out, add),
+                        _ => pair_tile::<S, 1, T>(s, x, view, at, weights, out, add),
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// `N` pixels of a pair of blocks; returns how many these are.
+#[inline(always)]
+fn pair_tile<S: Simd, const N: usize, const T: usize>(
+    s: S,
+    x: &[Lanes],
+    view: &View,
+    (from, to): (usize, usize),
+    weights: &[Lanes],
+    out: &mut [Lanes],
+    add: bool,
+) -> usize {
+    let Target { plane, step, .. } = view.target;
+    let (low, high) = out.split_at_mut(plane);
+    let (low, high) = (
+        &mut low[to..][..(N - 1) * step + 1],
+        &mut high[to..][..(N - 1) * step + 1],
+    );
+    let mut sums = [s.splat_f32s(0.0); N];
+    if add {
+        for (p, sum) in sums.iter_mut().enumerate() {
+            *sum = load_two::<S>([&low[p * step], &high[p * step]]);
+        }
+    }
+    let (first, second) = weights.split_at(weights.len() / 2);
+    let inputs = first.len() / view.all_taps;
+    for (tap, number) in &view.taps {
+        let range = number * inputs..(number + 1) * inputs;
+        let first = first[range.clone()].as_chunks::<LANES>().0;
+        let second = second[range].as_chunks::<LANES>().0;
+        for (i, (w0, w1)) in first.iter().zip(second).enumerate() {
+            let row = &x[i * view.plane + from + tap..][..(N - 1) * T + 1];
+            for l in 0..LANES {
+                let w = load_two::<S>([&w0[l], &w1[l]]);
+                for (p, sum) in sums.iter_mut().enumerate() {
+                    *sum = s.mul_add_e_f32s(s.splat_f32s(row[p * T][l]), w, *sum);
+                }
+            }
+        }
+    }
+    for (p, sum) in sums.iter().enumerate() {
+        [low[p * step], high[p * step]] = halves::<S>(*sum);
+    }
+    N
 }
 
 impl WithSimd for Dense<'_, '_> {
@@ -45,16 +144,15 @@ fn dense_blocks<S: Simd, const T: usize>(s: S, work: Dense) {
         images,
         view,
         weights,
+        blocks,
+        first,
         add,
     } = work;
-    let Some((_, out)) = images.first() else {
-        return;
-    };
     let plane = view.target.plane;
-    let rows = weights.len() / (out.len() / plane);
-    for (k, weights) in weights.chunks(2 * rows).enumerate() {
+    let rows = weights.len() / blocks;
+    for (k, weights) in weights[first * rows..].chunks(2 * rows).enumerate() {
         for (x, out) in &mut *images {
-            let out = &mut out[2 * k * plane..];
+            let out = &mut out[(first + 2 * k) * plane..];
             match weights.len() / rows {
                 2 => dense_rows::<S, 2, T>(s, x, view, weights, &mut out[..2 * plane], add),
                 _ => dense_rows::<S, 1, T>(s, x, view, weights, &mut out[..plane], add),
