@@ -9,8 +9,8 @@
 //! their partial sums are added in order.
 //!
 //! The kernels are written once over [`pulp`]'s vectors: AVX2 with FMA where the processor has it, plain
-//! eight-element arrays elsewhere. Dense convolutions take two blocks of results at once by AVX-512 where there is any,
-//! with the same bits. There is no `unsafe` code.
+//! eight-element arrays elsewhere. Dense convolutions and most gradients of their weights take two blocks of results at once
+//! by AVX-512 where there is any, with the same bits. There is no `unsafe` code.
 
 #![forbid(unsafe_code)]
 

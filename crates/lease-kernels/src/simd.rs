@@ -37,7 +37,7 @@ pub fn halves<S: Simd>(vector: S::f32s) -> [Lanes; 2] {
     bytemuck::cast(vector)
 }
 
-/// The vector of eight lanes in memory. Both instruction sets in use have vectors of eight.
+/// The vector of eight lanes in memory, in kernels that [`run`] calls.
 #[inline(always)]
 pub fn load<S: Simd>(lanes: &Lanes) -> S::f32s {
     bytemuck::cast(*lanes)

@@ -6,23 +6,38 @@ use pulp::{Simd, WithSimd};
 
 use super::view::View;
 use crate::plane::Size;
-use crate::simd::{lanes, load, run};
+use crate::simd::{halves, lanes, load, load_two, run, run_wide};
 use crate::{LANES, Lanes};
 
 /// Adds the gradient of a dense convolution's weights, in their layout, from some images' inputs and the gradients
 /// of their results.
 pub fn dense_weights(images: &[(&[Lanes], &[Lanes])], view: &View, weights: &mut [Lanes]) {
-    run(DenseWeights {
+    let Some((_, g)) = images.first() else {
+        return;
+    };
+    let blocks = g.len() / view.after.area();
+    let mut work = DenseWeights {
         images,
         view,
         weights,
-    });
+        blocks,
+        first: 0,
+    };
+    if blocks > 1 && view.taps.len() != 9 && run_wide(Pairs(&mut work)).is_some() {
+        work.first = blocks / 2 * 2;
+    }
+    if work.first < blocks {
+        run(work);
+    }
 }
 
 struct DenseWeights<'a> {
     images: &'a [(&'a [Lanes], &'a [Lanes])],
     view: &'a View,
     weights: &'a mut [Lanes],
+    /// Blocks of results, and the first that is worked on.
+    blocks: usize,
+    first: usize,
 }
 
 impl WithSimd for DenseWeights<'_> {
@@ -47,22 +62,12 @@ struct Segment<'a> {
     pixels: usize,
 }
 
-#[inline(always)]
-fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
-    let DenseWeights {
-        images,
-        view,
-        weights,
-    } = work;
-    let Some((_, g)) = images.first() else {
-        return;
-    };
+/// All pixels of some images' results, a few at a time, `T` apart in the input.
+fn segments<'a, const T: usize>(
+    images: &[(&'a [Lanes], &'a [Lanes])],
+    view: &View,
+) -> Vec<Segment<'a>> {
     let Size { h, w } = view.after;
-    let rows = weights.len() / (g.len() / (h * w));
-    if view.taps.len() == 9 {
-        nine_blocks::<S, T>(s, images, view, weights, rows);
-        return;
-    }
     let mut segments: Vec<Segment> = Vec::with_capacity(images.len() * h * w.div_ceil(CHUNK));
     for (x, g) in images {
         for y in 0..h {
@@ -77,9 +82,88 @@ fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
             }
         }
     }
-    for segments in segments.chunks((CHUNK / w).max(1)) {
+    segments
+}
+
+/// How many of them are worked on for all channels before the next ones.
+fn at_once(view: &View) -> usize {
+    (CHUNK / view.after.w).max(1)
+}
+
+/// Pairs of blocks of results, their sixteen channels in one vector.
+struct Pairs<'w, 'a>(&'w mut DenseWeights<'a>);
+
+impl WithSimd for Pairs<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        with_step!(self.0.view.step, pairs_of_blocks::<S>(s, self.0))
+    }
+}
+
+#[inline(always)]
+fn pairs_of_blocks<S: Simd, const T: usize>(s: S, work: &mut DenseWeights) {
+    let rows = work.weights.len() / work.blocks;
+    let view = work.view;
+    let inputs = rows / view.taps.len();
+    for segments in segments::<T>(work.images, view).chunks(at_once(view)) {
+        for (k, weights) in work.weights.chunks_exact_mut(2 * rows).enumerate() {
+            let (first, second) = weights.split_at_mut(rows);
+            for (t, (tap, _)) in view.taps.iter().enumerate() {
+                for i in 0..inputs / LANES {
+                    let start = i * view.plane + tap;
+                    let sums = pair_tile::<S, T>(s, segments, view, (2 * k, start));
+                    let at = t * inputs + i * LANES;
+                    let outs = first[at..].iter_mut().zip(&mut second[at..]);
+                    for (sum, (a, b)) in sums.into_iter().zip(outs) {
+                        [*a, *b] = halves::<S>(s.add_f32s(load_two::<S>([a, b]), sum));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A pair of blocks of g against all lanes of a block of x.
+#[inline(always)]
+fn pair_tile<S: Simd, const T: usize>(
+    s: S,
+    segments: &[Segment],
+    view: &View,
+    (block, start): (usize, usize),
+) -> [S::f32s; LANES] {
+    let mut sums = [s.splat_f32s(0.0); LANES];
+    for segment in segments {
+        let (low, high) = (segment.g(view, block), segment.g(view, block + 1));
+        let x = segment.x::<T>(start);
+        for (p, (low, high)) in low.iter().zip(high).enumerate() {
+            let g = load_two::<S>([low, high]);
+            for (sum, x) in sums.iter_mut().zip(&x[p * T]) {
+                *sum = s.mul_add_e_f32s(g, s.splat_f32s(*x), *sum);
+            }
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn weights_blocks<S: Simd, const T: usize>(s: S, work: DenseWeights) {
+    let DenseWeights {
+        images,
+        view,
+        weights,
+        blocks,
+        first,
+    } = work;
+    let rows = weights.len() / blocks;
+    if view.taps.len() == 9 {
+        nine_blocks::<S, T>(s, images, view, weights, rows);
+        return;
+    }
+    for segments in segments::<T>(images, view).chunks(at_once(view)) {
         // Two output blocks at a time: three would leave no register free.
-        let (mut block, mut rest) = (0, &mut *weights);
+        let (mut block, mut rest) = (first, &mut weights[first * rows..]);
         while !rest.is_empty() {
             let n = (rest.len() / rows).min(2);
             let (here, later) = rest.split_at_mut(n * rows);
