@@ -124,9 +124,10 @@ impl Combine<'_> {
         let coefficients = terms.map(|(c, _)| load::<S>(&c));
         // Each stream is some whole rows, or a part of the only one.
         let whole = rows.count == 1;
-        let (lines, width) = match rows.count {
-            1 => (1, rows.width / STREAMS),
-            n => (n / STREAMS, rows.width),
+        let (lines, width) = if whole {
+            (1, rows.width / STREAMS)
+        } else {
+            (rows.count / STREAMS, rows.width)
         };
         let part = |k: usize, line: usize| -> (usize, usize) {
             let (y, x) = if whole {

@@ -58,19 +58,29 @@ impl Window {
 struct Around<T> {
     rows: Vec<T>,
     width: usize,
+    outside: T,
 }
 
 impl<T: Copy> Around<T> {
     /// Rows of so many numbers that lie outside of the image.
     fn new(width: usize, outside: T) -> Self {
         let rows = vec![outside; 3 * width];
-        Self { rows, width }
+        Self {
+            rows,
+            width,
+            outside,
+        }
     }
 
-    /// The memory of row `y`, which was that of row `y` − 3.
+    /// The memory of row `y` of `h`, which was that of row `y` − 3; the one after the last lies outside and has none.
     #[inline(always)]
-    fn row(&mut self, y: usize) -> &mut [T] {
-        &mut self.rows[y % 3 * self.width..][..self.width]
+    fn row(&mut self, y: usize, h: usize) -> Option<&mut [T]> {
+        let row = &mut self.rows[y % 3 * self.width..][..self.width];
+        if y == h {
+            row.fill(self.outside);
+            return None;
+        }
+        Some(row)
     }
 
     /// Rows `y` − 1, `y` and `y` + 1.
@@ -174,8 +184,7 @@ impl MaxPool<'_> {
         let mut pixels = vec![outside.0; w + 2];
         let mut maxima = Around::new(w, outside);
         for y in 0..=h {
-            let row = maxima.row(y);
-            if y < h {
+            if let Some(row) = maxima.row(y, h) {
                 pixels[1..=w].copy_from_slice(&self.x[y * w..][..w]);
                 for (maximum, three) in row.iter_mut().zip(pixels.windows(3)) {
                     let (mut best, mut place) = (lowest, numbers[0]);
@@ -184,8 +193,6 @@ impl MaxPool<'_> {
                     }
                     *maximum = (lanes::<S>(best), lanes::<S>(place));
                 }
-            } else {
-                row.fill(outside);
             }
             let Some(y) = y.checked_sub(1) else { continue };
             let rows = maxima.around(y);
@@ -274,14 +281,11 @@ impl WithSimd for AddToMaxima<'_> {
         let zero = s.splat_f32s(0.0);
         let numbers: [S::f32s; 9] = std::array::from_fn(|k| s.splat_f32s(k as f32));
         for y in 0..=h {
-            let row = &mut windows.row(y)[1..=w];
-            if y < h {
+            if let Some(row) = windows.row(y, h) {
                 let read = self.places[y * w..].iter().zip(&self.g[y * w..]);
-                for (to, (places, g)) in row.iter_mut().zip(read) {
+                for (to, (places, g)) in row[1..=w].iter_mut().zip(read) {
                     *to = (places.map(f32::from), *g);
                 }
-            } else {
-                row.fill(nowhere);
             }
             let Some(y) = y.checked_sub(1) else { continue };
             // In the row of windows above, the pixels are those of the windows' last row.
@@ -359,12 +363,9 @@ impl AvgPool<'_> {
         let mut pixels = vec![outside; w + 2];
         let mut sums = Around::new(w, outside);
         for y in 0..=h {
-            let row = sums.row(y);
-            if y < h {
+            if let Some(row) = sums.row(y, h) {
                 pixels[1..=w].copy_from_slice(&self.x[y * w..][..w]);
                 sums_of_three(s, &pixels, row);
-            } else {
-                row.fill(outside);
             }
             let Some(y) = y.checked_sub(1) else { continue };
             let high = self.window.range(y, h).len();
@@ -429,16 +430,13 @@ impl AvgPoolBackward<'_> {
         let mut shares = vec![outside; w + 2];
         let mut sums = Around::new(w, outside);
         for y in 0..=h {
-            let row = sums.row(y);
-            if y < h {
+            if let Some(row) = sums.row(y, h) {
                 let high = self.window.range(y, h).len();
                 for (x, (share, g)) in shares[1..=w].iter_mut().zip(&self.g[y * w..]).enumerate() {
                     let count = high * self.window.range(x, w).len();
                     *share = lanes::<S>(s.mul_f32s(load::<S>(g), s.splat_f32s(1.0 / count as f32)));
                 }
                 sums_of_three(s, &shares, row);
-            } else {
-                row.fill(outside);
             }
             let Some(y) = y.checked_sub(1) else { continue };
             let rows = sums.around(y);
