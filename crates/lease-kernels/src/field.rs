@@ -1,6 +1,7 @@
 //! Fields: blocked activations of a batch, and the sharing out of images over threads.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -299,19 +300,64 @@ impl Part<'_> {
     }
 }
 
-/// Does `work` on all images in parallel, in tasks that each write their part of `fields` and keep `own` pixels
-/// of results besides; returns the tasks' results in order. Their number is the same for up to four threads.
+/// What bounds the number of tasks.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// How many images are worth working on together.
+    pub together: usize,
+    /// Pixels of results of each task's own.
+    pub own: usize,
+}
+
+impl Share {
+    /// For work on one image after the other that leaves few numbers besides.
+    pub const SINGLY: Self = Self {
+        together: 1,
+        own: 0,
+    };
+}
+
+/// How many times more tasks there are at most.
+const MORE: usize = 4;
+
+/// Pixels that a task writes at least, or it is not worth it.
+const WORTH: usize = 2048;
+
+/// The tasks that images are shared out to at least: the same number for up to four threads.
+fn fewest(images: usize) -> usize {
+    rayon::current_num_threads().max(4).min(images)
+}
+
+/// The images that a task has at most.
+pub fn most(images: usize) -> usize {
+    images.div_ceil(fewest(images).max(1))
+}
+
+/// The number of tasks for so many images, which write so many pixels in all.
+fn tasks(images: usize, share: Share, written: usize) -> usize {
+    let fewest = fewest(images);
+    let mut tasks = fewest;
+    // The more there are, the less threads wait for each other at the end.
+    while tasks < MORE * fewest
+        && 2 * tasks * share.together <= images
+        && 2 * tasks * share.own <= written
+        && 2 * tasks * WORTH <= written
+    {
+        tasks *= 2;
+    }
+    tasks
+}
+
+/// Does `work` on all images in parallel, in tasks that each write their part of `fields`; returns the tasks' results
+/// in order.
 pub fn share_out<T: Send>(
     images: usize,
-    own: usize,
+    share: Share,
     fields: Vec<&mut Field>,
     work: impl Fn(Part) -> T + Send + Sync,
 ) -> Vec<T> {
-    let few = rayon::current_num_threads().max(4);
-    // Twice as many wait less for each other, where each still has some images, and less memory of its own than results.
-    let written: usize = fields.iter().map(|f| f.value.len()).sum();
-    let many = images >= 8 * few && 2 * few * own <= written;
-    let slots = if many { 2 * few } else { few }.min(images);
+    let written = fields.iter().map(|f| f.value.len()).sum();
+    let slots = tasks(images, share, written);
     let mut parts: Vec<Part> = (0..slots)
         .map(|s| Part {
             images: images * s / slots..images * (s + 1) / slots,
@@ -334,5 +380,28 @@ pub fn share_out<T: Send>(
             part.fields.push((here, here_tangent, per));
         }
     }
-    parts.into_par_iter().map(work).collect()
+    parts.into_par_iter().with_max_len(1).map(work).collect()
+}
+
+/// Memory for each thread's tasks, one after the other: what one of them wrote is still in its thread's cache.
+pub struct Spare<T>(Vec<Mutex<Option<T>>>);
+
+impl<T> Default for Spare<T> {
+    fn default() -> Self {
+        let threads = 0..rayon::current_num_threads();
+        Self(threads.map(|_| Mutex::new(None)).collect())
+    }
+}
+
+impl<T> Spare<T> {
+    /// Works with this thread's memory, newly made if there is none.
+    pub fn with<R>(&self, make: impl FnOnce() -> T, work: impl FnOnce(&mut T) -> R) -> R {
+        let own = &self.0[rayon::current_thread_index().unwrap_or(0)];
+        let own = || own.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = own().take();
+        let mut memory = spare.unwrap_or_else(make);
+        let result = work(&mut memory);
+        *own() = Some(memory);
+        result
+    }
 }

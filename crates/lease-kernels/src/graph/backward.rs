@@ -9,7 +9,7 @@ use super::image::{Readers, forms};
 use super::sums::{Summing, added_up};
 use super::{Graph, Group, Id, Level, Node, Normalise, Output, Saved, Term, Unit, scaled};
 use crate::combine::{Store, combine};
-use crate::field::{Field, Memory, Pair, PairMut, share_out};
+use crate::field::{Field, Memory, Pair, PairMut, Part, Share, Spare, share_out};
 use crate::norm::{Adjoint, AdjointSums, Norm};
 use crate::plane::{Rows, Size, add, add_gated, gate, gate_in_place};
 use crate::stage::{self, Back, Forms, Stage, StageShape};
@@ -42,6 +42,15 @@ struct Contribution {
     state: Id,
     term: Term,
     adjoint: Adjoint,
+}
+
+/// Memory for the work on some images' units.
+struct Room {
+    readers: Readers,
+    /// Adjoints of what groups read.
+    accumulated: Memory,
+    /// Adjoints of units.
+    z_adjoint: Memory,
 }
 
 /// A backward pass under way.
@@ -236,7 +245,7 @@ impl<'a> Work<'a> {
         let mut all = vec![&mut g];
         all.extend(fields.iter_mut().map(|f| &mut f.0));
         let sweep = || {
-            share_out(saved.images, 0, all, |mut part| {
+            share_out(saved.images, Share::SINGLY, all, |mut part| {
                 let mut sums = summing.zeros();
                 for i in part.images.clone() {
                     let mut outs = part.image(i);
@@ -370,7 +379,7 @@ impl<'a> Work<'a> {
         let saved = &self.saved;
         let area = field.size.area();
         if let Some(z) = &saved.fields[source.0] {
-            share_out(saved.images, 0, vec![&mut field], |mut part| {
+            share_out(saved.images, Share::SINGLY, vec![&mut field], |mut part| {
                 for i in part.images.clone() {
                     let contribution = [(adjoint, saved.factor(term, i), g.image(i))];
                     for out in part.image(i) {
@@ -428,10 +437,28 @@ impl<'a> Work<'a> {
             false => 0,
         };
         let forms: Vec<Forms> = groups.iter().map(|g| work.read_forms(g)).collect();
-        let parts = share_out(saved.images, own, all, |mut part| {
-            let n = part.images.len();
-            let mut readers = Readers::new(graph, saved, &groups, &forms, n);
-            let together = readers.together;
+        let together = Readers::together(graph, saved, &groups);
+        // Adjoints of what groups read, and of their units, of some images.
+        let area = |id: &Id| blocks(graph.channels(*id)) * saved.sizes[id.0].area();
+        let read = |g: &Group| g.sources.iter().map(area).sum::<usize>();
+        let memory = || {
+            let of_all = |widest: Option<usize>| {
+                let n = together * widest.unwrap_or(0);
+                Memory::new(n, saved.dual)
+            };
+            Room {
+                readers: Readers::new(graph, saved, &groups, &forms, together),
+                accumulated: of_all(groups.iter().map(read).max()),
+                z_adjoint: of_all(units.iter().map(area).max()),
+            }
+        };
+        let share = Share { together, own };
+        let work_on = |mut part: Part, room: &mut Room| {
+            let Room {
+                readers,
+                accumulated,
+                z_adjoint,
+            } = room;
             let mut gradients: Vec<Option<stage::Gradients>> = units
                 .iter()
                 .map(|u| {
@@ -441,13 +468,6 @@ impl<'a> Work<'a> {
                 .collect();
             let zeros = |s: &Option<Summing>| s.as_ref().map(Summing::zeros);
             let mut sums: Vec<Option<Vec<AdjointSums>>> = summing.iter().map(zeros).collect();
-            // Adjoints of what groups read, and of their units, of some images.
-            let area = |id: &Id| blocks(graph.channels(*id)) * saved.sizes[id.0].area();
-            let read = |g: &Group| g.sources.iter().map(area).sum::<usize>();
-            let widest = groups.iter().map(read).max().unwrap_or(0);
-            let mut accumulated = Memory::new(together * widest, saved.dual);
-            let widest = units.iter().map(area).max().unwrap_or(0);
-            let mut z_adjoint = Memory::new(together * widest, saved.dual);
             for images in part.chunks(together) {
                 let mut outs = part.some(images.clone());
                 let mut filled = filled.clone();
@@ -541,6 +561,10 @@ impl<'a> Work<'a> {
                 }
             }
             (gradients, sums)
+        };
+        let spare = Spare::default();
+        let parts = share_out(saved.images, share, all, |part| {
+            spare.with(memory, |room| work_on(part, room))
         });
         let (parts, sums): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         for (target, parts) in targets.iter().zip(columns(sums)) {

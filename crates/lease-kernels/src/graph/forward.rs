@@ -6,7 +6,7 @@ use super::image::{Readers, forms, sums_of};
 use super::{
     Graph, Group, Id, Level, Node, Normalise, Output, Saved, Statistics, Term, Unit, Weighted,
 };
-use crate::field::{Field, Pair, PairMut, share_out};
+use crate::field::{Field, Pair, PairMut, Part, Share, Spare, share_out};
 use crate::norm::{ImageSums, Norm, Weighting};
 use crate::plane::{Rows, Size};
 use crate::stage::{Forms, Stage};
@@ -129,12 +129,13 @@ impl Graph {
             .collect();
         let by_batch = pass.running.is_none();
         let forms: Vec<Forms> = level.groups.iter().map(|g| read_forms(self, g)).collect();
-        let parts = share_out(saved.images, 0, fields.iter_mut().collect(), |mut part| {
-            let n = part.images.len();
-            let mut readers = Readers::new(self, saved, &level.groups, &forms, n);
+        let together = Readers::together(self, saved, &level.groups);
+        let spare = Spare::default();
+        let share = Share { together, own: 0 };
+        let work = |mut part: Part, readers: &mut Readers| {
             let mut sums: Vec<Vec<ImageSums>> = vec![Vec::new(); units.len()];
             let mut places: Vec<Vec<Vec<Places>>> = vec![Vec::new(); units.len()];
-            for images in part.chunks(readers.together) {
+            for images in part.chunks(together) {
                 let mut number = 0;
                 let mut outs = part.some(images.clone()).into_iter();
                 for (g, group) in level.groups.iter().enumerate() {
@@ -185,6 +186,11 @@ impl Graph {
                 }
             }
             (sums, places)
+        };
+        let all = fields.iter_mut().collect();
+        let parts = share_out(saved.images, share, all, |part| {
+            let new = || Readers::new(self, saved, &level.groups, &forms, together);
+            spare.with(new, |readers| work(part, readers))
         });
         let mut sums: Vec<Vec<ImageSums>> = vec![Vec::new(); units.len()];
         for (part_sums, part_places) in parts {
@@ -226,7 +232,7 @@ impl Graph {
         let size = saved.sizes[id.0];
         let mut field = Field::stale(saved.images, blocks(self.channels(id)), size, saved.dual);
         let normalised = self.entries[id.0].normalised && pass.running.is_none();
-        let sums = share_out(saved.images, 0, vec![&mut field], |mut part| {
+        let sums = share_out(saved.images, Share::SINGLY, vec![&mut field], |mut part| {
             let mut sums = Vec::new();
             for i in part.images.clone() {
                 for mut out in part.image(i) {

@@ -2,7 +2,7 @@
 
 use super::{Graph, Group, Id, Node, Saved, scaled};
 use crate::combine::{Store, combine_into};
-use crate::field::{Pair, PairMut};
+use crate::field::{Pair, PairMut, most};
 use crate::norm::{ImageSums, image_sums};
 use crate::plane::{Rows, gate, place};
 use crate::stage::{Forms, Prepared, Scratch, StageShape};
@@ -111,34 +111,46 @@ impl Saved {
     }
 }
 
-/// The forms in which a group's convolutions read its sources.
-pub(super) fn forms(graph: &Graph, group: &Group) -> Forms {
-    let shapes = group.units.iter().filter_map(|u| graph.shape(*u));
-    shapes.map(Forms::of).fold(Forms::default(), Forms::and)
+/// A group's convolutions.
+fn shapes<'a>(graph: &'a Graph, group: &'a Group) -> impl Iterator<Item = &'a StageShape> {
+    group.units.iter().filter_map(|u| graph.shape(*u))
 }
 
-/// The memory of one task for what a level's groups read of some images, shared by groups of the same shape so that
+/// The forms in which a group's convolutions read its sources.
+pub(super) fn forms(graph: &Graph, group: &Group) -> Forms {
+    shapes(graph, group)
+        .map(Forms::of)
+        .fold(Forms::default(), Forms::and)
+}
+
+/// Memory for what a level's groups read of some images, shared by groups of the same shape so that
 /// borders are cleared once.
 pub(super) struct Readers {
-    /// How many images at a time.
-    pub(super) together: usize,
     /// For each group, which of `all` serves it.
     of_group: Vec<usize>,
     all: Vec<(Vec<Prepared>, Scratch)>,
 }
 
 impl Readers {
-    /// `forms` are those in which each group's sources are read.
+    /// How many images of these groups are worth working on together.
+    pub(super) fn together(graph: &Graph, saved: &Saved, groups: &[Group]) -> usize {
+        let worth = |group: &Group| {
+            let size = saved.sizes[group.sources[0].0];
+            let each = shapes(graph, group).map(move |s| s.together(size));
+            each.max().unwrap_or(1)
+        };
+        let worth = groups.iter().map(worth).max().unwrap_or(1);
+        worth.min(most(saved.images))
+    }
+
+    /// For so many images together; `forms` are those in which each group's sources are read.
     pub(super) fn new(
         graph: &Graph,
         saved: &Saved,
         groups: &[Group],
         forms: &[Forms],
-        images: usize,
+        together: usize,
     ) -> Self {
-        let shapes = |group: &Group| -> Vec<&StageShape> {
-            group.units.iter().filter_map(|u| graph.shape(*u)).collect()
-        };
         let key = |group: &Group| {
             let n: usize = group
                 .sources
@@ -149,11 +161,8 @@ impl Readers {
         };
         let mut keys = Vec::new();
         let mut of_group = Vec::with_capacity(groups.len());
-        let mut together = 1;
         for group in groups {
             let key = key(group);
-            let worth = shapes(group).iter().map(|s| s.together(key.1)).max();
-            together = together.max(worth.unwrap_or(1).min(images));
             let at = keys.iter().position(|k| *k == key).unwrap_or_else(|| {
                 keys.push(key);
                 keys.len() - 1
@@ -165,7 +174,8 @@ impl Readers {
             .enumerate()
             .map(|(k, (n, size))| {
                 let members = groups.iter().zip(&of_group).filter(|(_, at)| **at == k);
-                let stages: Vec<&StageShape> = members.flat_map(|(g, _)| shapes(g)).collect();
+                let stages: Vec<&StageShape> =
+                    members.flat_map(|(g, _)| shapes(graph, g)).collect();
                 let stages = stages.iter().copied();
                 let members = forms.iter().zip(&of_group).filter(|(_, at)| **at == k);
                 let forms = members.map(|(f, _)| *f).fold(Forms::default(), Forms::and);
@@ -176,11 +186,7 @@ impl Readers {
                 )
             })
             .collect();
-        Self {
-            together,
-            of_group,
-            all,
-        }
+        Self { of_group, all }
     }
 
     /// What a group reads of so many images, and memory for the work on them.
