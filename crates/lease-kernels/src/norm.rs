@@ -162,11 +162,14 @@ fn form(n: usize, value: impl Fn(usize) -> f64) -> Form {
 }
 
 impl Norm {
-    /// The statistics of a batch: the sums of its images, `[image][block]`, each over `pixels`.
-    pub fn new(sums: &[ImageSums], blocks: usize, pixels: usize) -> Self {
+    /// The statistics of a batch: the sums of each image's blocks, each over `pixels`.
+    pub fn new<'a>(
+        images: impl Iterator<Item = &'a [ImageSums]> + Clone,
+        blocks: usize,
+        pixels: usize,
+    ) -> Self {
         let channels = blocks * LANES;
-        let images = sums.chunks_exact(blocks);
-        let n = images.len() as f64;
+        let n = images.clone().count() as f64;
         let pixels = pixels as f64;
         let count = n * pixels;
         let mut norm = Self {

@@ -192,19 +192,19 @@ impl Graph {
             let new = || Readers::new(self, saved, &level.groups, &forms, together);
             spare.with(new, |readers| work(part, readers))
         });
-        let mut sums: Vec<Vec<ImageSums>> = vec![Vec::new(); units.len()];
-        for (part_sums, part_places) in parts {
-            for (all, part) in sums.iter_mut().zip(part_sums) {
-                all.extend(part);
-            }
-            for (unit, places) in units.iter().zip(part_places) {
+        let (sums, places): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let norm = |(number, field): (usize, &Field)| {
+            let blocks = field.blocks;
+            let images = sums.iter().flat_map(|s| s[number].chunks_exact(blocks));
+            let normalised = sums.iter().any(|s| !s[number].is_empty());
+            normalised.then(|| Norm::new(images, blocks, field.size.area()))
+        };
+        let norms: Vec<_> = fields.par_iter().enumerate().map(norm).collect();
+        for part in places {
+            for (unit, places) in units.iter().zip(part) {
                 saved.places[unit.0].extend(places);
             }
         }
-        let norm = |(sums, field): (&Vec<ImageSums>, &Field)| {
-            (!sums.is_empty()).then(|| Norm::new(sums, field.blocks, field.size.area()))
-        };
-        let norms: Vec<_> = sums.par_iter().zip(&fields).map(norm).collect();
         for ((unit, field), norm) in units.into_iter().zip(fields).zip(norms) {
             if norm.is_some() {
                 saved.norms[unit.0] = norm;
@@ -246,7 +246,8 @@ impl Graph {
             sums
         });
         if normalised {
-            saved.norms[id.0] = Some(Norm::new(&sums.concat(), field.blocks, size.area()));
+            let images = sums.iter().flat_map(|s| s.chunks_exact(field.blocks));
+            saved.norms[id.0] = Some(Norm::new(images, field.blocks, size.area()));
         }
         saved.fields[id.0] = Some(field);
     }
