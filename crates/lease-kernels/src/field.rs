@@ -340,7 +340,7 @@ fn tasks(images: usize, share: Share, written: usize) -> usize {
     // The more there are, the less threads wait for each other at the end.
     while tasks < MORE * fewest
         && 2 * tasks * share.together <= images
-        && 2 * tasks * share.own <= written
+        && 4 * tasks * share.own <= written
         && 2 * tasks * WORTH <= written
     {
         tasks *= 2;

@@ -577,11 +577,8 @@ impl<'a> Work<'a> {
             let unpacked = shapes
                 .par_iter()
                 .zip(columns(parts))
-                .filter_map(|(shape, parts)| {
-                    // The tasks' gradients, added up in order.
-                    let total = parts.into_iter().reduce(stage::Gradients::merged)?;
-                    Some((*shape)?.unpack(&total))
-                });
+                .with_max_len(1)
+                .filter_map(|(shape, parts)| Some((*shape)?.unpack(&parts)));
             for (start, values) in unpacked.collect::<Vec<_>>().into_iter().flatten() {
                 let weights = &mut self.gradients.weights[start..];
                 for (weight, value) in weights.iter_mut().zip(values) {

@@ -1,5 +1,7 @@
 //! What a stage is: its geometry, its weights as the kernels want them, and their gradients.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::conv::winograd::{
@@ -103,25 +105,34 @@ impl StageShape {
         self.outputs / self.matrices.len()
     }
 
-    /// Calls `each` with every weight of an output of matrix `m`: its place among them in PyTorch's order, its index
-    /// in the packed matrix, and its lane.
+    /// Calls `each` with the weights of some outputs of matrix `m`, several outputs' at a time: the place of the first
+    /// among the matrix's in PyTorch's order, from which those of the others lie a row apart, their index in the
+    /// packed matrix, and their lanes.
     fn each_weight(
         &self,
-        (m, output): (usize, usize),
+        m: usize,
+        outputs: Range<usize>,
         input_lanes: &[usize],
-        mut each: impl FnMut(usize, usize, usize),
+        mut each: impl FnMut(usize, usize, Range<usize>),
     ) {
         let (taps, rows) = (self.dense_taps(), self.dense_inputs());
-        let channel = m * self.matrix_outputs() + output;
-        let first = channel / LANES * taps * rows + m * self.input_blocks() * LANES;
-        for (input, i) in input_lanes.iter().enumerate() {
-            for t in 0..taps {
-                each(input * taps + t, first + i + t * rows, channel % LANES);
+        let mut output = outputs.start;
+        while output < outputs.end {
+            let channel = m * self.matrix_outputs() + output;
+            let first = channel / LANES * taps * rows + m * self.input_blocks() * LANES;
+            let lane = channel % LANES;
+            let lanes = lane..LANES.min(lane + outputs.end - output);
+            for (input, i) in input_lanes.iter().enumerate() {
+                for t in 0..taps {
+                    let at = (output * input_lanes.len() + input) * taps + t;
+                    each(at, first + i + t * rows, lanes.clone());
+                }
             }
+            output += lanes.len();
         }
     }
 
-    /// Calls `each` likewise with every depthwise tap.
+    /// Calls `each` with every depthwise tap: its place, its index among the packed ones, and its lane.
     fn each_tap(&self, mut each: impl FnMut(usize, usize, usize)) {
         let taps = self.depthwise().map_or(0, Kernel::taps);
         for c in 0..self.inputs[0] {
@@ -146,13 +157,14 @@ impl StageShape {
         let lanes = self.input_lanes();
         let n = lanes.len() * self.dense_taps();
         for (m, start) in self.matrices.iter().enumerate() {
-            let rows = weights[*start..].chunks_exact(n);
-            for (output, weights) in rows.take(self.matrix_outputs()).enumerate() {
-                let of = (m, output);
-                self.each_weight(of, &lanes, |at, index, lane| {
-                    matrix[index][lane] = weights[at];
-                });
-            }
+            let outputs = self.matrix_outputs();
+            let weights = &weights[*start..][..outputs * n];
+            self.each_weight(m, 0..outputs, &lanes, |at, index, own| {
+                let weights = weights[at..].iter().step_by(n);
+                for (lane, weight) in matrix[index][own].iter_mut().zip(weights) {
+                    *lane = *weight;
+                }
+            });
         }
         let mut taps = Buffer::zeros(self.taps_len());
         self.each_tap(|at, index, lane| taps[index][lane] = weights[self.taps + at]);
@@ -206,39 +218,61 @@ impl StageShape {
         }
     }
 
-    /// Gradients in PyTorch's order, each with its place among the network's.
-    pub fn unpack(&self, gradients: &Gradients) -> Vec<(usize, Vec<f32>)> {
-        let Gradients {
-            taps,
-            matrix,
-            tiles,
-            ..
-        } = gradients;
-        let untransformed = (!tiles.is_empty()).then(|| {
-            let mut matrix = Buffer::zeros(self.matrix_len());
-            add_untransformed(tiles, self.dense_inputs(), &mut matrix);
-            matrix
-        });
-        let matrix = untransformed.as_ref().unwrap_or(matrix);
+    /// The sums of the tasks' gradients, in their order: each in PyTorch's order with its place among the network's.
+    pub fn unpack(&self, tasks: &[Gradients]) -> Vec<(usize, Vec<f32>)> {
+        let of = |part: fn(&Gradients) -> &Buffer| -> Vec<&[Lanes]> {
+            let parts = tasks.iter().map(|g| &**part(g));
+            parts.filter(|part| !part.is_empty()).collect()
+        };
+        let (mut matrices, tiles, taps) = (of(|g| &g.matrix), of(|g| &g.tiles), of(|g| &g.taps));
+        let mut untransformed;
+        if let Some(first) = tiles.first() {
+            let mut total = Buffer::zeros(first.len());
+            for tiles in tiles {
+                add(tiles, &mut total);
+            }
+            untransformed = Buffer::zeros(self.matrix_len());
+            add_untransformed(&total, self.dense_inputs(), &mut untransformed);
+            matrices = vec![&untransformed];
+        }
         let mut all = Vec::with_capacity(1 + self.matrices.len());
-        if !matrix.is_empty() {
+        if !matrices.is_empty() {
             let lanes = self.input_lanes();
             let n = lanes.len() * self.dense_taps();
             for (m, start) in self.matrices.iter().enumerate() {
                 let mut values = vec![0.0; self.matrix_outputs() * n];
-                let rows = values.par_chunks_exact_mut(n).enumerate();
-                rows.with_min_len(1 + 4096 / n).for_each(|(output, row)| {
-                    let of = (m, output);
-                    self.each_weight(of, &lanes, |at, index, lane| row[at] = matrix[index][lane]);
+                let rows = values.par_chunks_mut(LANES * n).enumerate();
+                rows.with_min_len(1 + 512 / n).for_each(|(k, rows)| {
+                    let first = LANES * k;
+                    let outputs = first..first + rows.len() / n;
+                    self.each_weight(m, outputs, &lanes, |at, index, own| {
+                        let total = summed(&matrices, index);
+                        let values = rows[at - first * n..].iter_mut().step_by(n);
+                        for (value, sum) in values.zip(&total[own]) {
+                            *value = *sum;
+                        }
+                    });
                 });
                 all.push((*start, values));
             }
         }
         let mut values = vec![0.0; self.inputs[0] * self.depthwise().map_or(0, Kernel::taps)];
+        let taps: Vec<Lanes> = (0..self.taps_len()).map(|i| summed(&taps, i)).collect();
         self.each_tap(|at, index, lane| values[at] = taps[index][lane]);
         all.push((self.taps, values));
         all
     }
+}
+
+/// The sum of what lies at this index of each.
+fn summed(all: &[&[Lanes]], index: usize) -> Lanes {
+    let mut total = [0.0; LANES];
+    for each in all {
+        for l in 0..LANES {
+            total[l] += each[index][l];
+        }
+    }
+    total
 }
 
 /// Weights as the kernels want them.
@@ -275,14 +309,6 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// With another's, of the same stage over inputs of the same size.
-    pub fn merged(mut self, other: Self) -> Self {
-        add(&other.taps, &mut self.taps);
-        add(&other.matrix, &mut self.matrix);
-        add(&other.tiles, &mut self.tiles);
-        self
-    }
-
     /// Adds those of the dense part over some images.
     pub(super) fn dense(&mut self, images: &[(&[Lanes], &[Lanes])], view: &View) {
         if self.by_tiles && has_many_tiles(view) {
