@@ -357,10 +357,10 @@ pub fn share_out<T: Send>(
     work: impl Fn(Part) -> T + Send + Sync,
 ) -> Vec<T> {
     let written = fields.iter().map(|f| f.value.len()).sum();
-    let slots = tasks(images, share, written);
-    let mut parts: Vec<Part> = (0..slots)
-        .map(|s| Part {
-            images: images * s / slots..images * (s + 1) / slots,
+    let tasks = tasks(images, share, written);
+    let mut parts: Vec<Part> = (0..tasks)
+        .map(|t| Part {
+            images: images * t / tasks..images * (t + 1) / tasks,
             fields: Vec::with_capacity(fields.len()),
         })
         .collect();
@@ -403,5 +403,53 @@ impl<T> Spare<T> {
         let result = work(&mut memory);
         *own() = Some(memory);
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many images each task has for which these are shared out.
+    fn images_of_tasks(images: usize, side: usize, share: Share) -> Vec<usize> {
+        let size = Size { h: side, w: side };
+        let mut field = Field::stale(images, 1, size, false);
+        let tasks = share_out(images, share, vec![&mut field], |mut part| {
+            let own = part.images.clone();
+            (part.some(own.clone())[0].len(), own)
+        });
+        let mut next = 0;
+        for (written, own) in &tasks {
+            assert_eq!((own.start, *written), (next, own.len()), "in order");
+            next = own.end;
+        }
+        assert_eq!(next, images);
+        tasks.into_iter().map(|(n, _)| n).collect()
+    }
+
+    #[test]
+    fn images_are_shared_out_to_as_many_tasks_as_they_are_worth() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let each = |images, side, together, own| {
+            let share = Share { together, own };
+            let work = || images_of_tasks(images, side, share);
+            pool.as_ref()
+                .map(|pool| pool.install(work))
+                .unwrap_or_default()
+        };
+        assert_eq!(each(64, 32, 1, 0), [4; 16]);
+        assert_eq!(
+            each(64, 32, 8, 0),
+            [8; 8],
+            "eight are best worked on together"
+        );
+        assert_eq!(
+            each(64, 32, 1, 5000),
+            [16; 4],
+            "tasks leave much of their own"
+        );
+        assert_eq!(each(64, 2, 1, 0), [16; 4], "little is written");
+        assert_eq!(each(3, 32, 8, 0), [1; 3]);
+        assert_eq!(each(0, 32, 1, 0), [0; 0]);
     }
 }
