@@ -317,9 +317,6 @@ impl Share {
     };
 }
 
-/// How many times more tasks there are at most.
-const MORE: usize = 4;
-
 /// Pixels that a task writes at least, or it is not worth it.
 const WORTH: usize = 2048;
 
@@ -336,16 +333,14 @@ pub fn most(images: usize) -> usize {
 /// The number of tasks for so many images, which write so many pixels in all.
 fn tasks(images: usize, share: Share, written: usize) -> usize {
     let fewest = fewest(images);
-    let mut tasks = fewest;
     // The more there are, the less threads wait for each other at the end.
-    while tasks < MORE * fewest
-        && 2 * tasks * share.together <= images
-        && 4 * tasks * share.own <= written
-        && 2 * tasks * WORTH <= written
-    {
-        tasks *= 2;
-    }
-    tasks
+    let pays = |tasks: &usize| {
+        tasks * share.together <= images
+            && 2 * tasks * share.own <= written
+            && tasks * WORTH <= written
+    };
+    let more = [4 * fewest, 2 * fewest];
+    more.into_iter().find(pays).unwrap_or(fewest)
 }
 
 /// Does `work` on all images in parallel, in tasks that each write their part of `fields`; returns the tasks' results
@@ -430,12 +425,10 @@ mod tests {
     #[test]
     fn images_are_shared_out_to_as_many_tasks_as_they_are_worth() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let pool = pool.unwrap();
         let each = |images, side, together, own| {
             let share = Share { together, own };
-            let work = || images_of_tasks(images, side, share);
-            pool.as_ref()
-                .map(|pool| pool.install(work))
-                .unwrap_or_default()
+            pool.install(|| images_of_tasks(images, side, share))
         };
         assert_eq!(each(64, 32, 1, 0), [4; 16]);
         assert_eq!(
