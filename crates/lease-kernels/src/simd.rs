@@ -2,7 +2,7 @@
 
 use pulp::{Scalar256b, Simd, WithSimd, bytemuck};
 
-use crate::Lanes;
+use crate::{LANES, Lanes};
 
 /// Runs a kernel with the best vectors of this processor.
 #[inline]
@@ -23,6 +23,59 @@ pub fn run_wide<Op: WithSimd>(op: Op) -> Option<Op::Output> {
     }
     let _ = op;
     None
+}
+
+/// Runs a kernel that knows vectors of eight and of sixteen lanes with the widest of this processor.
+#[inline]
+pub fn run_widest<Op: WithSimd>(op: Op) -> Op::Output {
+    #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]
+    if let Some(avx512) = pulp::x86::V4::try_new() {
+        return Simd::vectorize(avx512, op);
+    }
+    run(op)
+}
+
+/// Pixels of a vector, in kernels that [`run_widest`] calls.
+#[inline(always)]
+pub const fn pixels<S: Simd>() -> usize {
+    size_of::<S::f32s>() / size_of::<Lanes>()
+}
+
+/// The vector of as many pixels, `T` apart, as there are in one; with zeros past the end.
+#[inline(always)]
+pub fn load_pixels<S: Simd, const T: usize>(from: &[Lanes]) -> S::f32s {
+    match (pixels::<S>(), T) {
+        (1, _) => bytemuck::cast(from[0]),
+        (_, 1) => match from.first_chunk::<2>() {
+            Some(two) => bytemuck::cast(*two),
+            None => bytemuck::cast([from[0], [0.0; LANES]]),
+        },
+        _ => {
+            let second = from.get(T).copied().unwrap_or([0.0; LANES]);
+            bytemuck::cast([from[0], second])
+        }
+    }
+}
+
+/// The same eight lanes for each pixel of a vector.
+#[inline(always)]
+pub fn load_same<S: Simd>(lanes: &Lanes) -> S::f32s {
+    match pixels::<S>() {
+        1 => bytemuck::cast(*lanes),
+        _ => bytemuck::cast([*lanes; 2]),
+    }
+}
+
+/// Writes a vector's pixels, those that there is room for.
+#[inline(always)]
+pub fn store_pixels<S: Simd>(vector: S::f32s, to: &mut [Lanes]) {
+    match pixels::<S>() {
+        1 => to[0] = bytemuck::cast(vector),
+        _ => match to.first_chunk_mut::<2>() {
+            Some(two) => *two = bytemuck::cast(vector),
+            None => [to[0], _] = bytemuck::cast(vector),
+        },
+    }
 }
 
 /// The vector of sixteen lanes out of two halves.

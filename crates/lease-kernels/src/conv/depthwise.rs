@@ -6,7 +6,7 @@ use super::Kernel;
 use crate::Lanes;
 use crate::plane::Size;
 use crate::pool::Buffer;
-use crate::simd::{lanes, load, run};
+use crate::simd::{lanes, load, load_pixels, load_same, pixels, run, run_widest, store_pixels};
 
 /// Calls a function whose three constants are a kernel's.
 macro_rules! with_kernel {
@@ -35,7 +35,7 @@ pub fn depthwise(
     out: &mut [Lanes],
     add: bool,
 ) {
-    run(Depthwise {
+    run_widest(Depthwise {
         kernel,
         padded,
         size,
@@ -87,53 +87,117 @@ fn depthwise_rows<S: Simd, const K: usize, const D: usize, const T: usize>(
     let after = size.strided(T);
     let width = size.padded(pad).w;
     let first = pad - D * (K - 1) / 2;
-    for (y, row) in out.chunks_exact_mut(after.w).enumerate() {
-        let top = &padded[(y * T + first) * width + first..];
-        let (tiles, rest) = row.as_chunks_mut::<8>();
-        let done = tiles.len() * 8;
-        for (i, tile) in tiles.iter_mut().enumerate() {
-            depthwise_tile::<S, K, D, T, 8>(s, &top[8 * i * T..], width, taps, tile, add);
-        }
-        let (tiles, rest) = rest.as_chunks_mut::<4>();
-        let here = done + 4 * tiles.len();
-        for tile in tiles {
-            depthwise_tile::<S, K, D, T, 4>(s, &top[done * T..], width, taps, tile, add);
-        }
-        for (i, pixel) in rest.iter_mut().enumerate() {
-            let tile = std::array::from_mut(pixel);
-            depthwise_tile::<S, K, D, T, 1>(s, &top[(here + i) * T..], width, taps, tile, add);
-        }
+    let start = first * width + first;
+    let mut work = Row {
+        x: padded,
+        width,
+        taps,
+        out,
+        apart: after.w,
+        add,
+    };
+    // Rows that are `D` apart read the same rows of the input but one, if it has no stride.
+    let mut y = 0;
+    while y < after.h {
+        let at = (start + y * T * width, y * after.w);
+        y += match after.h - y {
+            left if T == 1 && left >= 2 * D => depthwise_row::<S, K, D, T, 2>(s, &mut work, at),
+            _ => depthwise_row::<S, K, D, T, 1>(s, &mut work, at),
+        };
     }
 }
 
-#[inline(always)]
-fn depthwise_tile<S: Simd, const K: usize, const D: usize, const T: usize, const N: usize>(
-    s: S,
-    top: &[Lanes],
+/// What rows of results are made of.
+struct Row<'a> {
+    x: &'a [Lanes],
+    /// Of the input's rows.
     width: usize,
-    taps: &[Lanes],
-    out: &mut [Lanes; N],
+    taps: &'a [Lanes],
+    out: &'a mut [Lanes],
+    /// Of the results' rows.
+    apart: usize,
     add: bool,
-) {
-    let mut sums = [s.splat_f32s(0.0); N];
-    if add {
-        for (sum, out) in sums.iter_mut().zip(out.iter()) {
-            *sum = load::<S>(out);
+}
+
+/// `R` rows, `D` apart, and those between them if there are any; returns how many these are.
+#[inline(always)]
+fn depthwise_row<S: Simd, const K: usize, const D: usize, const T: usize, const R: usize>(
+    s: S,
+    work: &mut Row,
+    (from, to): (usize, usize),
+) -> usize {
+    let rows = if R == 1 { 1 } else { D };
+    for y in 0..rows {
+        let mut p = 0;
+        while p < work.apart {
+            let at = (from + y * work.width + p * T, to + y * work.apart + p);
+            // So many vectors that their sums need not wait for each other, and no more than there are registers for.
+            p += match (work.apart - p) / pixels::<S>() {
+                8.. if R == 1 || R == 2 && pixels::<S>() == 2 => {
+                    depthwise_tile::<S, K, D, T, 8, R>(s, work, at)
+                }
+                4.. => depthwise_tile::<S, K, D, T, 4, R>(s, work, at),
+                _ => depthwise_tile::<S, K, D, T, 1, R>(s, work, at),
+            };
         }
     }
-    for ky in 0..K {
-        let row = &top[ky * D * width..][..(N - 1) * T + (K - 1) * D + 1];
-        let taps = &taps[ky * K..][..K];
-        for kx in 0..K {
-            let tap = load::<S>(&taps[kx]);
+    R * rows
+}
+
+/// `N` vectors of each of `R` rows; returns their pixels.
+#[inline(always)]
+fn depthwise_tile<
+    S: Simd,
+    const K: usize,
+    const D: usize,
+    const T: usize,
+    const N: usize,
+    const R: usize,
+>(
+    s: S,
+    work: &mut Row,
+    (from, to): (usize, usize),
+) -> usize {
+    let n = pixels::<S>();
+    // The last one of a row may be a part of a vector.
+    let count = match N {
+        1 => n.min(work.apart - to % work.apart),
+        _ => N * n,
+    };
+    let apart = D * work.apart;
+    let mut sums = [[s.splat_f32s(0.0); N]; R];
+    if work.add {
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let out = &work.out[to + r * apart..][..count];
             for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = s.mul_add_e_f32s(load::<S>(&row[i * T + kx * D]), tap, *sum);
+                *sum = load_pixels::<S, 1>(&out[i * n..]);
             }
         }
     }
-    for (sum, out) in sums.iter().zip(out) {
-        *out = lanes::<S>(*sum);
+    let (taps, _) = work.taps.as_chunks::<K>();
+    for ky in 0..K + R - 1 {
+        let row = &work.x[from + ky * D * work.width..][..(count - 1) * T + (K - 1) * D + 1];
+        for kx in 0..K {
+            let x: [S::f32s; N] =
+                std::array::from_fn(|i| load_pixels::<S, T>(&row[i * n * T + kx * D..]));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let Some(taps) = ky.checked_sub(r).and_then(|ky| taps.get(ky)) else {
+                    continue;
+                };
+                let tap = load_same::<S>(&taps[kx]);
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum = s.mul_add_e_f32s(x, tap, *sum);
+                }
+            }
+        }
     }
+    for (r, sums) in sums.iter().enumerate() {
+        let out = &mut work.out[to + r * apart..][..count];
+        for (i, sum) in sums.iter().enumerate() {
+            store_pixels::<S>(*sum, &mut out[i * n..]);
+        }
+    }
+    count
 }
 
 /// Adds the gradient of a plane's taps: Σ g · x, with x padded by `pad` and g, which may be padded too, by `frame`.
