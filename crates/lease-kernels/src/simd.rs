@@ -78,6 +78,19 @@ pub fn store_pixels<S: Simd>(vector: S::f32s, to: &mut [Lanes]) {
     }
 }
 
+/// Adds all pixels of a vector to one.
+#[inline(always)]
+pub fn add_pixels<S: Simd>(s: S, to: &mut Lanes, vector: S::f32s) {
+    if pixels::<S>() == 1 {
+        *to = lanes::<S>(s.add_f32s(load::<S>(to), vector));
+        return;
+    }
+    let [first, second] = halves::<S>(vector);
+    for l in 0..LANES {
+        to[l] += first[l] + second[l];
+    }
+}
+
 /// The vector of sixteen lanes out of two halves.
 #[inline(always)]
 pub fn load_two<S: Simd>(halves: [&Lanes; 2]) -> S::f32s {

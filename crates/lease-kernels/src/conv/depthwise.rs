@@ -6,7 +6,7 @@ use super::Kernel;
 use crate::Lanes;
 use crate::plane::Size;
 use crate::pool::Buffer;
-use crate::simd::{lanes, load, load_pixels, load_same, pixels, run, run_widest, store_pixels};
+use crate::simd::{add_pixels, load_pixels, load_same, pixels, run_widest, store_pixels};
 
 /// Calls a function whose three constants are a kernel's.
 macro_rules! with_kernel {
@@ -208,7 +208,7 @@ pub fn depthwise_taps(
     (g, frame): (&[Lanes], usize),
     taps: &mut [Lanes],
 ) {
-    run(DepthwiseTaps {
+    run_widest(DepthwiseTaps {
         kernel,
         padded,
         size,
@@ -259,29 +259,29 @@ fn taps_rows<S: Simd, const K: usize, const D: usize, const T: usize>(
     let outer = after.padded(frame).w;
     let width = size.padded(pad).w;
     let first = pad - D * (K - 1) / 2;
-    let rows = Rows {
+    let planes = Planes {
         g,
         x: padded,
         after,
         of_g: (frame * outer + frame, outer),
         of_x: (first * width + first, width),
     };
+    let (taps, _) = taps.as_chunks_mut::<K>();
     // As many rows of taps at a time as there are registers for: each pixel of g is loaded once for all of them.
+    let at_once = if pixels::<S>() == 2 { K } else { 3 };
     let mut ky = 0;
-    while ky < K {
-        let n = (K - ky).min(3);
-        let taps = &mut taps[ky * K..(ky + n) * K];
-        match n {
-            3 => taps_of_rows::<S, K, D, T, 3>(s, &rows, ky, taps),
-            2 => taps_of_rows::<S, K, D, T, 2>(s, &rows, ky, taps),
-            _ => taps_of_rows::<S, K, D, T, 1>(s, &rows, ky, taps),
+    for taps in taps.chunks_mut(at_once) {
+        match taps.len() {
+            5 => taps_of_rows::<S, K, D, T, 5>(s, &planes, ky, taps),
+            3 => taps_of_rows::<S, K, D, T, 3>(s, &planes, ky, taps),
+            _ => taps_of_rows::<S, K, D, T, 2>(s, &planes, ky, taps),
         }
-        ky += n;
+        ky += taps.len();
     }
 }
 
 /// Planes of g and of x, where each begins, and from one of its rows to the next.
-struct Rows<'a> {
+struct Planes<'a> {
     g: &'a [Lanes],
     x: &'a [Lanes],
     after: Size,
@@ -293,33 +293,95 @@ struct Rows<'a> {
 #[inline(always)]
 fn taps_of_rows<S: Simd, const K: usize, const D: usize, const T: usize, const R: usize>(
     s: S,
-    rows: &Rows,
+    planes: &Planes,
     ky: usize,
-    taps: &mut [Lanes],
+    taps: &mut [[Lanes; K]],
 ) {
+    let h = planes.after.h;
     let mut sums = [[s.splat_f32s(0.0); K]; R];
+    // Rows of g that are `D` apart read the same rows of x but one, if these have no stride: loaded once for both,
+    // where there are registers for it.
+    let pairs = match pixels::<S>() {
+        2 if T == 1 => h / (2 * D),
+        _ => 0,
+    };
+    for y in (0..pairs * 2 * D).filter(|y| (y / D).is_multiple_of(2)) {
+        sums = taps_of_row::<S, K, D, T, R, 2>(s, planes, (ky, y), sums);
+    }
+    for y in pairs * 2 * D..h {
+        sums = taps_of_row::<S, K, D, T, R, 1>(s, planes, (ky, y), sums);
+    }
+    for (taps, sums) in taps.iter_mut().zip(sums) {
+        for (tap, sum) in taps.iter_mut().zip(sums) {
+            add_pixels(s, tap, sum);
+        }
+    }
+}
+
+/// Adds the products of `G` rows of g, `D` apart.
+#[inline(always)]
+fn taps_of_row<
+    S: Simd,
+    const K: usize,
+    const D: usize,
+    const T: usize,
+    const R: usize,
+    const G: usize,
+>(
+    s: S,
+    planes: &Planes,
+    (ky, y): (usize, usize),
+    mut sums: [[S::f32s; K]; R],
+) -> [[S::f32s; K]; R] {
+    let w = planes.after.w;
     let reach = (K - 1) * D + 1;
-    for y in 0..rows.after.h {
-        let g = &rows.g[rows.of_g.0 + y * rows.of_g.1..][..rows.after.w];
-        let x: [&[Lanes]; R] = std::array::from_fn(|r| {
-            let start = rows.of_x.0 + (y * T + (ky + r) * D) * rows.of_x.1;
-            &rows.x[start..][..(rows.after.w - 1) * T + reach]
-        });
-        for (p, g) in g.iter().enumerate() {
-            let g = load::<S>(g);
-            for r in 0..R {
-                let x = &x[r][p * T..p * T + reach];
-                for kx in 0..K {
-                    sums[r][kx] = s.mul_add_e_f32s(load::<S>(&x[kx * D]), g, sums[r][kx]);
+    let g: [&[Lanes]; G] =
+        std::array::from_fn(|r| &planes.g[planes.of_g.0 + (y + r * D) * planes.of_g.1..][..w]);
+    // Those that are read, at most six.
+    let x: [&[Lanes]; 6] = std::array::from_fn(|r| {
+        let row = y * T + (ky + r.min(R + G - 2)) * D;
+        &planes.x[planes.of_x.0 + row * planes.of_x.1..][..(w - 1) * T + reach]
+    });
+    let n = pixels::<S>();
+    for p in 0..w / n {
+        sums = taps_of_pixels::<S, K, D, T, R, G>(s, g, x, (p * n, n), sums);
+    }
+    if !w.is_multiple_of(n) {
+        sums = taps_of_pixels::<S, K, D, T, R, G>(s, g, x, (w - 1, 1), sums);
+    }
+    sums
+}
+
+/// Adds the products of a vector of each of these rows, or of the part of one that is left.
+#[inline(always)]
+fn taps_of_pixels<
+    S: Simd,
+    const K: usize,
+    const D: usize,
+    const T: usize,
+    const R: usize,
+    const G: usize,
+>(
+    s: S,
+    g: [&[Lanes]; G],
+    x: [&[Lanes]; 6],
+    (p, count): (usize, usize),
+    mut sums: [[S::f32s; K]; R],
+) -> [[S::f32s; K]; R] {
+    let reach = (count - 1) * T + (K - 1) * D + 1;
+    let g: [S::f32s; G] = std::array::from_fn(|k| load_pixels::<S, 1>(&g[k][p..p + count]));
+    for r in 0..R + G - 1 {
+        let x = &x[r][p * T..][..reach];
+        for kx in 0..K {
+            let x = load_pixels::<S, T>(&x[kx * D..]);
+            for k in 0..G {
+                if r >= k && r - k < R {
+                    sums[r - k][kx] = s.mul_add_e_f32s(x, g[k], sums[r - k][kx]);
                 }
             }
         }
     }
-    for (taps, sums) in taps.chunks_exact_mut(K).zip(sums) {
-        for (tap, sum) in taps.iter_mut().zip(sums) {
-            *tap = lanes::<S>(s.add_f32s(load::<S>(tap), sum));
-        }
-    }
+    sums
 }
 
 /// Taps in reverse order, which carry gradients back.
