@@ -99,7 +99,10 @@ fn main() {
         }
         for k in [1, 3] {
             let kernel = Kernel::new(k, 1);
-            let view = View::padded(kernel, size, kernel.pad());
+            let view = match k {
+                1 => View::pointwise(area),
+                _ => View::padded(kernel, size, kernel.pad()),
+            };
             let mut weights = numbers(blocks * kernel.taps() * channels);
             let flops = 2 * kernel.taps() * channels;
             let x = &x[..blocks * size.padded(kernel.pad()).area()];

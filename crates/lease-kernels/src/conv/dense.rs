@@ -59,34 +59,54 @@ impl WithSimd for Pairs<'_, '_, '_> {
 
 #[inline(always)]
 fn pairs_of_blocks<S: Simd, const T: usize>(s: S, work: &mut Dense) {
-    let (view, weights, blocks, add) = (work.view, work.weights, work.blocks, work.add);
-    let plane = view.target.plane;
-    let rows = weights.len() / blocks;
-    let (Size { h, w }, target) = (view.after, view.target);
-    for (k, weights) in weights.chunks_exact(2 * rows).enumerate() {
+    let rows = work.weights.len() / work.blocks;
+    let plane = work.view.target.plane;
+    // Two pairs at a time: a broadcast serves both.
+    for (k, weights) in work.weights.chunks(4 * rows).enumerate() {
         for (x, out) in &mut *work.images {
-            let out = &mut out[2 * k * plane..][..2 * plane];
-            for y in 0..h {
-                let mut p = 0;
-                while p < w {
-                    let from = (y * view.width + p) * T;
-                    let to = target.start + y * target.width + p * target.step;
-                    let at = (from, to);
-                    p += match w - p {
-                        12 | 13 | 20.. => pair_tile::<S, 12, T>(s, x, view, at, weights, out, add),
-                        8.. => pair_tile::<S, 8, T>(s, x, view, at, weights, out, add),
-                        4.. => pair_tile::<S, 4, T>(s, x, view, at, weights, out, add),
-                        _ => pair_tile::<S, 1, T>(s, x, view, at, weights, out, add),
-                    };
-                }
+            let out = &mut out[4 * k * plane..];
+            let (view, add) = (work.view, work.add);
+            match weights.len() / (2 * rows) {
+                2 => pair_rows::<S, 2, T>(s, x, view, weights, out, add),
+                1 => pair_rows::<S, 1, T>(s, x, view, &weights[..2 * rows], out, add),
+                _ => {}
             }
         }
     }
 }
 
-/// `N` pixels of a pair of blocks; returns how many these are.
+/// `B` pairs of blocks of one image.
 #[inline(always)]
-fn pair_tile<S: Simd, const N: usize, const T: usize>(
+fn pair_rows<S: Simd, const B: usize, const T: usize>(
+    s: S,
+    x: &[Lanes],
+    view: &View,
+    weights: &[Lanes],
+    out: &mut [Lanes],
+    add: bool,
+) {
+    let (Size { h, w }, target) = (view.after, view.target);
+    for y in 0..h {
+        let mut p = 0;
+        while p < w {
+            let from = (y * view.width + p) * T;
+            let to = target.start + y * target.width + p * target.step;
+            let at = (from, to);
+            p += match w - p {
+                12 | 13 | 20.. if B == 1 => {
+                    pair_tile::<S, B, 12, T>(s, x, view, at, weights, out, add)
+                }
+                8.. => pair_tile::<S, B, 8, T>(s, x, view, at, weights, out, add),
+                4.. => pair_tile::<S, B, 4, T>(s, x, view, at, weights, out, add),
+                _ => pair_tile::<S, B, 1, T>(s, x, view, at, weights, out, add),
+            };
+        }
+    }
+}
+
+/// `N` pixels of some pairs of blocks; returns how many these are.
+#[inline(always)]
+fn pair_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     s: S,
     x: &[Lanes],
     view: &View,
@@ -96,35 +116,45 @@ fn pair_tile<S: Simd, const N: usize, const T: usize>(
     add: bool,
 ) -> usize {
     let Target { plane, step, .. } = view.target;
-    let (low, high) = out.split_at_mut(plane);
-    let (low, high) = (
-        &mut low[to..][..(N - 1) * step + 1],
-        &mut high[to..][..(N - 1) * step + 1],
-    );
-    let mut sums = [s.splat_f32s(0.0); N];
+    let mut sums = [[s.splat_f32s(0.0); N]; B];
     if add {
-        for (p, sum) in sums.iter_mut().enumerate() {
-            *sum = load_two::<S>([&low[p * step], &high[p * step]]);
-        }
+        sums = std::array::from_fn(|b| {
+            let (low, high) = out[2 * b * plane + to..].split_at(plane);
+            std::array::from_fn(|p| load_two::<S>([&low[p * step], &high[p * step]]))
+        });
     }
-    let (first, second) = weights.split_at(weights.len() / 2);
-    let inputs = first.len() / view.all_taps;
+    let blocks: [&[Lanes]; 4] = {
+        let n = weights.len() / (2 * B);
+        std::array::from_fn(|b| &weights[b % (2 * B) * n..][..n])
+    };
+    let inputs = blocks[0].len() / view.all_taps;
     for (tap, number) in &view.taps {
         let range = number * inputs..(number + 1) * inputs;
-        let first = first[range.clone()].as_chunks::<LANES>().0;
-        let second = second[range].as_chunks::<LANES>().0;
-        for (i, (w0, w1)) in first.iter().zip(second).enumerate() {
+        let blocks = blocks.map(|w| w[range.clone()].as_chunks::<LANES>().0);
+        for i in 0..inputs / LANES {
             let row = &x[i * view.plane + from + tap..][..(N - 1) * T + 1];
+            let w = blocks.map(|w| &w[i]);
             for l in 0..LANES {
-                let w = load_two::<S>([&w0[l], &w1[l]]);
-                for (p, sum) in sums.iter_mut().enumerate() {
-                    *sum = s.mul_add_e_f32s(s.splat_f32s(row[p * T][l]), w, *sum);
+                let w: [S::f32s; B] =
+                    std::array::from_fn(|b| load_two::<S>([&w[2 * b][l], &w[2 * b + 1][l]]));
+                for p in 0..N {
+                    let x = s.splat_f32s(row[p * T][l]);
+                    for b in 0..B {
+                        sums[b][p] = s.mul_add_e_f32s(x, w[b], sums[b][p]);
+                    }
                 }
             }
         }
     }
-    for (p, sum) in sums.iter().enumerate() {
-        [low[p * step], high[p * step]] = halves::<S>(*sum);
+    for (b, sums) in sums.into_iter().enumerate() {
+        let (low, high) = out[2 * b * plane + to..].split_at_mut(plane);
+        let (low, high) = (
+            &mut low[..(N - 1) * step + 1],
+            &mut high[..(N - 1) * step + 1],
+        );
+        for (p, sum) in sums.into_iter().enumerate() {
+            [low[p * step], high[p * step]] = halves::<S>(sum);
+        }
     }
     N
 }

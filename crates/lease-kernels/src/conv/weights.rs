@@ -106,41 +106,65 @@ impl WithSimd for Pairs<'_, '_> {
 fn pairs_of_blocks<S: Simd, const T: usize>(s: S, work: &mut DenseWeights) {
     let rows = work.weights.len() / work.blocks;
     let view = work.view;
-    let inputs = rows / view.taps.len();
     for segments in segments::<T>(work.images, view).chunks(at_once(view)) {
-        for (k, weights) in work.weights.chunks_exact_mut(2 * rows).enumerate() {
-            let (first, second) = weights.split_at_mut(rows);
-            for (t, (tap, _)) in view.taps.iter().enumerate() {
-                for i in 0..inputs / LANES {
-                    let start = i * view.plane + tap;
-                    let sums = pair_tile::<S, T>(s, segments, view, (2 * k, start));
-                    let at = t * inputs + i * LANES;
-                    let outs = first[at..].iter_mut().zip(&mut second[at..]);
-                    for (sum, (a, b)) in sums.into_iter().zip(outs) {
-                        [*a, *b] = halves::<S>(s.add_f32s(load_two::<S>([a, b]), sum));
-                    }
+        // Two pairs at a time: a broadcast serves both.
+        for (k, weights) in work.weights.chunks_mut(4 * rows).enumerate() {
+            match weights.len() / (2 * rows) {
+                2 => pair_rows::<S, 2, T>(s, segments, view, 4 * k, weights),
+                1 => pair_rows::<S, 1, T>(s, segments, view, 4 * k, &mut weights[..2 * rows]),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The gradients of `B` pairs of output blocks.
+#[inline(always)]
+fn pair_rows<S: Simd, const B: usize, const T: usize>(
+    s: S,
+    segments: &[Segment],
+    view: &View,
+    block: usize,
+    weights: &mut [Lanes],
+) {
+    let rows = weights.len() / (2 * B);
+    let inputs = rows / view.taps.len();
+    for (t, (tap, _)) in view.taps.iter().enumerate() {
+        for i in 0..inputs / LANES {
+            let start = i * view.plane + tap;
+            let sums = pair_tile::<S, B, T>(s, segments, view, (block, start));
+            for (weights, sums) in weights.chunks_exact_mut(2 * rows).zip(sums) {
+                let (first, second) = weights.split_at_mut(rows);
+                let at = t * inputs + i * LANES;
+                let outs = first[at..].iter_mut().zip(&mut second[at..]);
+                for (sum, (a, b)) in sums.into_iter().zip(outs) {
+                    [*a, *b] = halves::<S>(s.add_f32s(load_two::<S>([a, b]), sum));
                 }
             }
         }
     }
 }
 
-/// A pair of blocks of g against all lanes of a block of x.
+/// Some pairs of blocks of g against all lanes of a block of x.
 #[inline(always)]
-fn pair_tile<S: Simd, const T: usize>(
+fn pair_tile<S: Simd, const B: usize, const T: usize>(
     s: S,
     segments: &[Segment],
     view: &View,
     (block, start): (usize, usize),
-) -> [S::f32s; LANES] {
-    let mut sums = [s.splat_f32s(0.0); LANES];
+) -> [[S::f32s; LANES]; B] {
+    let mut sums = [[s.splat_f32s(0.0); LANES]; B];
     for segment in segments {
-        let (low, high) = (segment.g(view, block), segment.g(view, block + 1));
+        let halves = |b| (segment.g(view, b), segment.g(view, b + 1));
+        let g: [(&[Lanes], &[Lanes]); B] = std::array::from_fn(|b| halves(block + 2 * b));
         let x = segment.x::<T>(start);
-        for (p, (low, high)) in low.iter().zip(high).enumerate() {
-            let g = load_two::<S>([low, high]);
-            for (sum, x) in sums.iter_mut().zip(&x[p * T]) {
-                *sum = s.mul_add_e_f32s(g, s.splat_f32s(*x), *sum);
+        for (p, x) in x.iter().step_by(T).enumerate() {
+            let g: [S::f32s; B] = std::array::from_fn(|b| load_two::<S>([&g[b].0[p], &g[b].1[p]]));
+            for (l, x) in x.iter().enumerate() {
+                let x = s.splat_f32s(*x);
+                for b in 0..B {
+                    sums[b][l] = s.mul_add_e_f32s(g[b], x, sums[b][l]);
+                }
             }
         }
     }
