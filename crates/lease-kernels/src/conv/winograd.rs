@@ -10,7 +10,7 @@ use pulp::{Simd, WithSimd};
 use super::{InOut, View, dense, dense_weights};
 use crate::plane::Size;
 use crate::pool::Buffer;
-use crate::simd::{lanes, load, run};
+use crate::simd::{lanes, load, load_pixels, pixels, run, run_widest, store_pixels};
 use crate::{LANES, Lanes};
 
 /// Numbers in a transformed tile.
@@ -48,14 +48,16 @@ impl Tiles {
     }
 
     /// Some tiles after the other, out of so many images between so many planes, and how many at most: as many as leave
-    /// both transforms in the second cache, and enough that weights are not read too often.
+    /// both transforms in the second cache, and enough that weights are not read too often, and an even number: two
+    /// neighbours are never parted.
     fn chunks(
         &self,
         images: usize,
         [inputs, outputs]: [usize; 2],
     ) -> (impl Iterator<Item = Range<usize>> + use<>, usize) {
         let all = images * self.each;
-        let most = (1024 / (inputs + outputs)).clamp(32, 128).min(all);
+        let most = (512 / (inputs + outputs)).clamp(16, 64) * 2;
+        let most = most.min(all);
         let starts = (0..all).step_by(most);
         (starts.map(move |i| i..(i + most).min(all)), most)
     }
@@ -64,6 +66,15 @@ impl Tiles {
     fn place(&self, tile: usize) -> (usize, usize) {
         let tile = tile % self.each;
         (tile / self.wide * 2, tile % self.wide * 2)
+    }
+}
+
+/// Runs a kernel on tiles by vectors of two neighbours where rows have an even number of them.
+fn run_tiles<Op: WithSimd>(tiles: &Tiles, op: Op) -> Op::Output {
+    if tiles.wide.is_multiple_of(2) {
+        run_widest(op)
+    } else {
+        run(op)
     }
 }
 
@@ -175,13 +186,16 @@ pub fn winograd(images: &mut [InOut], view: &View, weights: &[Lanes], add: bool)
     let [mut inputs, mut products] = planes.map(|n| Transforms::new(n, most));
     for chunk in chunks {
         let n = chunk.len();
-        run(Inputs {
-            images: images.iter().map(|(x, _)| *x),
-            view,
-            tiles: &tiles,
-            chunk: chunk.clone(),
-            result: inputs.begin(n),
-        });
+        run_tiles(
+            &tiles,
+            Inputs {
+                images: images.iter().map(|(x, _)| *x),
+                view,
+                tiles: &tiles,
+                chunk: chunk.clone(),
+                result: inputs.begin(n),
+            },
+        );
         products.begin(n);
         let pointwise = View::pointwise(n);
         let weights = weights.chunks_exact(weights.len() / POINTS);
@@ -210,20 +224,26 @@ pub fn winograd_weights(images: &[(&[Lanes], &[Lanes])], view: &View, gradient: 
     let [mut inputs, mut adjoints] = planes.map(|n| Transforms::new(n, most));
     for chunk in chunks {
         let n = chunk.len();
-        run(Inputs {
-            images: images.iter().map(|(x, _)| *x),
-            view,
-            tiles: &tiles,
-            chunk: chunk.clone(),
-            result: inputs.begin(n),
-        });
-        run(Adjoints {
-            images,
-            view,
-            tiles: &tiles,
-            chunk,
-            result: adjoints.begin(n),
-        });
+        run_tiles(
+            &tiles,
+            Inputs {
+                images: images.iter().map(|(x, _)| *x),
+                view,
+                tiles: &tiles,
+                chunk: chunk.clone(),
+                result: inputs.begin(n),
+            },
+        );
+        run_tiles(
+            &tiles,
+            Adjoints {
+                images,
+                view,
+                tiles: &tiles,
+                chunk,
+                result: adjoints.begin(n),
+            },
+        );
         let pointwise = View::pointwise(n);
         let gradients = gradient.chunks_exact_mut(gradient.len() / POINTS);
         for (gradient, point) in gradients.zip(inputs.points().zip(adjoints.points())) {
@@ -247,36 +267,67 @@ impl<'a, I: Iterator<Item = &'a [Lanes]> + Clone> WithSimd for Inputs<'_, I> {
     fn with_simd<S: Simd>(self, s: S) {
         let (n, view) = (self.chunk.len(), self.view);
         let apart = self.result.len() / POINTS;
-        // [a − c, b + c, c − b, b − d]
-        let spread = |[a, b, c, d]: [S::f32s; 4]| {
-            [
-                s.sub_f32s(a, c),
-                s.add_f32s(b, c),
-                s.sub_f32s(c, b),
-                s.sub_f32s(b, d),
-            ]
-        };
         let images: Vec<&[Lanes]> = self.images.collect();
-        for (t, tile) in self.chunk.enumerate() {
+        for (t, tile) in self.chunk.enumerate().step_by(pixels::<S>()) {
             let x = images[tile / self.tiles.each];
             let (top, left) = self.tiles.place(tile);
             let corner = self.tiles.base + top * view.width + left;
             for b in 0..(apart - APART) / n {
                 let x = &x[b * view.plane + corner..];
-                let rows: [[S::f32s; 4]; 4] = std::array::from_fn(|y| {
-                    let row = &x[y * view.width..][..4];
-                    spread(std::array::from_fn(|x| load::<S>(&row[x])))
-                });
-                let columns: [[S::f32s; 4]; 4] =
-                    std::array::from_fn(|x| spread(std::array::from_fn(|y| rows[y][x])));
-                for (x, column) in columns.into_iter().enumerate() {
-                    for (y, value) in column.into_iter().enumerate() {
-                        self.result[(4 * y + x) * apart + b * n + t] = lanes::<S>(value);
-                    }
-                }
+                let row = |y: usize| &x[y * view.width..][..2 + 2 * pixels::<S>()];
+                let rows = [row(0), row(1), row(2), row(3)];
+                let rows = [
+                    row_of_inputs(s, rows[0]),
+                    row_of_inputs(s, rows[1]),
+                    row_of_inputs(s, rows[2]),
+                    row_of_inputs(s, rows[3]),
+                ];
+                let to = &mut self.result[b * n + t..];
+                scatter::<S>(of_inputs(s, across(rows, 0)), to, apart);
+                scatter::<S>(of_inputs(s, across(rows, 1)), &mut to[apart..], apart);
+                scatter::<S>(of_inputs(s, across(rows, 2)), &mut to[2 * apart..], apart);
+                scatter::<S>(of_inputs(s, across(rows, 3)), &mut to[3 * apart..], apart);
             }
         }
     }
+}
+
+/// Writes the points of a column, four rows of points apart.
+#[inline(always)]
+fn scatter<S: Simd>([a, b, c, d]: [S::f32s; 4], to: &mut [Lanes], apart: usize) {
+    store_pixels::<S>(a, to);
+    store_pixels::<S>(b, &mut to[4 * apart..]);
+    store_pixels::<S>(c, &mut to[8 * apart..]);
+    store_pixels::<S>(d, &mut to[12 * apart..]);
+}
+
+/// A column of rows.
+#[inline(always)]
+fn across<T: Copy, const N: usize, const M: usize>(rows: [[T; N]; M], x: usize) -> [T; M] {
+    rows.map(|row| row[x])
+}
+
+/// The transform of one row of a tile's inputs, or of two neighbours'.
+#[inline(always)]
+fn row_of_inputs<S: Simd>(s: S, row: &[Lanes]) -> [S::f32s; 4] {
+    let points = [
+        load_pixels::<S, 2>(row),
+        load_pixels::<S, 2>(&row[1..]),
+        load_pixels::<S, 2>(&row[2..]),
+        load_pixels::<S, 2>(&row[3..]),
+    ];
+    of_inputs(s, points)
+}
+
+/// [a − c, b + c, c − b, b − d]
+#[inline(always)]
+fn of_inputs<S: Simd>(s: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4] {
+    [
+        s.sub_f32s(a, c),
+        s.add_f32s(b, c),
+        s.sub_f32s(c, b),
+        s.sub_f32s(b, d),
+    ]
 }
 
 struct Outputs<'a, 'b> {
@@ -341,29 +392,38 @@ impl WithSimd for Adjoints<'_> {
     fn with_simd<S: Simd>(self, s: S) {
         let (n, view) = (self.chunk.len(), self.view);
         let apart = self.result.len() / POINTS;
-        let zero = s.splat_f32s(0.0);
-        // [a, a + b, a − b, −b]
-        let spread =
-            |[a, b]: [S::f32s; 2]| [a, s.add_f32s(a, b), s.sub_f32s(a, b), s.sub_f32s(zero, b)];
-        for (t, tile) in self.chunk.enumerate() {
+        for (t, tile) in self.chunk.enumerate().step_by(pixels::<S>()) {
             let (_, g) = self.images[tile / self.tiles.each];
             let (top, left) = self.tiles.place(tile);
             for b in 0..(apart - APART) / n {
-                let at = |y: usize, x: usize| {
+                let row = |y: usize| {
                     let start = b * view.target.plane + (top + y) * view.target.width + left;
-                    load::<S>(&g[start + x])
+                    &g[start..][..2 * pixels::<S>()]
                 };
-                let rows: [[S::f32s; 4]; 2] = std::array::from_fn(|y| spread([at(y, 0), at(y, 1)]));
-                let columns: [[S::f32s; 4]; 4] =
-                    std::array::from_fn(|x| spread([rows[0][x], rows[1][x]]));
-                for (x, column) in columns.into_iter().enumerate() {
-                    for (y, value) in column.into_iter().enumerate() {
-                        self.result[(4 * y + x) * apart + b * n + t] = lanes::<S>(value);
-                    }
-                }
+                let rows = [row(0), row(1)];
+                let rows = [row_of_adjoints(s, rows[0]), row_of_adjoints(s, rows[1])];
+                let to = &mut self.result[b * n + t..];
+                scatter::<S>(of_adjoints(s, across(rows, 0)), to, apart);
+                scatter::<S>(of_adjoints(s, across(rows, 1)), &mut to[apart..], apart);
+                scatter::<S>(of_adjoints(s, across(rows, 2)), &mut to[2 * apart..], apart);
+                scatter::<S>(of_adjoints(s, across(rows, 3)), &mut to[3 * apart..], apart);
             }
         }
     }
+}
+
+/// The transform of one row of a tile's adjoints, or of two neighbours'.
+#[inline(always)]
+fn row_of_adjoints<S: Simd>(s: S, row: &[Lanes]) -> [S::f32s; 4] {
+    let points = [load_pixels::<S, 2>(row), load_pixels::<S, 2>(&row[1..])];
+    of_adjoints(s, points)
+}
+
+/// [a, a + b, a − b, −b]
+#[inline(always)]
+fn of_adjoints<S: Simd>(s: S, [a, b]: [S::f32s; 2]) -> [S::f32s; 4] {
+    let zero = s.splat_f32s(0.0);
+    [a, s.add_f32s(a, b), s.sub_f32s(a, b), s.sub_f32s(zero, b)]
 }
 
 /// Adds the gradient of weights `[out blocks][9 taps][in channels]`, from that of their transforms.
@@ -436,8 +496,13 @@ mod tests {
 
     #[test]
     fn tiles_and_direct_convolutions_agree() {
-        // Two images, of more tiles than are transformed together, from 16 to 24 channels.
-        let (size, images, ins, outs) = (Size { h: 18, w: 22 }, 2, 2, 3);
+        // More tiles than are transformed together, in rows of an odd and of an even number.
+        agree(Size { h: 18, w: 22 }, 2, 3);
+        agree(Size { h: 18, w: 20 }, 5, 6);
+    }
+
+    fn agree(size: Size, ins: usize, outs: usize) {
+        let images = 2;
         let inputs = ins * LANES;
         let (outer, area) = (size.padded(2).area(), size.area());
         let x = numbers(images * ins * outer, 1);
