@@ -19,16 +19,28 @@ const LINE: usize = 64;
 
 #[derive(Default)]
 struct Pool {
-    /// Buffers to be used again, by their bytes.
-    free: HashMap<usize, Vec<BytesMut>>,
+    /// Buffers to be used again, by their bytes, and the thread that used each.
+    free: HashMap<usize, Vec<(BytesMut, Option<usize>)>>,
     /// What is left of the slabs.
     rest: Vec<BytesMut>,
 }
 
 impl Pool {
+    /// The last buffer that the same thread gave back, since its cache may still hold it, or another thread's, whose
+    /// cache would have to hand it over line by line.
     fn take(&mut self, bytes: usize) -> BytesMut {
-        let reused = self.free.get_mut(&bytes).and_then(Vec::pop);
-        reused.unwrap_or_else(|| self.cut(bytes))
+        let free = self.free.get_mut(&bytes).filter(|free| !free.is_empty());
+        let Some(free) = free else {
+            return self.cut(bytes);
+        };
+        let here = rayon::current_thread_index();
+        let own = free.iter().rposition(|(_, thread)| *thread == here);
+        free.remove(own.unwrap_or(free.len() - 1)).0
+    }
+
+    fn give(&mut self, bytes: BytesMut) {
+        let free = self.free.entry(bytes.len()).or_default();
+        free.push((bytes, rayon::current_thread_index()));
     }
 
     fn cut(&mut self, bytes: usize) -> BytesMut {
@@ -82,7 +94,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         if !bytes.is_empty() {
-            pool(|pool| pool.free.entry(bytes.len()).or_default().push(bytes));
+            pool(|pool| pool.give(bytes));
         }
     }
 }
