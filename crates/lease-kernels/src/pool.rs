@@ -19,28 +19,22 @@ const LINE: usize = 64;
 
 #[derive(Default)]
 struct Pool {
-    /// Buffers to be used again, by their bytes, and the thread that used each.
+    /// Buffers to be used again, by their bytes, and the thread that each was made for.
     free: HashMap<usize, Vec<(BytesMut, Option<usize>)>>,
     /// What is left of the slabs.
     rest: Vec<BytesMut>,
 }
 
 impl Pool {
-    /// The last buffer that the same thread gave back, since its cache may still hold it, or another thread's, whose
-    /// cache would have to hand it over line by line.
-    fn take(&mut self, bytes: usize) -> BytesMut {
+    /// The last buffer that was this thread's, since its cache may still hold it; else another thread's, whose cache
+    /// would have to hand it over line by line.
+    fn take(&mut self, bytes: usize, thread: Option<usize>) -> BytesMut {
         let free = self.free.get_mut(&bytes).filter(|free| !free.is_empty());
         let Some(free) = free else {
             return self.cut(bytes);
         };
-        let here = rayon::current_thread_index();
-        let own = free.iter().rposition(|(_, thread)| *thread == here);
+        let own = free.iter().rposition(|(_, of)| *of == thread);
         free.remove(own.unwrap_or(free.len() - 1)).0
-    }
-
-    fn give(&mut self, bytes: BytesMut) {
-        let free = self.free.entry(bytes.len()).or_default();
-        free.push((bytes, rayon::current_thread_index()));
     }
 
     fn cut(&mut self, bytes: usize) -> BytesMut {
@@ -70,15 +64,19 @@ fn pool<T>(work: impl FnOnce(&mut Pool) -> T) -> T {
 pub struct Buffer {
     bytes: BytesMut,
     len: usize,
+    /// The thread that asked for it.
+    thread: Option<usize>,
 }
 
 impl Buffer {
     /// A buffer of this many pixels with whatever was in it before.
     pub fn stale(len: usize) -> Self {
         let bytes = (len * size_of::<Lanes>()).next_multiple_of(LINE);
+        let thread = rayon::current_thread_index();
         Self {
-            bytes: pool(|pool| pool.take(bytes)),
+            bytes: pool(|pool| pool.take(bytes, thread)),
             len,
+            thread,
         }
     }
 
@@ -94,7 +92,10 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         if !bytes.is_empty() {
-            pool(|pool| pool.give(bytes));
+            pool(|pool| {
+                let free = pool.free.entry(bytes.len()).or_default();
+                free.push((bytes, self.thread));
+            });
         }
     }
 }

@@ -62,10 +62,23 @@ impl Tiles {
         (starts.map(move |i| i..(i + most).min(all)), most)
     }
 
-    /// The row and column of a tile's first result.
-    fn place(&self, tile: usize) -> (usize, usize) {
-        let tile = tile % self.each;
-        (tile / self.wide * 2, tile % self.wide * 2)
+    /// Every `step`-th of some tiles: its image, and the row and column of its first result.
+    fn places(&self, chunk: Range<usize>, step: usize) -> impl Iterator<Item = [usize; 3]> {
+        let (wide, high) = (2 * self.wide, 2 * self.each / self.wide);
+        let (image, tile) = (chunk.start / self.each, chunk.start % self.each);
+        let mut next = [image, tile / self.wide * 2, tile % self.wide * 2];
+        chunk.step_by(step).map(move |_| {
+            let here = next;
+            let [image, top, left] = &mut next;
+            *left += 2 * step;
+            if *left == wide {
+                (*top, *left) = (*top + 2, 0);
+            }
+            if *top == high {
+                (*image, *top) = (*image + 1, 0);
+            }
+            here
+        })
     }
 }
 
@@ -268,12 +281,11 @@ impl<'a, I: Iterator<Item = &'a [Lanes]> + Clone> WithSimd for Inputs<'_, I> {
         let (n, view) = (self.chunk.len(), self.view);
         let apart = self.result.len() / POINTS;
         let images: Vec<&[Lanes]> = self.images.collect();
-        for (t, tile) in self.chunk.enumerate().step_by(pixels::<S>()) {
-            let x = images[tile / self.tiles.each];
-            let (top, left) = self.tiles.place(tile);
+        let step = pixels::<S>();
+        for (k, [i, top, left]) in self.tiles.places(self.chunk, step).enumerate() {
             let corner = self.tiles.base + top * view.width + left;
             for b in 0..(apart - APART) / n {
-                let x = &x[b * view.plane + corner..];
+                let x = &images[i][b * view.plane + corner..];
                 let row = |y: usize| &x[y * view.width..][..2 + 2 * pixels::<S>()];
                 let rows = [row(0), row(1), row(2), row(3)];
                 let rows = [
@@ -282,23 +294,48 @@ impl<'a, I: Iterator<Item = &'a [Lanes]> + Clone> WithSimd for Inputs<'_, I> {
                     row_of_inputs(s, rows[2]),
                     row_of_inputs(s, rows[3]),
                 ];
-                let to = &mut self.result[b * n + t..];
-                scatter::<S>(of_inputs(s, across(rows, 0)), to, apart);
-                scatter::<S>(of_inputs(s, across(rows, 1)), &mut to[apart..], apart);
-                scatter::<S>(of_inputs(s, across(rows, 2)), &mut to[2 * apart..], apart);
-                scatter::<S>(of_inputs(s, across(rows, 3)), &mut to[3 * apart..], apart);
+                let columns = [
+                    of_inputs(s, across(rows, 0)),
+                    of_inputs(s, across(rows, 1)),
+                    of_inputs(s, across(rows, 2)),
+                    of_inputs(s, across(rows, 3)),
+                ];
+                scatter::<S>(columns, self.result, apart, b * n + k * step);
             }
         }
     }
 }
 
-/// Writes the points of a column, four rows of points apart.
+/// Writes a tile's points, or two neighbours', at this place among those of each point.
+///
+/// Without loops: vectors in an array that one runs over go through the stack, and where that crosses a page, each
+/// store does.
 #[inline(always)]
-fn scatter<S: Simd>([a, b, c, d]: [S::f32s; 4], to: &mut [Lanes], apart: usize) {
-    store_pixels::<S>(a, to);
-    store_pixels::<S>(b, &mut to[4 * apart..]);
-    store_pixels::<S>(c, &mut to[8 * apart..]);
-    store_pixels::<S>(d, &mut to[12 * apart..]);
+fn scatter<S: Simd>(columns: [[S::f32s; 4]; 4], result: &mut [Lanes], apart: usize, at: usize) {
+    let rest = put_row::<S>(across(columns, 0), result, apart, at);
+    let rest = put_row::<S>(across(columns, 1), rest, apart, at);
+    let rest = put_row::<S>(across(columns, 2), rest, apart, at);
+    put_row::<S>(across(columns, 3), rest, apart, at);
+}
+
+#[inline(always)]
+fn put_row<S: Simd>(
+    [a, b, c, d]: [S::f32s; 4],
+    rest: &mut [Lanes],
+    apart: usize,
+    at: usize,
+) -> &mut [Lanes] {
+    let rest = put::<S>(a, rest, apart, at);
+    let rest = put::<S>(b, rest, apart, at);
+    let rest = put::<S>(c, rest, apart, at);
+    put::<S>(d, rest, apart, at)
+}
+
+#[inline(always)]
+fn put<S: Simd>(value: S::f32s, rest: &mut [Lanes], apart: usize, at: usize) -> &mut [Lanes] {
+    let (point, rest) = rest.split_at_mut(apart);
+    store_pixels::<S>(value, &mut point[at..]);
+    rest
 }
 
 /// A column of rows.
@@ -351,9 +388,8 @@ impl WithSimd for Outputs<'_, '_> {
             let first = s.add_f32s(s.add_f32s(a, b), c);
             [first, s.sub_f32s(s.sub_f32s(b, c), d)]
         };
-        for (t, tile) in self.chunk.enumerate() {
-            let (_, out) = &mut self.images[tile / self.tiles.each];
-            let (top, left) = self.tiles.place(tile);
+        for (t, [i, top, left]) in self.tiles.places(self.chunk, 1).enumerate() {
+            let (_, out) = &mut self.images[i];
             for b in 0..(apart - APART) / n {
                 let at =
                     |y: usize, x: usize| load::<S>(&self.products[(4 * y + x) * apart + b * n + t]);
@@ -392,9 +428,9 @@ impl WithSimd for Adjoints<'_> {
     fn with_simd<S: Simd>(self, s: S) {
         let (n, view) = (self.chunk.len(), self.view);
         let apart = self.result.len() / POINTS;
-        for (t, tile) in self.chunk.enumerate().step_by(pixels::<S>()) {
-            let (_, g) = self.images[tile / self.tiles.each];
-            let (top, left) = self.tiles.place(tile);
+        let step = pixels::<S>();
+        for (k, [i, top, left]) in self.tiles.places(self.chunk, step).enumerate() {
+            let (_, g) = self.images[i];
             for b in 0..(apart - APART) / n {
                 let row = |y: usize| {
                     let start = b * view.target.plane + (top + y) * view.target.width + left;
@@ -402,11 +438,13 @@ impl WithSimd for Adjoints<'_> {
                 };
                 let rows = [row(0), row(1)];
                 let rows = [row_of_adjoints(s, rows[0]), row_of_adjoints(s, rows[1])];
-                let to = &mut self.result[b * n + t..];
-                scatter::<S>(of_adjoints(s, across(rows, 0)), to, apart);
-                scatter::<S>(of_adjoints(s, across(rows, 1)), &mut to[apart..], apart);
-                scatter::<S>(of_adjoints(s, across(rows, 2)), &mut to[2 * apart..], apart);
-                scatter::<S>(of_adjoints(s, across(rows, 3)), &mut to[3 * apart..], apart);
+                let columns = [
+                    of_adjoints(s, across(rows, 0)),
+                    of_adjoints(s, across(rows, 1)),
+                    of_adjoints(s, across(rows, 2)),
+                    of_adjoints(s, across(rows, 3)),
+                ];
+                scatter::<S>(columns, self.result, apart, b * n + k * step);
             }
         }
     }
