@@ -9,8 +9,10 @@
 //! their partial sums are added in order.
 //!
 //! The kernels are written once over [`pulp`]'s vectors: AVX2 with FMA where the processor has it, plain
-//! eight-element arrays elsewhere. Dense convolutions and most gradients of their weights take two blocks of results at once
-//! by AVX-512 where there is any, with the same bits. There is no `unsafe` code.
+//! eight-element arrays elsewhere. Convolutions, gradients of their weights and Winograd's transforms take two blocks or
+//! two pixels at a time by AVX-512 where there is any; the bits are the same, but for gradients of depthwise taps, where
+//! even and odd pixels are added up apart. Sums of planes, batch norms and pools wait for memory, and are no faster by
+//! wider vectors. There is no `unsafe` code.
 
 #![forbid(unsafe_code)]
 

@@ -120,3 +120,20 @@ impl DerefMut for Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_get_their_own_buffers_again() {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(4).build();
+        let threads = threads.expect("threads");
+        let buffers = threads.broadcast(|_| Buffer::stale(12_345));
+        let place = |buffer: &Buffer| buffer.as_ptr().addr();
+        let places: Vec<usize> = buffers.iter().map(place).collect();
+        drop(buffers);
+        let again = threads.broadcast(|_| place(&Buffer::stale(12_345)));
+        assert_eq!(again, places);
+    }
+}
