@@ -287,31 +287,37 @@ impl<'a, I: Iterator<Item = &'a [Lanes]> + Clone> WithSimd for Inputs<'_, I> {
             for b in 0..(apart - APART) / n {
                 let x = &images[i][b * view.plane + corner..];
                 let row = |y: usize| &x[y * view.width..][..2 + 2 * pixels::<S>()];
-                let rows = [row(0), row(1), row(2), row(3)];
                 let rows = [
-                    row_of_inputs(s, rows[0]),
-                    row_of_inputs(s, rows[1]),
-                    row_of_inputs(s, rows[2]),
-                    row_of_inputs(s, rows[3]),
+                    row_of_inputs(s, row(0)),
+                    row_of_inputs(s, row(1)),
+                    row_of_inputs(s, row(2)),
+                    row_of_inputs(s, row(3)),
                 ];
-                let columns = [
-                    of_inputs(s, across(rows, 0)),
-                    of_inputs(s, across(rows, 1)),
-                    of_inputs(s, across(rows, 2)),
-                    of_inputs(s, across(rows, 3)),
-                ];
-                scatter::<S>(columns, self.result, apart, b * n + k * step);
+                let column = |column| of_inputs(s, column);
+                scatter::<S, 4>(rows, column, self.result, apart, b * n + k * step);
             }
         }
     }
 }
 
-/// Writes a tile's points, or two neighbours', at this place among those of each point.
+/// Transforms a tile's columns, or two neighbours', and writes the points at this place among those of each point.
 ///
 /// Without loops: vectors in an array that one runs over go through the stack, and where that crosses a page, each
 /// store does.
 #[inline(always)]
-fn scatter<S: Simd>(columns: [[S::f32s; 4]; 4], result: &mut [Lanes], apart: usize, at: usize) {
+fn scatter<S: Simd, const N: usize>(
+    rows: [[S::f32s; 4]; N],
+    column: impl Fn([S::f32s; N]) -> [S::f32s; 4],
+    result: &mut [Lanes],
+    apart: usize,
+    at: usize,
+) {
+    let columns = [
+        column(across(rows, 0)),
+        column(across(rows, 1)),
+        column(across(rows, 2)),
+        column(across(rows, 3)),
+    ];
     let rest = put_row::<S>(across(columns, 0), result, apart, at);
     let rest = put_row::<S>(across(columns, 1), rest, apart, at);
     let rest = put_row::<S>(across(columns, 2), rest, apart, at);
@@ -436,15 +442,9 @@ impl WithSimd for Adjoints<'_> {
                     let start = b * view.target.plane + (top + y) * view.target.width + left;
                     &g[start..][..2 * pixels::<S>()]
                 };
-                let rows = [row(0), row(1)];
-                let rows = [row_of_adjoints(s, rows[0]), row_of_adjoints(s, rows[1])];
-                let columns = [
-                    of_adjoints(s, across(rows, 0)),
-                    of_adjoints(s, across(rows, 1)),
-                    of_adjoints(s, across(rows, 2)),
-                    of_adjoints(s, across(rows, 3)),
-                ];
-                scatter::<S>(columns, self.result, apart, b * n + k * step);
+                let rows = [row_of_adjoints(s, row(0)), row_of_adjoints(s, row(1))];
+                let column = |column| of_adjoints(s, column);
+                scatter::<S, 2>(rows, column, self.result, apart, b * n + k * step);
             }
         }
     }
