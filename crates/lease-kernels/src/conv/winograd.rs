@@ -80,14 +80,14 @@ impl Tiles {
             here
         })
     }
-}
 
-/// Runs a kernel on tiles by vectors of two neighbours where rows have an even number of them.
-fn run_tiles<Op: WithSimd>(tiles: &Tiles, op: Op) -> Op::Output {
-    if tiles.wide.is_multiple_of(2) {
-        run_widest(op)
-    } else {
-        run(op)
+    /// Runs a kernel by vectors of two neighbours where rows have an even number of tiles.
+    fn run<Op: WithSimd>(&self, op: Op) -> Op::Output {
+        if self.wide.is_multiple_of(2) {
+            run_widest(op)
+        } else {
+            run(op)
+        }
     }
 }
 
@@ -199,16 +199,13 @@ pub fn winograd(images: &mut [InOut], view: &View, weights: &[Lanes], add: bool)
     let [mut inputs, mut products] = planes.map(|n| Transforms::new(n, most));
     for chunk in chunks {
         let n = chunk.len();
-        run_tiles(
-            &tiles,
-            Inputs {
-                images: images.iter().map(|(x, _)| *x),
-                view,
-                tiles: &tiles,
-                chunk: chunk.clone(),
-                result: inputs.begin(n),
-            },
-        );
+        tiles.run(Inputs {
+            images: images.iter().map(|(x, _)| *x),
+            view,
+            tiles: &tiles,
+            chunk: chunk.clone(),
+            result: inputs.begin(n),
+        });
         products.begin(n);
         let pointwise = View::pointwise(n);
         let weights = weights.chunks_exact(weights.len() / POINTS);
@@ -237,26 +234,20 @@ pub fn winograd_weights(images: &[(&[Lanes], &[Lanes])], view: &View, gradient: 
     let [mut inputs, mut adjoints] = planes.map(|n| Transforms::new(n, most));
     for chunk in chunks {
         let n = chunk.len();
-        run_tiles(
-            &tiles,
-            Inputs {
-                images: images.iter().map(|(x, _)| *x),
-                view,
-                tiles: &tiles,
-                chunk: chunk.clone(),
-                result: inputs.begin(n),
-            },
-        );
-        run_tiles(
-            &tiles,
-            Adjoints {
-                images,
-                view,
-                tiles: &tiles,
-                chunk,
-                result: adjoints.begin(n),
-            },
-        );
+        tiles.run(Inputs {
+            images: images.iter().map(|(x, _)| *x),
+            view,
+            tiles: &tiles,
+            chunk: chunk.clone(),
+            result: inputs.begin(n),
+        });
+        tiles.run(Adjoints {
+            images,
+            view,
+            tiles: &tiles,
+            chunk,
+            result: adjoints.begin(n),
+        });
         let pointwise = View::pointwise(n);
         let gradients = gradient.chunks_exact_mut(gradient.len() / POINTS);
         for (gradient, point) in gradients.zip(inputs.points().zip(adjoints.points())) {
@@ -273,7 +264,7 @@ struct Inputs<'a, I> {
     result: &'a mut [Lanes],
 }
 
-impl<'a, I: Iterator<Item = &'a [Lanes]> + Clone> WithSimd for Inputs<'_, I> {
+impl<'a, I: Iterator<Item = &'a [Lanes]>> WithSimd for Inputs<'_, I> {
     type Output = ();
 
     #[inline(always)]

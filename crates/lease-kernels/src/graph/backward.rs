@@ -79,17 +79,6 @@ impl Graph {
         (weights, coefficients): (usize, usize),
         wanted: Wanted,
     ) -> Gradients {
-        // From one thread of the pool, as the forward pass.
-        rayon::scope(|_| self.backward_here(saved, results, (weights, coefficients), wanted))
-    }
-
-    fn backward_here(
-        &self,
-        saved: Saved,
-        results: &[f32],
-        (weights, coefficients): (usize, usize),
-        wanted: Wanted,
-    ) -> Gradients {
         let n = self.entries.len();
         let mut work = Work {
             graph: self,

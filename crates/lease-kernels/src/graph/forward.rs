@@ -36,12 +36,6 @@ impl Graph {
     /// The results, flat: the values of all outputs in order, then in a dual pass (the input has tangents) the
     /// tangents of all outputs.
     pub fn forward(&self, input: Field, pass: &Pass) -> (Vec<f32>, Saved) {
-        // All of it from one thread of the pool: it takes the first tasks of each level then, so that the same images
-        // stay with the same thread, and nobody waits outside.
-        rayon::scope(|_| self.forward_here(input, pass))
-    }
-
-    fn forward_here(&self, input: Field, pass: &Pass) -> (Vec<f32>, Saved) {
         let n = self.entries.len();
         let mut saved = Saved {
             dual: input.tangent.is_some(),
