@@ -1,15 +1,17 @@
 //! The program `lease`: neural architecture search that learns by explaining itself.
 //!
-//! One file for each subcommand; everything else is in the library.
+//! One file for each subcommand, and one room that writes to people; everything else is in the library.
 
 mod commands;
-mod console;
 mod settings;
+mod terminal;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
+
+use terminal::Style;
 
 // Passes allocate many small things on several threads, and large ones that should not go back to the system.
 #[global_allocator]
@@ -21,6 +23,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    style: Style,
 }
 
 #[derive(Subcommand)]
@@ -44,8 +48,8 @@ enum Ended {
     Stopped,
 }
 
-fn run() -> Result<Ended, lease::Error> {
-    match Arguments::parse().command {
+fn run(command: Command) -> Result<Ended, lease::Error> {
+    match command {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Search(arguments) => commands::search::run(arguments),
         Command::Train(arguments) => commands::train::run(arguments),
@@ -57,17 +61,16 @@ fn run() -> Result<Ended, lease::Error> {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(Ended::Well) => ExitCode::SUCCESS,
-        Ok(Ended::Refuted) => ExitCode::FAILURE,
-        // 128 + SIGINT, as shells count.
-        Ok(Ended::Stopped) => ExitCode::from(130),
+    let arguments = Arguments::parse();
+    terminal::set(&arguments.style);
+    let code = match run(arguments.command) {
+        Ok(Ended::Well) => 0,
+        Ok(Ended::Refuted) => 1,
+        Ok(Ended::Stopped) => terminal::signals::status(),
         Err(error) => {
-            eprintln!("error: {error}");
-            if let Some(hint) = error.hint() {
-                eprintln!("hint: {hint}");
-            }
-            ExitCode::FAILURE
+            terminal::error(&error);
+            1
         }
-    }
+    };
+    ExitCode::from(terminal::close(code))
 }

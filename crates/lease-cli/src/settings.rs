@@ -1,36 +1,89 @@
-//! One flag for each setting of the library's configuration, made from the settings themselves.
+//! One flag for each setting that a command reads, made from the settings themselves.
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
-use lease::config::{Config, Setting};
+use lease::config::{Composite, Layers, SectionInfo, Setting};
+use lease::space;
+use lease::study::ComparisonConfig;
 
 /// The settings given on the command line, and the file with more of them.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
+#[derive(Clone, Debug)]
+pub struct Settings<C> {
     /// `--config`.
     pub file: Option<PathBuf>,
     /// Flag and text of each setting given.
     pub flags: Vec<(String, String)>,
+    of: PhantomData<C>,
 }
 
-impl Settings {
-    /// The configuration: defaults, the data set's preset, the file, the flags.
-    pub fn resolve(&self) -> Result<Config, lease::Error> {
-        Ok(Config::resolve(self.file.as_deref(), &self.flags)?)
+impl<C: Composite> Settings<C> {
+    /// What the file and the flags set.
+    pub fn layers(&self) -> Result<Layers, lease::Error> {
+        // A file may have settings of other commands.
+        let others = ComparisonConfig::scope();
+        let flags = self.whole_flags();
+        Ok(Layers::read(self.file.as_deref(), &flags, &C::scope(), &others)?)
     }
 
-    /// Whether anything was set.
-    pub fn is_empty(&self) -> bool {
-        self.file.is_none() && self.flags.is_empty()
+    /// The flags, with whole paths.
+    pub fn whole_flags(&self) -> Vec<(String, String)> {
+        absolute(&self.flags)
+    }
+
+    /// The flags that only say where a run takes place, which can change where it goes on; else an error.
+    pub fn only_free(&self) -> Result<Layers, lease::Error> {
+        let fixed = |setting: &&'static Setting| !setting.rule.is_free();
+        let layers = self.layers()?;
+        let given = layers.flags.iter().find(|s| fixed(s));
+        if self.file.is_none() && given.is_none() {
+            return Ok(layers);
+        }
+        let named = given.map_or("--config".into(), |s| format!("--{}", s.flag()));
+        let mut free: Vec<String> = C::scope()
+            .iter()
+            .flat_map(|section| section.settings)
+            .filter(|s| s.rule.is_free())
+            .map(|s| format!("--{}", s.flag()))
+            .collect();
+        free.sort();
+        Err(lease::Error::Usage(format!(
+            "--resume goes on with the settings of the run folder's config.toml, so {named} cannot be given; leave it \
+             out, or start a new run. What the result does not depend on can change: {}",
+            free.join(", ")
+        )))
     }
 }
 
-fn flag(setting: &Setting) -> Arg {
+/// Paths are written into run folders, which are gone on with from anywhere.
+fn absolute(flags: &[(String, String)]) -> Vec<(String, String)> {
+    let whole = |(flag, text): &(String, String)| {
+        let is_path = ["path", "nb201-table"].contains(&flag.as_str());
+        match is_path && !text.is_empty() {
+            true => (flag.clone(), whole_path(text)),
+            false => (flag.clone(), text.clone()),
+        }
+    };
+    flags.iter().map(whole).collect()
+}
+
+/// A path from the root, `~/` being the home folder where nothing else is called so.
+fn whole_path(text: &str) -> String {
+    let path = match (text.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) if !PathBuf::from(text).exists() => home.join(rest),
+        _ => PathBuf::from(text),
+    };
+    let whole = std::path::absolute(&path).unwrap_or(path);
+    whole.to_str().map_or(text.into(), String::from)
+}
+
+fn flag(section: &SectionInfo, setting: &Setting) -> Arg {
     let name = setting.flag();
-    let default = setting.default_value();
-    let value_name = if !setting.choices.is_empty() {
-        setting.choices.join("|")
+    let default = section.default_of(setting);
+    let words = setting.choices.words();
+    let value_name = if !words.is_empty() {
+        words.join("|")
     } else if default.is_bool() {
         "true|false".into()
     } else if default.is_str() {
@@ -38,11 +91,20 @@ fn flag(setting: &Setting) -> Arg {
     } else {
         "N".into()
     };
+    let readers = space::readers(section.name);
+    let heading = match readers.is_empty() {
+        true => format!("Settings, [{}]", section.name),
+        false => format!(
+            "Settings, [{}], with --space {}",
+            section.name,
+            readers.join(", ")
+        ),
+    };
     let arg = Arg::new(name.clone())
         .long(name)
         .value_name(value_name)
         .help(format!("{} [default: {default}]", setting.help))
-        .help_heading(format!("Settings, [{}]", setting.section));
+        .help_heading(heading);
     if default.is_bool() {
         arg.num_args(0..=1).default_missing_value("true")
     } else {
@@ -50,8 +112,12 @@ fn flag(setting: &Setting) -> Arg {
     }
 }
 
-impl Args for Settings {
+impl<C: Composite> Args for Settings<C> {
     fn augment_args(command: Command) -> Command {
+        let flags = C::scope().into_iter().flat_map(|section| {
+            let settings = section.settings.iter();
+            settings.map(move |setting| flag(section, setting))
+        });
         command
             .arg(
                 Arg::new("config")
@@ -60,7 +126,7 @@ impl Args for Settings {
                     .value_parser(value_parser!(PathBuf))
                     .help("TOML file with settings; flags win over it"),
             )
-            .args(Config::settings().map(flag))
+            .args(flags)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -68,9 +134,10 @@ impl Args for Settings {
     }
 }
 
-impl FromArgMatches for Settings {
+impl<C: Composite> FromArgMatches for Settings<C> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = Config::settings().filter_map(|setting| {
+        let all = C::scope();
+        let given = all.iter().flat_map(|s| s.settings).filter_map(|setting| {
             let flag = setting.flag();
             let text = matches.get_one::<String>(&flag)?.clone();
             Some((flag, text))
@@ -78,6 +145,7 @@ impl FromArgMatches for Settings {
         Ok(Self {
             flags: given.collect(),
             file: matches.get_one("config").cloned(),
+            of: PhantomData,
         })
     }
 

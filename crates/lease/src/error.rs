@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::device::DeviceError;
+use crate::method::verify::CaseError;
 use crate::network::NetworkError;
 use crate::run::RunError;
 use crate::run::checkpoint::CheckpointError;
 use crate::space::{GenotypeError, TableError};
-use crate::verify::CaseError;
 
 /// Any error of the library.
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +42,7 @@ pub enum Error {
     #[error(transparent)]
     Case(#[from] CaseError),
     /// A quantity is no finite number any more.
-    #[error(
-        "step {step}: {quantity} is {value}, so the run has diverged; \
-         the last checkpoint is from before"
-    )]
+    #[error("step {step}: {quantity} is {value}, so the run has diverged{}", before(*.step))]
     Diverged {
         /// The step, from 0.
         step: u64,
@@ -53,6 +50,8 @@ pub enum Error {
         quantity: &'static str,
         /// Its value.
         value: f64,
+        /// What to change.
+        advice: &'static str,
     },
     /// A file with a genotype.
     #[error("{path}: {reason}")]
@@ -81,6 +80,14 @@ pub enum Error {
         /// What differs.
         differences: String,
     },
+    /// A finished training with other settings, another genotype or other images.
+    #[error("{folder} has another training ({differences}); choose another --out")]
+    OtherTraining {
+        /// Its folder.
+        folder: PathBuf,
+        /// What differs.
+        differences: String,
+    },
     /// A file that is not as it was written.
     #[error("{path} is damaged ({reason}); remove it, and the same command makes it again")]
     Damaged {
@@ -89,24 +96,61 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// More memory than there is.
+    #[error(
+        "{what} needs about {need} of memory, this machine has {have}; {advice}"
+    )]
+    Memory {
+        /// What needs it.
+        what: &'static str,
+        /// How much, as told.
+        need: String,
+        /// How much there is, as told.
+        have: String,
+        /// What to change.
+        advice: &'static str,
+    },
     /// Arguments that do not fit together.
     #[error("{0}")]
-    Usage(&'static str),
+    Usage(String),
+    /// Several things at once.
+    #[error("{} things keep this from being done:{}", .0.len(), listed(.0))]
+    Several(Vec<Error>),
     /// Anything else that the system refuses.
     #[error("the system refused: {0}")]
     Io(#[from] std::io::Error),
 }
 
+fn before(step: u64) -> &'static str {
+    match step {
+        0 => " at its first step",
+        _ => "; the last checkpoint is from before",
+    }
+}
+
+fn listed(errors: &[Error]) -> String {
+    errors.iter().map(|e| format!("\n  {e}")).collect()
+}
+
 impl Error {
+    /// Nothing, the error, or all of them in one.
+    ///
+    /// # Errors
+    /// If there is one.
+    pub fn all(mut errors: Vec<Self>) -> Result<(), Self> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(Self::Several(errors)),
+        }
+    }
+
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Diverged { .. } => Some(
-                "lower --learning-rate, --audience-learning-rate or --attack-step, or --clip; \
-                 a new run is needed, since the configuration is part of it",
-            ),
+            Self::Diverged { advice, .. } => Some(advice),
             Self::Config(_) => {
-                Some("`lease search --print-config` shows every setting with its meaning")
+                Some("the command with --print-config shows every setting with its meaning")
             }
             _ => None,
         }

@@ -5,24 +5,22 @@
 //! predictions on each training image by an adversarial perturbation δ; an *audience* trains its weights W
 //! on the images weighted by δ; and A is updated by both validation losses, through all three.
 //!
-//! Data flows one way: [`data`] → [`network`] → [`method`] → [`search`] → [`run`]. [`method`] reads like
-//! the equations in `docs/method.md`.
+//! A room uses rooms below it, never one above: [`config`], [`network`] and [`data`] at the ground; [`space`] on
+//! networks; [`run`], the folders; [`method`], which reads like the equations in `docs/method.md`; [`search`] and
+//! [`training`]; [`study`], several runs.
 
-pub mod bench;
-pub mod compare;
 pub mod config;
 pub mod data;
 pub mod device;
 mod error;
+pub mod memory;
 pub mod method;
 pub mod network;
-pub mod optimiser;
-pub mod random_search;
 pub mod rng;
 pub mod run;
 pub mod search;
 pub mod space;
+pub mod study;
 pub mod training;
-pub mod verify;
 
 pub use error::Error;

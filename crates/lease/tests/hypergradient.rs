@@ -9,10 +9,12 @@ use lease::method::stage1;
 use lease::method::stage2::Attack;
 use lease::method::stage2::Explained;
 use lease::method::stage3::Told;
-use lease::method::stage4::{self, Gamma, Method, Starts, Unrolling};
-use lease::method::{Batches, Examples, Models, Point, UnrolledStep};
-use lease::network::{Audience, Layout, ResNetShape, Supernet, SupernetShape, Vector};
+use lease::method::{
+    Batches, Examples, Gamma, Iteration, Method, Models, Point, Starts, UnrolledStep, Unrolling,
+};
+use lease::network::{Audience, Layout, ResNetShape, Vector};
 use lease::rng::{Purpose, stream, symmetric};
+use lease::space::darts::{Supernet, SupernetShape};
 
 const SHAPE: [usize; 4] = [4, 2, 6, 5];
 const CLASSES: usize = 3;
@@ -36,8 +38,30 @@ fn vector(layout: &std::sync::Arc<Layout>, index: u64, scale: f64) -> Vector {
     Vector::from_values(layout.clone(), values, &Device::flex(), DType::F64).scale(scale)
 }
 
+/// All that an iteration is made of.
+#[derive(Clone)]
+struct Setting {
+    models: Models,
+    at: Point,
+    batches: Batches,
+    starts: Starts,
+    settings: Unrolling,
+}
+
+impl Setting {
+    fn iteration(&self) -> Iteration<'_> {
+        Iteration {
+            models: &self.models,
+            at: &self.at,
+            batches: &self.batches,
+            starts: Some(&self.starts),
+            settings: &self.settings,
+        }
+    }
+}
+
 /// A tiny explainer and audience, wide steps, and a share of δ clamped.
-fn setting() -> (Models, Point, Batches, Starts, Unrolling) {
+fn setting() -> Setting {
     let models = Models {
         explainer: std::sync::Arc::new(
             Supernet::new(&SupernetShape {
@@ -47,7 +71,8 @@ fn setting() -> (Models, Point, Batches, Starts, Unrolling) {
                 classes: CLASSES,
                 image_channels: SHAPE[1],
                 partial: 1,
-                stage: None,
+                candidates: None,
+                max_skip_connects: None,
             })
             .unwrap(),
         ),
@@ -91,8 +116,16 @@ fn setting() -> (Models, Point, Batches, Starts, Unrolling) {
         told: Told::default(),
         validate_reweighted: true,
         product: MixedProduct::Exact,
+        gamma: Gamma::Absolute(30.0),
+        norms: false,
     };
-    (models, at, batches, starts, settings)
+    Setting {
+        models,
+        at,
+        batches,
+        starts,
+        settings,
+    }
 }
 
 #[test]
@@ -106,37 +139,26 @@ fn an_audience_told_of_other_images_is_differentiated_too() {
 }
 
 fn differentiated_through_explanations(explained: Explained) {
-    let (models, at, batches, starts, mut settings) = setting();
-    settings.told.explained = explained;
-    let term = |architecture: Vector| {
-        let at = Point {
-            architecture,
-            ..at.clone()
-        };
-        let stages = stage4::stages(&models, &at, &batches, Some(&starts), &settings);
+    let mut setting = setting();
+    setting.settings.told.explained = explained;
+    let term = |setting: &Setting| {
+        let iteration = setting.iteration();
+        let stages = iteration.stages();
         let audience = stages.audience.as_ref().unwrap();
         let share = audience.explanation.share_at_epsilon;
         assert!(share > 0.1 && share < 0.9, "share at epsilon {share}");
-        let both = (&stages, audience);
-        let term = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
-        (at, term)
+        iteration.audience_term(&stages, audience)
     };
-    let direction = vector(models.explainer.architecture(), 9, 1000.0);
+    let direction = vector(setting.models.explainer.architecture(), 9, 1000.0);
     let h = 1e-6;
     let shifted = |sign: f64| {
-        term(at.architecture.add_scaled(sign * h, &direction))
-            .1
-            .loss
+        let mut shifted = setting.clone();
+        shifted.at.architecture = setting.at.architecture.add_scaled(sign * h, &direction);
+        term(&shifted).loss
     };
     let numeric = (shifted(1.0) - shifted(-1.0)) / (2.0 * h);
-    let (at, term) = term(at.architecture.clone());
-    let gradient = term.reach.gradient(&models, &at, &batches, &settings);
-    let gradient = gradient.to_f64();
-    let exact: f64 = gradient
-        .iter()
-        .zip(direction.to_f64())
-        .map(|(g, d)| g * d)
-        .sum();
+    let gradient = setting.iteration().through_stage1(&term(&setting).reach);
+    let exact = gradient.dot(&direction);
     assert!(exact.abs() > 1e-6, "{exact}");
     assert!(
         (exact - numeric).abs() < 1e-5 * exact.abs(),
@@ -146,11 +168,11 @@ fn differentiated_through_explanations(explained: Explained) {
 
 #[test]
 fn a_signed_attack_silences_the_audience() {
-    let (models, at, batches, starts, mut settings) = setting();
-    settings.attack.signed = true;
-    let stages = stage4::stages(&models, &at, &batches, Some(&starts), &settings);
-    let both = (&stages, stages.audience.as_ref().unwrap());
-    let term = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
+    let mut setting = setting();
+    setting.settings.attack.signed = true;
+    let iteration = setting.iteration();
+    let stages = iteration.stages();
+    let term = iteration.audience_term(&stages, stages.audience.as_ref().unwrap());
     assert_eq!(term.reach.explainer.norm(), 0.0);
     assert_eq!(term.reach.architecture.norm(), 0.0);
     assert!(term.adjoint_delta.norm() > 0.0);
@@ -159,13 +181,13 @@ fn a_signed_attack_silences_the_audience() {
 #[test]
 fn explanations_of_no_network_leave_the_audience_without_a_say() {
     for explained in [Explained::RandomSigns, Explained::Plain] {
-        let (models, at, batches, starts, mut settings) = setting();
-        settings.told.explained = explained;
-        let stages = stage4::stages(&models, &at, &batches, Some(&starts), &settings);
+        let mut setting = setting();
+        setting.settings.told.explained = explained;
+        let iteration = setting.iteration();
+        let stages = iteration.stages();
         let audience = stages.audience.as_ref().unwrap();
         assert!(audience.gradient.norm() > 0.0, "the audience learns");
-        let both = (&stages, audience);
-        let term = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
+        let term = iteration.audience_term(&stages, audience);
         assert_eq!(term.reach.explainer.norm(), 0.0);
         assert_eq!(term.reach.architecture.norm(), 0.0);
     }
@@ -173,14 +195,15 @@ fn explanations_of_no_network_leave_the_audience_without_a_say() {
 
 #[test]
 fn terms_carried_apart_and_together_give_the_same_gradient() {
-    let (models, at, batches, starts, settings) = setting();
-    let stages = stage4::stages(&models, &at, &batches, Some(&starts), &settings);
-    let explainer = stage4::explainer_term(&models, &at, &batches, &stages);
-    let both = (&stages, stages.audience.as_ref().unwrap());
-    let audience = stage4::audience_term(&models, &at, &batches, &starts, both, &settings);
-    let gradient = |gamma, apart| {
-        let terms = (&explainer, Some(&audience));
-        stage4::architecture_gradient(&models, &at, &batches, terms, (gamma, apart), &settings)
+    let mut setting = setting();
+    let stages = setting.iteration().stages();
+    let explainer = setting.iteration().explainer_term(&stages);
+    let audience = stages.audience.as_ref().unwrap();
+    let audience = setting.iteration().audience_term(&stages, audience);
+    let mut gradient = |gamma, norms| {
+        (setting.settings.gamma, setting.settings.norms) = (gamma, norms);
+        let iteration = setting.iteration();
+        iteration.architecture_gradient(&explainer, Some(&audience))
     };
     let gamma = 30.0;
     let together = gradient(Gamma::Absolute(gamma), false);
@@ -199,7 +222,12 @@ fn terms_carried_apart_and_together_give_the_same_gradient() {
 /// The Hessian by central differences of the gradient, its dominant eigenvalue by many more iterations.
 #[test]
 fn the_dominant_eigenvalue_is_that_of_the_architectures_hessian() {
-    let (models, at, batches, _, _) = setting();
+    let Setting {
+        models,
+        at,
+        batches,
+        ..
+    } = setting();
     let loss = stage1::loss(&*models.explainer, &batches.explainer_val);
     let start = vector(models.explainer.architecture(), 9, 1000.0);
     let found = dominant_eigenvalue(&loss, &at.explainer, &at.architecture, &start, 500, 1e-12);
@@ -225,12 +253,9 @@ fn the_dominant_eigenvalue_is_that_of_the_architectures_hessian() {
 
 #[test]
 fn an_attack_from_zero_never_starts() {
-    let (models, at, batches, starts, settings) = setting();
-    let zero = Starts {
-        train: starts.train.zeros_like(),
-        val: starts.val,
-    };
-    let stages = stage4::stages(&models, &at, &batches, Some(&zero), &settings);
+    let mut setting = setting();
+    setting.starts.train = setting.starts.train.zeros_like();
+    let stages = setting.iteration().stages();
     let largest = stages.audience.unwrap().explanation.delta.norm();
     assert!(largest < 1e-10, "{largest}");
 }

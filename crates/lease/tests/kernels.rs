@@ -5,12 +5,14 @@ use std::cell::RefCell;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::{MixedProduct, gradient};
 use lease::network::{
-    Audience, Derived, DerivedNetwork, DerivedShape, DropPath, Dual, Explainer, Kernels, Leaves,
-    Pass, ResNetShape, SkipDropout, Slot, Stage, Statistics, Supernet, SupernetShape, Vector,
+    Audience, DropPath, Dual, Kernels, Leaves, Pass, ResNetShape, Slot, Statistics, Vector,
     update_running,
 };
 use lease::rng::{Purpose, stream, symmetric};
-use lease::space::{Candidates, DartsGenotype, Operation, nas_bench_201, softmax_rows};
+use lease::space::darts::{
+    Candidates, DartsGenotype, Derived, Operation, Supernet, SupernetShape, softmax_rows,
+};
+use lease::space::{DerivedNetwork, DerivedShape, Explainer, SkipDropout, nas_bench_201};
 use proptest::prelude::*;
 
 const SKIP: Operation = Operation::SkipConnect;
@@ -46,7 +48,8 @@ fn setting() -> impl Strategy<Value = Setting> {
                 classes: 3,
                 image_channels: 2,
                 partial: 1,
-                stage: None,
+                candidates: None,
+                max_skip_connects: None,
             },
             image: [batch, 2, height, width],
             seed,
@@ -316,7 +319,8 @@ fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
                 classes: 3,
                 image_channels: 2,
                 partial: 1,
-                stage: None,
+                candidates: None,
+                max_skip_connects: None,
             },
             image: [6, 2, size, size],
             seed: 4,
@@ -398,7 +402,8 @@ fn at_ordinary_sizes_five_digits_agree() {
                 classes: 3,
                 image_channels: 2,
                 partial,
-                stage: None,
+                candidates: None,
+                max_skip_connects: None,
             },
             image: [6, 2, size, size],
             seed: 4,
@@ -438,10 +443,8 @@ fn a_stage_of_p_darts_agrees_with_its_composed_cells() {
             classes: 3,
             image_channels: 2,
             partial: 1,
-            stage: Some(Stage {
-                candidates,
-                max_skip_connects: 2,
-            }),
+            candidates: Some(candidates),
+            max_skip_connects: Some(2),
         },
         image: [6, 2, 8, 9],
         seed: 3,
@@ -474,7 +477,8 @@ fn the_number_of_threads_changes_no_bit() {
             classes: 3,
             image_channels: 2,
             partial: 1,
-            stage: None,
+            candidates: None,
+            max_skip_connects: None,
         },
         // Enough that there are more tasks than threads, and some with more images than others.
         image: [37, 2, 7, 6],

@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::{MixedProduct, gradient};
+use lease::method::optimiser::{SgdRule, adam, cosine, sgd};
+use lease::method::verify::Case;
 use lease::network::{
-    Audience, Derived, DerivedNetwork, DerivedShape, Dual, Explainer, Layout, Leaves, Pass,
-    ResNetShape, Statistics, Vector, update_running,
+    Audience, Dual, Layout, Leaves, Pass, ResNetShape, Statistics, Vector, update_running,
 };
-use lease::optimiser::{adam, cosine, sgd};
+use lease::space::darts::{
+    CellGenotype, DartsGenotype, Derived, Edge, Operation, derive_cell, softmax_rows,
+};
 use lease::space::nas_bench_201::{Cell, Network, Shape};
-use lease::space::{CellGenotype, DartsGenotype, Edge, Operation, derive_cell, softmax_rows};
-use lease::verify::Case;
+use lease::space::{DerivedNetwork, DerivedShape, Explainer};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -330,7 +332,13 @@ fn assert_near(ours: &Vector, expected: &Value) {
 fn sgd_with_clipping_and_adam_step_like_pytorch() {
     let all = frozen();
     let f = &all["sgd"];
-    let mut stepper = sgd(0.9, 3e-4, 5.0);
+    let rule = SgdRule {
+        momentum: 0.9,
+        nesterov: false,
+        weight_decay: 3e-4,
+        clip: 5.0,
+    };
+    let mut stepper = sgd(&rule);
     let mut at = flat(&numbers(&f["start"]));
     for i in 0..4 {
         let rate = f["lr"][i].as_f64().unwrap();
@@ -344,6 +352,25 @@ fn sgd_with_clipping_and_adam_step_like_pytorch() {
     for i in 0..4 {
         at = stepper.step(rate, &at, &flat(&numbers(&f["gradients"][i])));
         assert_near(&at, &f["after"][i]);
+    }
+}
+
+/// PyTorch's rule: buf ← μ buf + g, then x ← x − η (g + μ buf), without clipping.
+#[test]
+fn nesterovs_momentum_looks_ahead() {
+    let rule = SgdRule {
+        momentum: 0.5,
+        nesterov: true,
+        weight_decay: 0.0,
+        clip: 0.0,
+    };
+    let mut stepper = sgd(&rule);
+    let mut at = flat(&[1.0, -2.0]);
+    for (gradient, after) in [([8.0, 4.0], [-0.2, -2.6]), ([2.0, -2.0], [-0.6, -2.5])] {
+        at = stepper.step(0.1, &at, &flat(&gradient));
+        for (a, b) in at.to_f64().iter().zip(after) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! `lease bench`: time the passes of a search.
 
 use lease::Error;
-use lease::bench::{self, Timing};
+use lease::config::Composite;
+use lease::search::{SearchConfig, presets};
+use lease::study::bench::{self, Timing};
 
 use crate::Ended;
 use crate::settings::Settings;
+use crate::terminal;
 
 /// Time the passes of a search on random images: --channels, --cells, --batch and the rest as for a search.
 #[derive(clap::Args)]
@@ -22,7 +25,7 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    settings: Settings,
+    settings: Settings<SearchConfig>,
 }
 
 /// Classes and channels, as CIFAR-10's.
@@ -30,11 +33,12 @@ const CLASSES: usize = 10;
 const CHANNELS: usize = 3;
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
-    let config = arguments.settings.resolve()?;
+    let layers = arguments.settings.layers()?;
+    let config = SearchConfig::resolve(&presets(&layers)?, &layers)?;
     let side = arguments.side as usize;
     let scratch = tempfile::tempdir()?;
     let folder = scratch.path().join("bench");
-    let timings = lease::device::with_threads(config.search.threads, || {
+    let timings = lease::device::with_threads(config.run.threads, || {
         let image = [CHANNELS, side, side];
         bench::run(
             config.clone(),
@@ -46,37 +50,40 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         )
     })??;
     let (e, s) = (&config.explainer, &config.search);
-    let cells = e.stages().first().map_or(e.cells, |stage| stage.cells);
+    let stages = config.stages();
+    let cells = stages.first().map_or(e.cells, |stage| stage.cells);
     let peak = timings.last().and_then(|t| t.peak_mebibytes);
     if arguments.json {
         let medians = timings.iter().map(|t| (t.name, t.median()));
         let medians: std::collections::BTreeMap<_, _> = medians.collect();
         let report = serde_json::json!({
-            "channels": e.channels, "cells": cells, "nodes": e.nodes,
+            "space": e.space, "channels": e.channels, "cells": cells,
             "batch": s.batch, "side": side, "median_seconds": medians,
             "seconds": timings, "peak_mebibytes": peak,
         });
-        println!("{report}");
+        terminal::result(report);
         return Ok(Ended::Well);
     }
-    println!(
-        "{} channels, {cells} cells, {} nodes, batch {}, {side}×{side} pixels",
-        e.channels, e.nodes, s.batch
-    );
-    println!(
+    terminal::result(format_args!(
+        "{}, {} channels, {cells} cells, batch {}, {side}×{side} pixels",
+        config.space.entry().about,
+        e.channels,
+        s.batch
+    ));
+    terminal::result(format_args!(
         "{:28} {:>10} {:>10} {:>10} {:>15}",
         "", "median s", "min", "max", "peak so far MiB"
-    );
+    ));
     for timing in &timings {
         let bound = |pick: fn(f64, f64) -> f64| timing.seconds.iter().copied().reduce(pick);
-        println!(
+        terminal::result(format_args!(
             "{:28} {:>10.4} {:>10.4} {:>10.4} {:>15}",
             timing.name,
             Timing::median(timing),
             bound(f64::min).unwrap_or(0.0),
             bound(f64::max).unwrap_or(0.0),
             timing.peak_mebibytes.map_or("–".into(), |p| p.to_string())
-        );
+        ));
     }
     Ok(Ended::Well)
 }

@@ -1,17 +1,15 @@
 //! `lease genotype`: read a genotype and print it in the other form.
 
-use std::path::Path;
-
 use lease::Error;
-use lease::space::Genotype;
 
-use super::train::read_genotype;
+use super::source::Source;
 use crate::Ended;
+use crate::terminal;
 
-/// Check a genotype and print it, in DARTS's notation or as JSON.
+/// Check a genotype and print it, in the notation of its space or as JSON.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A run folder, a file, or the genotype itself
+    /// A run folder, a file (FILE:NAME for one of several), or the genotype itself
     #[arg(value_name = "RUN|GENOTYPE")]
     source: String,
     /// Print JSON
@@ -20,18 +18,11 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
-    let path = Path::new(&arguments.source);
-    let genotype = if path.is_dir() {
-        read_genotype(&path.join("genotype.json"))?
-    } else if path.is_file() {
-        read_genotype(path)?
-    } else {
-        Genotype::parse(&arguments.source)?
-    };
+    let genotype = Source::of(&arguments.source)?.genotype()?;
     if arguments.json {
-        print!("{}", genotype.to_json());
+        terminal::plain(genotype.to_json());
     } else {
-        println!("{genotype}");
+        terminal::result(&genotype);
     }
     Ok(Ended::Well)
 }

@@ -5,5 +5,6 @@ pub mod compare;
 pub mod genotype;
 pub mod run;
 pub mod search;
+pub mod source;
 pub mod train;
 pub mod verify;

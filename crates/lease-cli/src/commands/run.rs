@@ -3,66 +3,69 @@
 use std::path::Path;
 
 use lease::Error;
+use lease::study::StudyConfig;
+use lease::study::cell::train_in;
 use lease::training::TrainResult;
 
-use super::search::{self, Arguments as SearchArguments};
-use super::train;
+use super::search::{self, Start};
 use crate::Ended;
-use crate::console::stop_on_interrupt;
+use crate::terminal::progress::Console;
+use crate::terminal::{self, Level, quoted, signals};
 
 /// Search an architecture, train it from scratch, and train a random architecture of the same space in the
 /// same way beside it.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    search: SearchArguments,
+    start: Start<StudyConfig>,
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
-    let Some(prepared) = search::prepare(&arguments.search)? else {
+    let Some(prepared) = arguments.start.prepared()? else {
         return Ok(Ended::Well);
     };
-    let (path, config, dataset) = (
-        prepared.path().to_path_buf(),
-        prepared.config.clone(),
-        prepared.dataset.clone(),
-    );
-    let stop = stop_on_interrupt();
-    let again = |run: &Path| format!("lease run --resume {}", run.display());
+    let stop = signals::stop_flag();
+    let again = |run: &Path| format!("lease run --resume {}", quoted(run));
     let Some(summary) = prepared.search(&stop, again)? else {
         return Ok(Ended::Stopped);
     };
     search::report(&summary);
-    let random = train::random(&config, config.search.seed);
+    let (config, path) = (&prepared.config, &prepared.folder);
+    let random = config.random_genotype(config.search.run.seed);
     let mut results = Vec::new();
     for (name, folder, genotype) in [
         ("found", "train", summary.genotype),
         ("random", "train-random", random),
     ] {
-        eprintln!("Training the {name} architecture from scratch.");
+        let told = format_args!("Training the {name} architecture from scratch.");
+        terminal::say(Level::Info, told);
         let folder = path.join(folder);
-        let trained = train::train(config.clone(), genotype, dataset.clone(), &folder, &stop)?;
+        let trained = lease::device::with_threads(config.search.run.threads, || {
+            let (train, mut console) = (config.train.clone(), Console::new());
+            train_in(train, genotype, &prepared.dataset, &folder, &mut console, &stop)
+        })??;
         let Some(result) = trained else {
-            eprintln!("Stopped with a checkpoint. Go on with: {}", again(&path));
+            let told = format!("Stopped with a checkpoint. Go on with: {}", again(path));
+            terminal::say(Level::Info, told);
             return Ok(Ended::Stopped);
         };
         results.push((name, result));
     }
-    println!();
-    println!("architecture   test accuracy   parameters");
+    terminal::result("\narchitecture   test accuracy   parameters");
     for (name, result) in &results {
-        println!(
+        terminal::result(format_args!(
             "{name:12} {:>13.2} % {:>12}",
             100.0 * result.test_accuracy,
             result.parameters
-        );
+        ));
     }
-    println!("{}", caution(&results));
-    println!("Run folder: {}", path.display());
-    println!(
-        "Train longer: lease train {0} --train-epochs 100 --out {0}/train-100",
-        path.display()
-    );
+    terminal::result(caution(&results));
+    terminal::result(format_args!("Run folder: {}", path.display()));
+    terminal::result(format_args!(
+        "Train longer: lease train {} --train-epochs 100 --out {}",
+        quoted(path),
+        quoted(&path.join("train-100"))
+    ));
     Ok(Ended::Well)
 }
 

@@ -4,98 +4,131 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use lease::Error;
-use lease::config::Config;
+use lease::config::{Composite, Layers};
 use lease::data::Dataset;
-use lease::run::RunFolder;
-use lease::search::{Outcome, Search, Summary};
+use lease::run::{Found, Kind, RunError, RunFolder};
+use lease::search::{Outcome, SearchConfig, Summary, presets};
+use lease::study::cell::search_in;
+use lease::study::{ComparisonConfig, Searching};
 
 use crate::Ended;
-use crate::console::{Console, stop_on_interrupt};
 use crate::settings::Settings;
+use crate::terminal::progress::{Console, told_standing};
+use crate::terminal::{self, Level, quoted, signals};
 
-/// Search an architecture, and leave a run folder.
+/// Search an architecture and leave a run folder.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Go on with the run in this folder; its own settings hold
+    #[command(flatten)]
+    start: Start<SearchConfig>,
+}
+
+/// What starts a search, or goes on with one.
+#[derive(clap::Args)]
+pub struct Start<C: Composite + Clone + Send + Sync + 'static> {
+    /// Go on with the run in this folder; its own settings hold, but for those that the result does not depend on
     #[arg(long, value_name = "RUN")]
-    pub resume: Option<PathBuf>,
+    resume: Option<PathBuf>,
     /// Where the run folder goes [default: a new one in runs/]
     #[arg(long, value_name = "FOLDER", conflicts_with = "resume")]
-    pub out: Option<PathBuf>,
+    out: Option<PathBuf>,
     /// Print every setting with its meaning and value, as TOML, and end
     #[arg(long)]
-    pub print_config: bool,
+    print_config: bool,
     #[command(flatten)]
-    pub settings: Settings,
+    settings: Settings<C>,
 }
 
-/// A run to start or to go on with.
-pub struct Prepared {
-    pub config: Config,
+/// A run to start or to go on with, after all has been checked.
+pub struct Prepared<C> {
+    pub config: C,
     pub dataset: Dataset,
-    place: Place,
-}
-
-enum Place {
-    New(PathBuf),
-    Existing(RunFolder),
+    pub folder: PathBuf,
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
-    let Some(prepared) = prepare(&arguments)? else {
+    let Some(prepared) = arguments.start.prepared()? else {
         return Ok(Ended::Well);
     };
-    let stop = stop_on_interrupt();
-    let again = |run: &Path| format!("lease search --resume {}", run.display());
+    let stop = signals::stop_flag();
+    let again = |run: &Path| format!("lease search --resume {}", quoted(run));
     match prepared.search(&stop, again)? {
         Some(summary) => {
             report(&summary);
-            let folder = summary.folder.display();
-            println!("Train it from scratch: lease train {folder}");
+            let folder = quoted(&summary.folder);
+            terminal::result(format_args!("Train it from scratch: lease train {folder}"));
             Ok(Ended::Well)
         }
         None => Ok(Ended::Stopped),
     }
 }
 
-/// What the arguments ask for; nothing if they only ask for the settings.
-pub fn prepare(arguments: &Arguments) -> Result<Option<Prepared>, Error> {
-    if let Some(path) = &arguments.resume {
-        if !arguments.settings.is_empty() {
-            return Err(Error::Usage(
-                "--resume goes on with the settings of the run folder's config.toml; \
-                 leave the other settings out, or start a new run",
-            ));
+impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
+    /// What the arguments ask for; nothing if they only ask for the settings.
+    ///
+    /// Everything that a later step will need is looked at here, and all that is wrong with it told at once.
+    pub fn prepared(&self) -> Result<Option<Prepared<C>>, Error> {
+        let config = match &self.resume {
+            Some(path) => self.resumed(path)?,
+            None => {
+                let layers = self.settings.layers()?;
+                C::resolve(&presets(&layers)?, &layers)?
+            }
+        };
+        if self.print_config {
+            terminal::plain(config.to_toml());
+            return Ok(None);
         }
-        let (run, config) = RunFolder::existing(path)?;
-        let dataset = Dataset::load(&config.data)?;
-        return Ok(Some(Prepared {
+        let search = config.search();
+        // The folder first, since reading images may take long; then all that is wrong with the rest.
+        let folder = match (&self.resume, &self.out) {
+            (Some(path), _) => path.clone(),
+            (None, Some(path)) => free(path)?,
+            (None, None) => fresh(search),
+        };
+        let dataset = Dataset::load(&search.data)?;
+        let checked = lease::device::with_threads(search.run.threads, || config.obstacles(&dataset))?;
+        Error::all(checked)?;
+        Ok(Some(Prepared {
             config,
             dataset,
-            place: Place::Existing(run),
-        }));
+            folder,
+        }))
     }
-    let config = arguments.settings.resolve()?;
-    if arguments.print_config {
-        print!("{}", config.to_toml());
-        return Ok(None);
+
+    /// The configuration of an earlier run, with what can be given anew.
+    fn resumed(&self, path: &Path) -> Result<C, Error> {
+        let upper = self.settings.only_free()?;
+        let (text, file) = RunFolder::configuration(path)?;
+        if RunFolder::look(path, Kind::Search)? == Found::Nothing {
+            return Err(Error::Run(RunError::Foreign {
+                path: path.into(),
+                missing: "run",
+            }));
+        }
+        let others = ComparisonConfig::scope();
+        let there = Layers::parse(&text, &file.display().to_string(), &C::scope(), &others)?;
+        Ok(C::resolve(&[there.values], &upper)?)
     }
-    let dataset = Dataset::load(&config.data)?;
-    let path = match &arguments.out {
-        Some(path) => path.clone(),
-        None => fresh(&dataset.name, &config),
-    };
-    Ok(Some(Prepared {
-        config,
-        dataset,
-        place: Place::New(path),
-    }))
+}
+
+/// A folder in which a new run can be put.
+fn free(path: &Path) -> Result<PathBuf, Error> {
+    match RunFolder::look(path, Kind::Search)? {
+        Found::Nothing => Ok(path.into()),
+        Found::Run => Err(Error::Run(RunError::Exists {
+            path: path.into(),
+            kind: Kind::Search.name(),
+            again: format!("--resume {}", quoted(path)),
+        })),
+    }
 }
 
 /// `runs/DATASET-METHOD-seedN`, with a number where that is taken.
-fn fresh(dataset: &str, config: &Config) -> PathBuf {
-    let method = config.method.method;
-    let name = format!("runs/{dataset}-{method}-seed{}", config.search.seed);
+fn fresh(config: &SearchConfig) -> PathBuf {
+    let data = serde_json::to_value(config.data.dataset).unwrap_or_default();
+    let (data, method) = (data.as_str().unwrap_or("data"), config.method.method);
+    let name = format!("runs/{data}-{method}-seed{}", config.run.seed);
     let numbered = (2..).map(|i| PathBuf::from(format!("{name}-{i}")));
     std::iter::once(PathBuf::from(&name))
         .chain(numbered)
@@ -103,47 +136,23 @@ fn fresh(dataset: &str, config: &Config) -> PathBuf {
         .unwrap_or_else(|| name.into())
 }
 
-impl Prepared {
-    /// A run in this folder, to be gone on with if it is there.
-    pub fn at(config: Config, dataset: Dataset, path: &Path) -> Result<Self, Error> {
-        let place = if path.join("config.toml").is_file() {
-            Place::Existing(RunFolder::existing(path)?.0)
-        } else {
-            Place::New(path.into())
-        };
-        Ok(Self {
-            config,
-            dataset,
-            place,
-        })
-    }
-
-    /// The run folder.
-    pub fn path(&self) -> &Path {
-        match &self.place {
-            Place::New(path) => path,
-            Place::Existing(run) => run.path(),
-        }
-    }
-
+impl<C: Searching + Send + Sync> Prepared<C> {
     /// Searches; nothing if it was stopped, after saying by what command it goes on.
     pub fn search(
-        self,
+        &self,
         stop: &AtomicBool,
         again: impl Fn(&Path) -> String,
     ) -> Result<Option<Summary>, Error> {
-        let path = self.path().to_path_buf();
-        let outcome = lease::device::with_threads(self.config.search.threads, || {
-            let search = match self.place {
-                Place::New(path) => Search::start(self.config, self.dataset, &path),
-                Place::Existing(run) => Search::resume(self.config, self.dataset, run),
-            };
-            search?.run(&mut Console::new(), stop)
+        let (search, toml) = (self.config.search().clone(), self.config.to_toml());
+        let outcome = lease::device::with_threads(search.run.threads, || {
+            search_in(search, &toml, &self.dataset, &self.folder)?.run(&mut Console::new(), stop)
         })??;
         match outcome {
             Outcome::Finished(summary) => Ok(Some(*summary)),
             Outcome::Stopped => {
-                eprintln!("Stopped with a checkpoint. Go on with: {}", again(&path));
+                let again = again(&self.folder);
+                let told = format_args!("Stopped with a checkpoint. Go on with: {again}");
+                terminal::say(Level::Info, told);
                 Ok(None)
             }
         }
@@ -152,14 +161,14 @@ impl Prepared {
 
 /// What was found.
 pub fn report(summary: &Summary) {
-    println!("Found: {}", summary.genotype);
-    println!(
+    terminal::result(format_args!("Found: {}", summary.genotype));
+    terminal::result(format_args!(
         "  skip-connects in the cell that keeps the resolution: {}; operations without weights: {:.0} %",
         summary.genotype.skip_connects(),
         100.0 * summary.genotype.parameter_free_share()
-    );
+    ));
     if let Some(standing) = &summary.standing {
-        println!("  {}", crate::console::told_standing(standing));
+        terminal::result(format_args!("  {}", told_standing(standing)));
     }
-    println!("Run folder: {}", summary.folder.display());
+    terminal::result(format_args!("Run folder: {}", summary.folder.display()));
 }

@@ -1,135 +1,121 @@
 //! `lease train`: train a derived network from scratch.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use lease::Error;
-use lease::config::Config;
+use lease::config::{Composite, Layers};
 use lease::data::Dataset;
 use lease::rng::{Purpose, stream};
-use lease::run::RunFolder;
+use lease::run::{Kind, RunFolder};
+use lease::search::{self, SearchConfig};
 use lease::space::Genotype;
-use lease::training::{Outcome, TrainResult, Training};
+use lease::study::ComparisonConfig;
+use lease::study::cell::train_in;
+use lease::training::{self, TrainConfig, TrainResult};
+use toml::{Table, Value};
 
+use super::source::Source;
 use crate::Ended;
-use crate::console::{Console, stop_on_interrupt};
 use crate::settings::Settings;
+use crate::terminal::progress::Console;
+use crate::terminal::{self, Level, signals};
 
 /// Train a derived network from scratch and report its test error. The same command goes on with a
 /// training that was interrupted.
+///
+/// The recipe is that of the genotype's space: DARTS's, or NAS-Bench-201's.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A run folder, a file with a genotype (JSON or the space's notation), the notation itself, or random:SEED
+    /// A run folder, a file with a genotype (FILE:NAME for one of several), the genotype itself in JSON or its space's
+    /// notation, or random:SEED or random:SPACE:SEED
     #[arg(value_name = "RUN|GENOTYPE")]
     source: String,
     /// Where the training's folder goes [default: train/ in the run folder, else a folder in runs/]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Print every setting with its meaning and value, as TOML, and end
+    #[arg(long)]
+    print_config: bool,
     #[command(flatten)]
-    settings: Settings,
+    settings: Settings<TrainConfig>,
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
-    let (config, genotype, folder) = resolve(&arguments)?;
-    let dataset = Dataset::load(&config.data)?;
+    let (config, genotype, folder) = resolved(&arguments)?;
+    if arguments.print_config {
+        terminal::plain(config.to_toml());
+        return Ok(Ended::Well);
+    }
     let folder = arguments.out.unwrap_or(folder);
-    let stop = stop_on_interrupt();
-    match train(config, genotype, dataset, &folder, &stop)? {
+    // The folder first, since reading images may take long; then all that is wrong with the rest.
+    RunFolder::look(&folder, Kind::Training)?;
+    let dataset = Dataset::load(&config.data)?;
+    Error::all(training::problems(&config, &genotype, &dataset))?;
+    let stop = signals::stop_flag();
+    let trained = lease::device::with_threads(config.run.threads, || {
+        train_in(config, genotype, &dataset, &folder, &mut Console::new(), &stop)
+    })??;
+    match trained {
         Some(result) => {
             report(&result);
-            println!("Folder: {}", folder.display());
+            terminal::result(format_args!("Folder: {}", folder.display()));
             Ok(Ended::Well)
         }
         None => {
-            eprintln!("Stopped with a checkpoint. The same command goes on.");
+            let told = "Stopped with a checkpoint. The same command goes on.";
+            terminal::say(Level::Info, told);
             Ok(Ended::Stopped)
         }
     }
 }
 
 /// Configuration, genotype and the default folder.
-fn resolve(arguments: &Arguments) -> Result<(Config, Genotype, PathBuf), Error> {
-    let source = arguments.source.as_str();
-    let path = Path::new(source);
-    if path.is_dir() {
-        let (_, run_config) = RunFolder::existing(path)?;
-        let file = path.join("genotype.json");
-        if !file.is_file() {
-            return Err(Error::Usage(
-                "this run has no genotype.json yet, so its search is not finished; \
-                 go on with it by `lease search --resume`",
-            ));
-        }
-        let config = run_config.overlaid(
-            arguments.settings.file.as_deref(),
-            &arguments.settings.flags,
-        )?;
-        return Ok((config, read_genotype(&file)?, path.join("train")));
-    }
-    let config = arguments.settings.resolve()?;
-    let seed = config.search.seed;
-    if let Some(text) = source.strip_prefix("random:") {
-        let number: u64 = text
-            .parse()
-            .map_err(|_| Error::Usage("random: needs a seed, as in random:7"))?;
-        let folder = format!("runs/train-random{number}-seed{seed}");
-        return Ok((config.clone(), random(&config, number), folder.into()));
-    }
-    let (genotype, name) = if path.is_file() {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        (read_genotype(path)?, stem.into_owned())
-    } else if source.contains(['(', '{', '|']) {
-        (Genotype::parse(source)?, "genotype".into())
-    } else {
-        return Err(Error::Usage(
-            "the first argument is no folder, no file, and no genotype in a space's notation",
-        ));
+fn resolved(arguments: &Arguments) -> Result<(TrainConfig, Genotype, PathBuf), Error> {
+    let source = Source::of(&arguments.source)?;
+    let upper = arguments.settings.layers()?;
+    let (genotype, run) = match &source {
+        Source::Random { space, seed } => (drawn(space.as_deref(), *seed, &upper)?, Table::new()),
+        Source::Run(path) => (source.genotype()?, settings_of(path)?),
+        _ => (source.genotype()?, Table::new()),
     };
-    Ok((
-        config,
-        genotype,
-        format!("runs/train-{name}-seed{seed}").into(),
-    ))
+    let mut lower = training::presets(&genotype, &[&run, &upper.values])?;
+    lower.push(run);
+    let config = TrainConfig::resolve(&lower, &upper)?;
+    let folder = match &source {
+        Source::Run(path) => path.join("train"),
+        other => format!("runs/train-{}-seed{}", other.name(), config.run.seed).into(),
+    };
+    Ok((config, genotype, folder))
 }
 
-/// A genotype from a file.
-pub fn read_genotype(path: &Path) -> Result<Genotype, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::GenotypeFile {
-        path: path.into(),
-        reason: source.to_string(),
-    })?;
-    Genotype::parse(&text).map_err(|e| Error::GenotypeFile {
-        path: path.into(),
-        reason: e.to_string(),
-    })
+/// What a run's configuration says of images, trainings and the run.
+fn settings_of(path: &Path) -> Result<Table, Error> {
+    let (text, file) = RunFolder::configuration(path)?;
+    let others = ComparisonConfig::scope();
+    let place = file.display().to_string();
+    Ok(Layers::parse(&text, &place, &TrainConfig::scope(), &others)?.values)
 }
 
-/// A random architecture of the space with the configured number of nodes.
-pub fn random(config: &Config, seed: u64) -> Genotype {
-    let mut rng = stream(seed, Purpose::RandomGenotype, 0);
-    config.explainer.random(&mut rng)
-}
-
-/// Trains, or goes on training, in a folder; nothing if it was stopped.
-pub fn train(
-    config: Config,
-    genotype: Genotype,
-    dataset: Dataset,
-    folder: &Path,
-    stop: &AtomicBool,
-) -> Result<Option<TrainResult>, Error> {
-    let outcome = lease::device::with_threads(config.search.threads, || {
-        Training::new(config, genotype, dataset, folder)?.run(&mut Console::new(), stop)
-    })??;
-    Ok(match outcome {
-        Outcome::Finished(result) => Some(result),
-        Outcome::Stopped => None,
-    })
+/// A random architecture of a space as it is set for these images.
+fn drawn(space: Option<&str>, seed: u64, upper: &Layers) -> Result<Genotype, Error> {
+    let mut values = upper.values.clone();
+    values.retain(|section, _| section == "data");
+    if let Some(space) = space {
+        let mut explainer = Table::new();
+        explainer.insert("space".into(), space.into());
+        values.insert("explainer".into(), Value::Table(explainer));
+    }
+    let layers = Layers {
+        values,
+        flags: Vec::new(),
+    };
+    let config = SearchConfig::resolve(&search::presets(&layers)?, &layers)?;
+    Ok(config.space.random(&mut stream(seed, Purpose::RandomGenotype, 0)))
 }
 
 /// What came out.
 fn report(result: &TrainResult) {
-    println!(
+    terminal::result(format_args!(
         "Test accuracy {:.2} % (error {:.2} %) on {} images; {} parameters, {} epochs, seed {}",
         100.0 * result.test_accuracy,
         100.0 * (1.0 - result.test_accuracy),
@@ -137,5 +123,5 @@ fn report(result: &TrainResult) {
         result.parameters,
         result.epochs,
         result.seed
-    );
+    ));
 }

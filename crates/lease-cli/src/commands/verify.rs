@@ -6,9 +6,10 @@ use burn::tensor::DType;
 use clap::ValueEnum;
 use lease::Error;
 use lease::method::product::MixedProduct;
-use lease::verify::{Case, Comparison};
+use lease::method::verify::{Case, Comparison};
 
 use crate::Ended;
+use crate::terminal;
 
 /// Compute every quantity of an iteration and compare it with the reference's exact value.
 #[derive(clap::Args)]
@@ -58,25 +59,25 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     for path in &arguments.cases {
         let case = Case::load(path)?;
         let table = lease::device::with_threads(0, || case.compare(&device, dtype, product))??;
-        println!("{}", path.display());
-        println!(
+        terminal::result(path.display());
+        terminal::result(format_args!(
             "{:36} {:>12} {:>15} {:>10}  verdict",
             "quantity", "norm", "relative error", "tolerance"
-        );
+        ));
         for row in &table {
             let tolerance = arguments.tolerance(&row.quantity);
             let holds = row.relative_error <= tolerance;
             if !holds {
                 ended = Ended::Refuted;
             }
-            println!(
+            terminal::result(format_args!(
                 "{:36} {:>12.4e} {:>15.2e} {:>10.0e}  {}",
                 row.quantity,
                 row.norm,
                 row.relative_error,
                 tolerance,
                 if holds { "ok" } else { "WRONG" }
-            );
+            ));
         }
         // A NaN is the worst of all.
         let badness = |row: &&Comparison| {
@@ -87,10 +88,10 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
             .iter()
             .max_by(|a, b| badness(a).total_cmp(&badness(b)));
         if let Some(worst) = worst {
-            println!(
+            terminal::result(format_args!(
                 "worst relative error {:.2e} ({})\n",
                 worst.relative_error, worst.quantity
-            );
+            ));
         }
     }
     Ok(ended)

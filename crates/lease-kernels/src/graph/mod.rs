@@ -354,6 +354,21 @@ impl Graph {
         self
     }
 
+    /// The bytes of activations that a pass over so many images of this size keeps until its backward pass is done; one
+    /// on dual numbers keeps twice as many.
+    pub fn bytes(&self, input: Size, images: usize) -> u64 {
+        let each = self.sizes(input).into_iter().enumerate().map(|(i, size)| {
+            let blocks = crate::blocks(self.channels(Id(i)));
+            let kept = self.is_kept(Id(i));
+            if kept {
+                (blocks * crate::LANES * size.area() * size_of::<f32>()) as u64
+            } else {
+                0
+            }
+        });
+        each.sum::<u64>() * images as u64
+    }
+
     /// The sizes of all nodes for an input of this size.
     fn sizes(&self, input: Size) -> Vec<Size> {
         let mut sizes: Vec<Size> = Vec::with_capacity(self.entries.len());

@@ -172,7 +172,7 @@ mod tests {
     use crate::rng::{Purpose, stream};
 
     fn digits() -> Dataset {
-        Dataset::load(&crate::config::Data::default()).unwrap()
+        Dataset::load(&crate::data::DataSettings::default()).unwrap()
     }
 
     #[test]

@@ -214,8 +214,8 @@ mod tests {
         std::fs::write(&cut, &bytes[..bytes.len() - 20]).unwrap();
         assert!(refused().contains("cut.jpg"), "{}", refused());
         std::fs::remove_file(&cut).unwrap();
-        let settings = crate::config::Data {
-            dataset: crate::config::DatasetKind::Folder,
+        let settings = crate::data::DataSettings {
+            dataset: crate::data::DatasetKind::Folder,
             path: root.path().to_str().unwrap().into(),
             ..Default::default()
         };

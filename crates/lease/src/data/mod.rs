@@ -4,14 +4,14 @@ mod batch;
 mod cifar;
 mod digits;
 mod folder;
+mod settings;
 mod split;
 
 use std::path::{Path, PathBuf};
 
 pub use batch::{Augmentation, Batch, Normalisation};
-pub use split::{BatchOrder, Partition};
-
-use crate::config::DatasetKind;
+pub use settings::{Augment, DataSettings, DatasetKind};
+pub use split::{BatchOrder, Partition, Split};
 
 /// Images that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +188,7 @@ impl Dataset {
     ///
     /// # Errors
     /// If a file is missing, truncated, corrupt or wrongly labelled, naming it; if a class has no image.
-    pub fn load(settings: &crate::config::Data) -> Result<Self, DataError> {
+    pub fn load(settings: &DataSettings) -> Result<Self, DataError> {
         let path = Path::new(&settings.path);
         let limits = [settings.limit, settings.test_limit];
         let (name, classes, mut train, mut test) = match settings.dataset {
@@ -224,14 +224,26 @@ impl Dataset {
 
     /// A digest of the training images and labels, by which a resumed run knows its data again.
     pub fn digest(&self) -> String {
+        self.digest_of([&self.train])
+    }
+
+    /// A digest of the training and test images and labels, by which a resumed training knows its data again.
+    pub fn whole_digest(&self) -> String {
+        self.digest_of([&self.train, &self.test])
+    }
+
+    fn digest_of<const N: usize>(&self, parts: [&Images; N]) -> String {
         use sha2::{Digest, Sha256};
         let mut hash = Sha256::new();
-        hash.update(format!("{:?} {}", self.train.shape, self.classes.len()));
-        hash.update(&self.train.pixels);
-        for label in &self.train.labels {
-            hash.update(label.to_le_bytes());
+        for images in parts {
+            hash.update(format!("{:?} {} ", images.shape, self.classes.len()));
+            hash.update(&images.pixels);
+            for label in &images.labels {
+                hash.update(label.to_le_bytes());
+            }
         }
-        crate::run::checkpoint::hex(&hash.finalize())
+        let digest = hash.finalize();
+        digest.iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// The test images. To be read once, after training: a choice made by them is no longer tested by them.
@@ -239,9 +251,14 @@ impl Dataset {
         &self.test
     }
 
+    /// The bytes of all images in memory.
+    pub fn bytes(&self) -> usize {
+        let of = |images: &Images| images.pixels.len() + 2 * images.labels.len();
+        of(&self.train) + of(&self.test)
+    }
+
     /// The variation of training images that a configuration asks for.
-    pub fn augmentation(&self, augment: crate::config::Augment, cutout: f64) -> Augmentation {
-        use crate::config::Augment;
+    pub fn augmentation(&self, augment: Augment, cutout: f64) -> Augmentation {
         let [_, height, width] = self.train.shape;
         let side = height.min(width);
         Augmentation {

@@ -3,7 +3,17 @@
 use crate::rng::{Purpose, permutation, stream};
 
 use super::DataError;
-use crate::config::Split;
+
+/// How training images are shared out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Explainer and audience share one training and one validation part.
+    #[default]
+    Shared,
+    /// Four disjoint sets.
+    Disjoint,
+}
 
 /// The four parts of the training images, as indices.
 #[derive(Clone, Debug, PartialEq)]

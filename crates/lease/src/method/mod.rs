@@ -1,19 +1,26 @@
 //! LeaSE itself, in the order and the symbols of `docs/method.md`: stages I to III, the mixed product, and
 //! the architecture gradient of stage IV.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use crate::network::{Audience, Vector};
+use crate::space::Explainer;
 
-use crate::network::{Audience, Dual, Explainer, Vector};
-
+mod cost;
 pub mod curvature;
+mod examples;
+pub mod iteration;
+pub mod optimiser;
 pub mod product;
+pub mod settings;
 pub mod stage1;
 pub mod stage2;
 pub mod stage3;
 pub mod stage4;
+pub mod verify;
+
+pub use examples::{Examples, Tally};
+pub use iteration::{Gamma, Iteration, Method, Starts, Unrolling};
 
 /// The two networks' functions, f and g.
 #[derive(Clone, Debug)]
@@ -33,50 +40,6 @@ pub struct Point {
     pub audience: Vector,
     /// A.
     pub architecture: Vector,
-}
-
-/// A mini-batch on the device.
-#[derive(Clone, Debug)]
-pub struct Examples {
-    /// Normalised images, `[batch, channels, h, w]`.
-    pub images: Tensor<4>,
-    /// The labels as one-hot rows, `[batch, classes]`.
-    pub one_hot: Tensor<2>,
-    labels: Vec<i64>,
-    logits: RefCell<Option<Tensor<2>>>,
-}
-
-impl Examples {
-    /// Puts a batch on the device. Labels must be below `classes`.
-    pub fn new(images: Tensor<4>, labels: Vec<i64>, classes: usize) -> Self {
-        let (device, dtype): (Device, DType) = (images.device(), images.dtype());
-        let mut one_hot = vec![0f32; labels.len() * classes];
-        for (row, label) in labels.iter().enumerate() {
-            one_hot[row * classes + *label as usize] = 1.0;
-        }
-        let data = TensorData::new(one_hot, [labels.len(), classes]);
-        Self {
-            images,
-            one_hot: Tensor::from_data(data, (&device, dtype)),
-            labels,
-            logits: RefCell::new(None),
-        }
-    }
-
-    /// Notes the logits of a pass over this batch.
-    pub fn note(&self, logits: &Dual<2>) {
-        *self.logits.borrow_mut() = Some(logits.value.clone().inner());
-    }
-
-    /// How many images the last noted pass classified correctly.
-    pub fn correct(&self) -> usize {
-        let Some(logits) = self.logits.borrow().clone() else {
-            return 0;
-        };
-        let predicted = logits.argmax(1).into_data();
-        let pairs = predicted.iter::<i64>().zip(&self.labels);
-        pairs.filter(|(p, label)| p == *label).count()
-    }
 }
 
 /// The four mini-batches of an iteration.

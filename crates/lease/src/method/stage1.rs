@@ -1,7 +1,8 @@
 //! Stage I, the explainer learns: E' = E − η_e (∇_E L(E, A, B_e^tr) + λ_e E).
 
 use super::{Examples, UnrolledStep};
-use crate::network::{Dual, Explainer, Leaves, Vector};
+use crate::network::{Dual, Leaves, Vector};
+use crate::space::Explainer;
 
 /// L(E, A, B): the explainer's mean cross-entropy, a function of (E, A). Also the explainer's part of
 /// stage IV, on the validation batch.

@@ -4,7 +4,8 @@
 use burn::tensor::{Bool, Tensor};
 
 use super::product::gradient;
-use crate::network::{Dual, Explainer, Leaves, Slot, Vector};
+use crate::network::{Dual, Leaves, Slot, Vector};
+use crate::space::Explainer;
 
 /// The adversarial attack that makes an explanation.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -198,6 +198,12 @@ impl Audience {
         &self.weights
     }
 
+    /// The bytes of activations that a pass over a batch of images (channels, height, width) keeps until its backward
+    /// pass is done, by the CPU's kernels.
+    pub fn bytes(&self, batch: usize, image: [usize; 3]) -> u64 {
+        self.compiled.bytes(batch, image)
+    }
+
     /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
     pub fn forward(&self, weights: &Leaves, images: Dual<4>) -> Dual<2> {
         let pass = &Pass::new(weights);

@@ -18,7 +18,7 @@ use lease_kernels::field::Field;
 use lease_kernels::graph::{Graph, Id, Normalise, Pass, Saved, Statistics as Sums, Wanted};
 use lease_kernels::plane::Size;
 
-use super::derived::DropPath;
+use super::dropout::DropPath;
 use super::dual::Dual;
 use super::layers::{Noted, Statistics};
 use super::vector::{Leaves, Slot, Vector};
@@ -109,6 +109,11 @@ pub struct Mode<'a> {
 }
 
 impl Compiled {
+    /// The bytes of activations that a pass over a batch of these images (channels, height, width) keeps.
+    pub fn bytes(&self, batch: usize, [_, h, w]: [usize; 3]) -> u64 {
+        self.graph.bytes(Size { h, w }, batch)
+    }
+
     /// The results of images `[batch, channels, h, w]`, each `[batch, channels, h, w]`; means are 1×1.
     pub fn forward(
         &self,

@@ -1,26 +1,21 @@
-//! What is trained: the supernet (explainer), the audience and derived networks.
+//! What every network is made of: vectors of weights, dual numbers, layers, the graph for the CPU's kernels; and the
+//! audience.
 //!
 //! A network is a layout of named weights and a function of them. Weights live outside, in
 //! [`Vector`]s, because the method differentiates at several of them (E, E', E ± hv) in one iteration.
 
 mod audience;
-mod cell;
-mod derived;
+mod dropout;
 mod dual;
-mod explainer;
 pub(crate) mod kernels;
 pub(crate) mod layers;
-mod supernet;
 mod vector;
 
 pub use audience::{Audience, ResNet, ResNetShape};
-pub use cell::{Cell, CellShape};
-pub use derived::{Derived, DerivedShape, DropPath, derived};
+pub use dropout::DropPath;
 pub use dual::Dual;
-pub use explainer::{DerivedNetwork, Explainer, Mixture, SkipDropout};
 pub use kernels::Kernels;
 pub use layers::{Builder, Noted, Pass, Statistics, update_running};
-pub use supernet::{Stage, Supernet, SupernetShape};
 pub use vector::{Entry, Init, Layout, Leaves, Slot, Vector};
 
 /// Whether images of `image` (channels, height, width) can be halved twice without a remainder.
@@ -90,6 +85,12 @@ pub enum NetworkError {
     NoAuxiliary {
         /// The space.
         space: &'static str,
+    },
+    /// What is left of a space in a stage of a search is not to be read.
+    #[error("the stage of the search cannot be built: {reason}")]
+    Stage {
+        /// What is wrong.
+        reason: String,
     },
     /// Widths and blocks do not match.
     #[error("the audience has {widths} widths but {blocks} block counts; give one of each a stage")]

@@ -2,7 +2,7 @@
 //!
 //! A checkpoint is a safetensors file whose weights carry PyTorch's names. It is written to a temporary
 //! name and renamed, so that a kill leaves the one before it; its metadata holds a digest of its contents
-//! and the fingerprint of the configuration, so that a damaged or foreign one is refused.
+//! and what the run's result depends on, so that a damaged or foreign one is refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -15,11 +15,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::Identity;
 use super::files::write_atomically;
 use crate::network::{Layout, Vector};
 
 /// The version of the checkpoints' contents.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How many checkpoints are kept: the newest, and one to fall back on.
 const KEPT: usize = 2;
@@ -44,6 +45,17 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The file is of a run with other settings or data.
+    #[error(
+        "the checkpoint {path} is of another run: {differences}; restore what was there, or start anew in another \
+         folder (--out)"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What differs: there is what the checkpoint was made with.
+        differences: String,
     },
     /// There is none.
     #[error("there is no checkpoint in {folder}, so there is nothing to resume")]
@@ -73,22 +85,22 @@ struct Header {
     format: u32,
     /// `search` or `train`.
     kind: String,
-    /// Of the configuration.
-    fingerprint: String,
+    /// What the result depends on.
+    identity: Identity,
     /// Position, tallies and all that is no tensor.
     state: Value,
     scalars: BTreeMap<String, Value>,
 }
 
 impl Checkpoint {
-    /// An empty checkpoint of a `kind` of run with a configuration of this fingerprint.
-    pub fn new(kind: &str, fingerprint: &str, state: Value) -> Self {
+    /// An empty checkpoint of a `kind` of run whose result depends on this.
+    pub fn new(kind: &str, identity: &Identity, state: Value) -> Self {
         Self {
             path: PathBuf::new(),
             header: Header {
                 format: FORMAT,
                 kind: kind.into(),
-                fingerprint: fingerprint.into(),
+                identity: identity.clone(),
                 state,
                 scalars: BTreeMap::new(),
             },
@@ -173,7 +185,8 @@ impl Checkpoint {
         self.unusable(format!("it has no complete {what}"))
     }
 
-    fn unusable(&self, reason: String) -> CheckpointError {
+    /// The error of a checkpoint that is wrong in this.
+    pub fn unusable(&self, reason: String) -> CheckpointError {
         CheckpointError::Unusable {
             path: self.path.clone(),
             reason,
@@ -211,18 +224,31 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If it is damaged, of another kind, or of another configuration.
-    pub fn load(path: &Path, kind: &str, fingerprint: &str) -> Result<Self, CheckpointError> {
+    pub fn load(path: &Path, kind: &str, identity: &Identity) -> Result<Self, CheckpointError> {
         let bytes = std::fs::read(path).map_err(|source| CheckpointError::Io {
             action: "read",
             path: path.into(),
             source,
         })?;
+        Self::from_bytes(&bytes, path, kind, identity)
+    }
+
+    /// The checkpoint that these bytes of a file are.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn from_bytes(
+        bytes: &[u8],
+        path: &Path,
+        kind: &str,
+        identity: &Identity,
+    ) -> Result<Self, CheckpointError> {
         let unusable = |reason: String| CheckpointError::Unusable {
             path: path.into(),
             reason,
         };
         let (file, mut metadata) =
-            parse(&bytes).map_err(|e| unusable(format!("it is damaged ({e})")))?;
+            parse(bytes).map_err(|e| unusable(format!("it is damaged ({e})")))?;
         let (Some(header), Some(expected)) = (metadata.remove("lease"), metadata.remove("sha256"))
         else {
             return Err(unusable("it was not written by lease".into()));
@@ -246,12 +272,12 @@ impl Checkpoint {
                 header.kind
             )));
         }
-        if header.fingerprint != fingerprint {
-            return Err(unusable(
-                "it was made with another configuration, genotype or data set; restore them, or start \
-                 anew in another folder (--out)"
-                    .into(),
-            ));
+        let differences = header.identity.differences(identity);
+        if !differences.is_empty() {
+            return Err(CheckpointError::Foreign {
+                path: path.into(),
+                differences: differences.join("; "),
+            });
         }
         Ok(Self {
             path: path.into(),
@@ -267,12 +293,14 @@ impl Checkpoint {
     pub fn newest(
         folder: &Path,
         kind: &str,
-        fingerprint: &str,
+        identity: &Identity,
     ) -> Result<(Self, Vec<CheckpointError>), CheckpointError> {
         let mut refused = Vec::new();
         for path in list(folder).into_iter().rev() {
-            match Self::load(&path, kind, fingerprint) {
+            match Self::load(&path, kind, identity) {
                 Ok(checkpoint) => return Ok((checkpoint, refused)),
+                // The others are of the same run.
+                Err(foreign @ CheckpointError::Foreign { .. }) => return Err(foreign),
                 Err(error) => refused.push(error),
             }
         }
@@ -295,7 +323,10 @@ fn list(folder: &Path) -> Vec<PathBuf> {
     };
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|e| Some(e.ok()?.path()))
-        .filter(|p| p.extension().is_some_and(|e| e == "safetensors"))
+        .filter(|p| {
+            let name = p.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("step-") && name.ends_with(".safetensors")
+        })
         .collect();
     paths.sort();
     paths
@@ -373,12 +404,12 @@ fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     Ok((tensors, header.metadata().clone().unwrap_or_default()))
 }
 
-/// SHA-256 over the header and every tensor's name and bytes.
+/// SHA-256 over the header and every tensor's name, shape and bytes.
 fn digest(header: &str, tensors: &BTreeMap<String, TensorData>) -> String {
     let mut hash = Sha256::new();
     hash.update(header);
     for (name, data) in tensors {
-        hash.update(name);
+        hash.update(format!("{name} {:?} ", data.shape()));
         hash.update(data.as_bytes());
     }
     hex(&hash.finalize())

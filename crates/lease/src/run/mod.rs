@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config.toml      every setting
-//! run.json         version, device, threads, seed and data set
+//! run.json         kind of run, version, device, threads, seed and data set
 //! metrics.jsonl    one line a step and one an epoch: the same bytes for the same seed
 //! timing.jsonl     wall-clock seconds of each epoch, which are not
 //! genotype.json    the derived cells, after the last epoch
@@ -13,18 +13,23 @@
 
 pub mod checkpoint;
 pub mod files;
+mod identity;
+mod log;
+mod settings;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use crate::config::{Config, ConfigError};
+use crate::config::ConfigError;
 use crate::network::Vector;
-use files::write_atomically;
+use files::{contents, remove_partial, write_atomically};
+
+pub use identity::Identity;
+pub use log::{Log, LogPosition};
+pub use settings::RunSettings;
 
 /// A run folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +44,27 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
-    /// A new run was to go where something already is.
+    /// A new run was to go where one already is.
     #[error(
-        "{path} already exists and is not empty; choose another --out, or go on with that run by \
-         --resume {path}"
+        "{path} has a {kind} already; choose another --out, or go on with it by {again}"
     )]
     Exists {
         /// The folder.
         path: PathBuf,
+        /// What it has.
+        kind: &'static str,
+        /// The command.
+        again: String,
+    },
+    /// A new run was to go where other files are.
+    #[error("{path} has files that are no {kind} of lease's ({files}); choose another --out")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// What was to go there.
+        kind: &'static str,
+        /// Some of the files.
+        files: String,
     },
     /// A folder is no run folder.
     #[error("{path} is no run folder: it has no {missing}")]
@@ -56,10 +74,70 @@ pub enum RunError {
         /// The file that every run folder has.
         missing: &'static str,
     },
+    /// A log has lines that no checkpoint knows of.
+    #[error(
+        "{path} has a log of a {kind}, but its checkpoints are gone, so it cannot be gone on with and is left as it is; \
+         put them back, or start anew in another folder (--out)"
+    )]
+    NoCheckpoints {
+        /// The folder.
+        path: PathBuf,
+        /// The kind of run.
+        kind: &'static str,
+    },
+    /// A log is not as it was written.
+    #[error(
+        "{path} was changed: {reason}; restore it, or start anew in another folder (--out)"
+    )]
+    Changed {
+        /// The log.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another process writes the run.
+    #[error(
+        "cannot open the log {path}: another process is at work on this run; wait until it has ended, or end it"
+    )]
+    Busy {
+        /// The log.
+        path: PathBuf,
+    },
     /// The stored configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
+
+/// What a folder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A search.
+    Search,
+    /// A training.
+    Training,
+}
+
+impl Kind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Search => "search",
+            Self::Training => "training",
+        }
+    }
+}
+
+/// What is in a folder that a run is to go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing, or no more than the beginnings of a run that was killed at once.
+    Nothing,
+    /// A run of this kind.
+    Run,
+}
+
+/// The file that says what a folder holds; the first that is written.
+const ABOUT: &str = "run.json";
 
 /// A run folder.
 #[derive(Clone, Debug)]
@@ -68,28 +146,61 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a new folder, with its parents.
+    /// What is in a folder in which a run of this kind is to be started or gone on with.
     ///
     /// # Errors
-    /// If it exists and is not empty, or cannot be made.
-    pub fn create(path: &Path) -> Result<Self, RunError> {
-        // A run that was killed before its first file leaves an empty folder of checkpoints.
-        let begun = |entry: &io::Result<std::fs::DirEntry>| {
-            let checkpoints = path.join("checkpoints");
-            entry.as_ref().is_ok_and(|e| e.path() == checkpoints)
-                && checkpoints.read_dir().is_ok_and(|mut c| c.next().is_none())
+    /// If it is no folder or cannot be read, or holds anything else.
+    pub fn look(path: &Path, kind: Kind) -> Result<Found, RunError> {
+        let all = contents(path).map_err(|source| RunError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
+        let named = |file: &Path, name: &str| file.file_name().is_some_and(|f| f == name);
+        let about = std::fs::read_to_string(path.join(ABOUT)).unwrap_or_default();
+        let about: serde_json::Value = serde_json::from_str(&about).unwrap_or_default();
+        let ours = about["kind"] == kind.name();
+        // A run that was killed at once leaves no more than an empty folder of checkpoints and what it is.
+        let begun = |file: &PathBuf| {
+            let empty = || contents(file).is_ok_and(|c| c.is_empty());
+            (named(file, "checkpoints") && empty()) || (ours && named(file, ABOUT))
         };
-        let occupied = path
-            .read_dir()
-            .map(|mut entries| !entries.all(|entry| begun(&entry)))
-            .unwrap_or(path.exists());
-        if occupied {
-            return Err(RunError::Exists { path: path.into() });
+        if all.iter().all(begun) {
+            return Ok(Found::Nothing);
         }
-        Self::open(path)
+        if ours {
+            return Ok(Found::Run);
+        }
+        let names = all.iter().filter_map(|f| f.file_name());
+        let mut names: Vec<String> = names.map(|n| n.to_string_lossy().into_owned()).collect();
+        let more = names.len().saturating_sub(4);
+        names.truncate(4);
+        if more > 0 {
+            names.push(format!("and {more} more"));
+        }
+        Err(RunError::Occupied {
+            path: path.into(),
+            kind: kind.name(),
+            files: names.join(", "),
+        })
     }
 
-    /// Opens a folder, making what is missing.
+    /// Makes a new folder, with its parents, and says in it what it will hold: `about`, an object, with the kind.
+    ///
+    /// # Errors
+    /// If it cannot be made or written.
+    pub fn create(path: &Path, kind: Kind, about: serde_json::Value) -> Result<Self, RunError> {
+        let run = Self::open(path)?;
+        let mut all = serde_json::Map::new();
+        all.insert("kind".into(), kind.name().into());
+        if let serde_json::Value::Object(about) = about {
+            all.extend(about);
+        }
+        run.write_json(ABOUT, &all)?;
+        Ok(run)
+    }
+
+    /// Opens a folder, making what is missing and removing what a kill left unfinished.
     ///
     /// # Errors
     /// If it cannot be made.
@@ -97,32 +208,41 @@ impl RunFolder {
         let checkpoints = path.join("checkpoints");
         std::fs::create_dir_all(&checkpoints).map_err(|source| RunError::Io {
             action: "create",
-            path: checkpoints,
+            path: checkpoints.clone(),
             source,
         })?;
         Ok(Self { path: path.into() })
     }
 
-    /// Opens the folder of an earlier search and reads its configuration.
+    /// The text of an earlier run's configuration, and the file that it is from.
     ///
     /// # Errors
-    /// If it is no run folder, or its configuration cannot be used.
-    pub fn existing(path: &Path) -> Result<(Self, Config), RunError> {
+    /// If there is no such folder, it is no run folder, or its configuration cannot be read.
+    pub fn configuration(path: &Path) -> Result<(String, PathBuf), RunError> {
         let file = path.join("config.toml");
-        if !file.is_file() {
-            return Err(RunError::Foreign {
-                path: path.into(),
-                missing: "config.toml",
-            });
-        }
-        let text = std::fs::read_to_string(&file).map_err(|source| RunError::Io {
+        let failed = |path: &Path, source| RunError::Io {
             action: "read",
-            path: file.clone(),
+            path: path.into(),
             source,
-        })?;
-        let config = Config::parse(&text, &file.display().to_string())?;
-        config.validate()?;
-        Ok((Self::open(path)?, config))
+        };
+        match std::fs::read_to_string(&file) {
+            Ok(text) => Ok((text, file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && path.is_dir() => {
+                Err(RunError::Foreign {
+                    path: path.into(),
+                    missing: "config.toml",
+                })
+            }
+            Err(e) if !path.exists() => Err(failed(path, e)),
+            Err(e) => Err(failed(&file, e)),
+        }
+    }
+
+    /// Removes what a kill left unfinished; to be called while the run is this process's alone.
+    pub fn tidy(&self) {
+        for folder in [self.path.clone(), self.checkpoints(), self.path.join("weights")] {
+            remove_partial(&folder);
+        }
     }
 
     /// The folder.
@@ -135,15 +255,7 @@ impl RunFolder {
         self.path.join("checkpoints")
     }
 
-    /// The folder of a training inside this run.
-    ///
-    /// # Errors
-    /// If it cannot be made.
-    pub fn child(&self, name: &str) -> Result<Self, RunError> {
-        Self::open(&self.path.join(name))
-    }
-
-    /// Writes a text file, whole or not at all.
+    /// Writes a file, whole or not at all.
     ///
     /// # Errors
     /// As the file system reports.
@@ -187,97 +299,17 @@ impl RunFolder {
         self.write(name, &bytes)
     }
 
-    /// Opens a log of JSON lines, cut to its first `bytes` bytes: what came after them belongs to steps
-    /// that will be done again.
+    /// Whether a log has lines.
+    pub fn has_lines(&self, name: &str) -> bool {
+        let log = std::fs::metadata(self.path.join(name));
+        log.is_ok_and(|log| log.len() > 0)
+    }
+
+    /// Opens a log of JSON lines, cut to where it was: what comes after belongs to steps that will be done again.
     ///
     /// # Errors
-    /// As the file system reports, if the log is shorter than that, or if another process writes it.
-    pub fn log(&self, name: &str, bytes: u64) -> Result<Log, RunError> {
-        let path = self.path.join(name);
-        Log::open(&path, bytes).map_err(|source| RunError::Io {
-            action: "open the log",
-            path,
-            source,
-        })
+    /// As the file system reports, if the log is not what was written until then, or if another process writes it.
+    pub fn log(&self, name: &str, position: &LogPosition) -> Result<Log, RunError> {
+        Log::open(&self.path.join(name), position)
     }
-}
-
-/// A log of JSON lines.
-pub struct Log {
-    file: File,
-    path: PathBuf,
-    bytes: u64,
-}
-
-impl Log {
-    fn open(path: &Path, bytes: u64) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)?;
-        // Held as long as the file is open. Where a file system has no locks, it goes without.
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            return Err(io::Error::other(
-                "another process is at work on this run; wait until it has ended, or end it",
-            ));
-        }
-        let length = file.metadata()?.len();
-        if length < bytes {
-            return Err(io::Error::other(format!(
-                "it has {length} bytes, but {bytes} were written before the checkpoint"
-            )));
-        }
-        file.set_len(bytes)?;
-        file.seek(SeekFrom::Start(bytes))?;
-        Ok(Self {
-            file,
-            path: path.into(),
-            bytes,
-        })
-    }
-
-    /// Appends one line.
-    ///
-    /// # Errors
-    /// As the file system reports.
-    pub fn append(&mut self, line: &impl Serialize) -> Result<(), RunError> {
-        let failed = |source| RunError::Io {
-            action: "write",
-            path: self.path.clone(),
-            source,
-        };
-        let mut text = serde_json::to_vec(line).map_err(|e| failed(io::Error::other(e)))?;
-        text.push(b'\n');
-        self.file.write_all(&text).map_err(failed)?;
-        self.bytes += text.len() as u64;
-        Ok(())
-    }
-
-    /// Bytes written so far, once they are on the disk.
-    ///
-    /// # Errors
-    /// As the file system reports.
-    pub fn position(&mut self) -> Result<u64, RunError> {
-        self.file.sync_data().map_err(|source| RunError::Io {
-            action: "write",
-            path: self.path.clone(),
-            source,
-        })?;
-        Ok(self.bytes)
-    }
-}
-
-/// A digest of the settings that a result depends on, where they differ from the defaults: all but how often
-/// checkpoints are written.
-pub fn fingerprint(config: &Config, more: &str) -> String {
-    let mut config = config.clone();
-    config.search.checkpoint_seconds = 0.0;
-    let mut hash = Sha256::new();
-    for difference in Config::default().differences(&config) {
-        hash.update(difference);
-        hash.update("\n");
-    }
-    hash.update(more);
-    checkpoint::hex(&hash.finalize())
 }

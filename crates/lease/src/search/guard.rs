@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::SearchSettings;
+use super::SearchSettings;
 
 /// What is remembered of each epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::config::Config;
-use crate::data::Dataset;
-use crate::method::stage4::{ArchitectureGradient, AudienceStages, AudienceTerm, ExplainerTerm};
+use crate::method::iteration::AudienceStages;
+use crate::method::stage4::{ArchitectureGradient, AudienceTerm, ExplainerTerm};
 use crate::space::{Genotype, Standing};
 
 /// A line of `metrics.jsonl`.
@@ -129,6 +128,8 @@ impl StepMetrics {
                     step: self.step,
                     quantity,
                     value,
+                    advice: "lower --learning-rate, --audience-learning-rate or --attack-step, or --clip; \
+                             a new run is needed, since the configuration is part of it",
                 });
             }
         }
@@ -185,25 +186,8 @@ pub struct Summary {
     pub steps: u64,
     /// Passes of the explainer in all, see [`Unrolling::explainer_passes`].
     ///
-    /// [`Unrolling::explainer_passes`]: crate::method::stage4::Unrolling::explainer_passes
+    /// [`Unrolling::explainer_passes`]: crate::method::Unrolling::explainer_passes
     pub explainer_passes: u64,
     /// The run folder.
     pub folder: PathBuf,
-}
-
-/// What `run.json` says.
-pub(super) fn about(config: &Config, dataset: &Dataset) -> impl Serialize {
-    serde_json::json!({
-        "lease": env!("CARGO_PKG_VERSION"),
-        "device": config.search.device,
-        "threads": rayon::current_num_threads(),
-        "seed": config.search.seed,
-        "dataset": dataset.name,
-        "classes": dataset.classes,
-        "training_images": dataset.train.len(),
-        "image_shape": dataset.train.shape,
-        "mean": dataset.normalisation.mean,
-        "std": dataset.normalisation.std,
-        "platform": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-    })
 }

@@ -4,36 +4,16 @@ use burn::optim::{Adam, Sgd};
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
+use super::SearchConfig;
 use super::guard::{Fired, Watched};
 use crate::Error;
-use crate::config::{Config, StageReached};
-use crate::method::{Examples, Models, Point};
+use crate::method::optimiser::{Stepper, adam, sgd};
+use crate::method::{Models, Point, Tally, Unrolling};
 use crate::network::Vector;
-use crate::optimiser::{Stepper, adam, sgd};
 use crate::rng::{Purpose, stream};
-use crate::run::RunFolder;
 use crate::run::checkpoint::{Checkpoint, CheckpointError};
-
-const KIND: &str = "search";
-
-/// How many images were classified correctly.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Tally {
-    correct: u64,
-    seen: u64,
-}
-
-impl Tally {
-    /// Counts the batch's last noted pass.
-    pub(crate) fn add(&mut self, batch: &Examples) {
-        self.correct += batch.correct() as u64;
-        self.seen += batch.images.dims()[0] as u64;
-    }
-
-    pub(crate) fn accuracy(self) -> f64 {
-        self.correct as f64 / self.seen.max(1) as f64
-    }
-}
+use crate::run::{Identity, Kind, LogPosition, RunError, RunFolder};
+use crate::space::{Genotype, StageReached};
 
 /// The position of a search; with the seed it determines every random number to come.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -44,19 +24,42 @@ pub(super) struct Progress {
     pub explainer: Tally,
     /// Of this epoch.
     pub audience: Tally,
-    /// The length of `metrics.jsonl`.
-    pub metrics_bytes: u64,
-    /// The length of `timing.jsonl`.
-    pub timing_bytes: u64,
+    /// Where `metrics.jsonl` is.
+    pub metrics: LogPosition,
+    /// Where `timing.jsonl` is.
+    pub timing: LogPosition,
     /// The stage.
-    #[serde(default)]
     pub stage: StageReached,
     /// What the safeguards remember, epoch by epoch.
-    #[serde(default)]
     pub watched: Vec<Watched>,
     /// The safeguard that ended the search.
-    #[serde(default)]
     pub fired: Option<Fired>,
+}
+
+impl Progress {
+    /// What is wrong with a position that a file says a search with these settings is at.
+    pub fn check(&self, config: &SearchConfig, per_epoch: u64) -> Result<(), String> {
+        let stages = config.stages().len() as u64;
+        let per_stage = per_epoch * config.search.epochs as u64;
+        let epochs = self.step / per_epoch;
+        let stage = (self.step / per_stage).min(stages - 1);
+        if self.step > per_stage * stages {
+            return Err(format!("it is at step {}, which there is not", self.step));
+        }
+        if self.stage.number as u64 != stage {
+            return Err(format!("it is in stage {} at step {}", self.stage.number, self.step));
+        }
+        if self.watched.len() as u64 != epochs {
+            return Err(format!("it remembers {} epochs of {epochs}", self.watched.len()));
+        }
+        if let Some(fired) = &self.fired {
+            let chosen = self.watched.get(fired.epoch);
+            if chosen.is_none_or(|w| Genotype::parse(&w.genotype).is_err()) {
+                return Err(format!("epoch {} has no choice to go back to", fired.epoch));
+            }
+        }
+        Ok(())
+    }
 }
 
 pub(super) struct State {
@@ -67,34 +70,37 @@ pub(super) struct State {
     pub architecture_stepper: Stepper<Adam>,
 }
 
-/// The newest usable checkpoint and the progress in it, if there is a checkpoint yet.
-pub(super) type Found = Option<(Checkpoint, Progress)>;
-
-/// Looks for a run's newest usable checkpoint; also what a person should know about it.
-pub(super) fn newest(run: &RunFolder, fingerprint: &str) -> Result<(Found, Vec<String>), Error> {
-    let (checkpoint, refused) = match Checkpoint::newest(&run.checkpoints(), KIND, fingerprint) {
+/// A run's newest usable checkpoint, the progress in it, and what a person should know about it; none where no
+/// checkpoint is there.
+pub(super) fn newest(
+    run: &RunFolder,
+    identity: &Identity,
+) -> Result<Option<(Checkpoint, Progress, Vec<String>)>, Error> {
+    let kind = Kind::Search.name();
+    let (checkpoint, refused) = match Checkpoint::newest(&run.checkpoints(), kind, identity) {
         Ok(found) => found,
-        Err(CheckpointError::None { .. }) => {
-            let note = "No checkpoint was written yet: starting from the beginning.";
-            return Ok((None, vec![note.into()]));
-        }
+        Err(CheckpointError::None { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let progress: Progress = checkpoint.state()?;
-    let refused = refused.iter();
-    let mut notes: Vec<String> = refused
-        .map(|e| format!("Using the checkpoint before: {e}."))
-        .collect();
-    notes.push(format!("Resuming after step {}.", progress.step));
-    Ok((Some((checkpoint, progress)), notes))
+    let told = |e: &CheckpointError| format!("Using the checkpoint before: {e}.");
+    Ok(Some((checkpoint, progress, refused.iter().map(told).collect())))
+}
+
+/// The error of a run whose log has lines and whose checkpoints are gone.
+pub(super) fn no_checkpoints(run: &RunFolder) -> Error {
+    Error::Run(RunError::NoCheckpoints {
+        path: run.path().into(),
+        kind: Kind::Search.name(),
+    })
 }
 
 impl State {
     /// The start of a stage.
-    pub fn start(config: &Config, models: &Models, device: &Device, progress: Progress) -> Self {
+    pub fn start(config: &SearchConfig, models: &Models, device: &Device, progress: Progress) -> Self {
         let stage = progress.stage.number as u64;
         let draw = |layout: &std::sync::Arc<crate::network::Layout>, purpose| {
-            let values = layout.initial_values(&mut stream(config.search.seed, purpose, stage));
+            let values = layout.initial_values(&mut stream(config.run.seed, purpose, stage));
             Vector::from_values(layout.clone(), values, device, DType::F32)
         };
         let point = Point {
@@ -105,20 +111,40 @@ impl State {
         Self::at(config, point, progress)
     }
 
-    fn at(config: &Config, point: Point, progress: Progress) -> Self {
-        let (s, w) = (&config.search, &config.audience);
+    fn at(config: &SearchConfig, point: Point, progress: Progress) -> Self {
         Self {
             point,
             progress,
-            explainer_stepper: sgd(s.momentum, s.weight_decay, s.clip),
-            audience_stepper: sgd(s.momentum, w.weight_decay, s.clip),
-            architecture_stepper: adam(s.architecture_weight_decay),
+            explainer_stepper: sgd(&config.explainer_rule()),
+            audience_stepper: sgd(&config.audience_rule()),
+            architecture_stepper: adam(config.search.architecture_weight_decay),
         }
+    }
+
+    /// A's real step.
+    pub fn step_architecture(&mut self, config: &SearchConfig, gradient: &Vector) {
+        let rate = config.search.architecture_learning_rate;
+        let at = &self.point.architecture;
+        self.point.architecture = self.architecture_stepper.step(rate, at, gradient);
+    }
+
+    /// E's real step.
+    pub fn step_explainer(&mut self, settings: &Unrolling, gradient: &Vector) {
+        let rate = settings.explainer.learning_rate;
+        let at = &self.point.explainer;
+        self.point.explainer = self.explainer_stepper.step(rate, at, gradient);
+    }
+
+    /// W's real step.
+    pub fn step_audience(&mut self, settings: &Unrolling, gradient: &Vector) {
+        let rate = settings.audience.learning_rate;
+        let at = &self.point.audience;
+        self.point.audience = self.audience_stepper.step(rate, at, gradient);
     }
 
     /// The state of a checkpoint.
     pub fn restore(
-        config: &Config,
+        config: &SearchConfig,
         models: &Models,
         device: &Device,
         (checkpoint, progress): (Checkpoint, Progress),
@@ -142,9 +168,9 @@ impl State {
         Ok(state)
     }
 
-    pub fn checkpoint(&self, fingerprint: &str) -> Result<Checkpoint, Error> {
+    pub fn checkpoint(&self, identity: &Identity) -> Result<Checkpoint, Error> {
         let progress = serde_json::to_value(&self.progress).map_err(std::io::Error::other)?;
-        let mut checkpoint = Checkpoint::new(KIND, fingerprint, progress);
+        let mut checkpoint = Checkpoint::new(Kind::Search.name(), identity, progress);
         checkpoint.insert_vector("explainer", &self.point.explainer);
         checkpoint.insert_vector("audience", &self.point.audience);
         checkpoint.insert_vector("architecture", &self.point.architecture);

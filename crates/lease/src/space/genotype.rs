@@ -1,303 +1,81 @@
-//! Genotypes: the discrete cells that a search ends with.
+//! A discrete architecture of any space: what a search ends with.
 
+use std::any::Any;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
-use rand::Rng;
-use serde::{Deserialize, Serialize};
+use super::{DerivedNetwork, DerivedShape, FAMILIES, GenotypeError};
+use crate::network::NetworkError;
 
-use super::notation::{self, NotationError};
-use super::{Operation, edge_count};
+/// What a space's genotype must give. Its `Display` is the notation of the space's own code.
+pub trait Architecture: Any + fmt::Debug + fmt::Display + Send + Sync {
+    /// The genotype as JSON.
+    fn to_json(&self) -> String;
 
-/// An incoming edge of a node: an operation on a state (0 and 1 are the cell's inputs, 2 the first node).
-/// In JSON `["sep_conv_3x3", 0]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Edge(pub Operation, pub usize);
+    /// How many edges of the (normal) cell are skip-connects.
+    fn skip_connects(&self) -> usize;
 
-/// One cell: for each node its two edges, and the states that are joined into the output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CellGenotype {
-    /// The two edges of each node.
-    pub nodes: Vec<[Edge; 2]>,
-    /// The joined states.
-    pub concat: Vec<usize>,
+    /// The share of operations without weights.
+    fn parameter_free_share(&self) -> f64;
+
+    /// How the space's authors train such a network, where that differs from the defaults, as TOML.
+    fn recipe(&self) -> &'static str;
+
+    /// The network to train from scratch.
+    ///
+    /// # Errors
+    /// If it cannot be built at this size.
+    fn network(&self, shape: &DerivedShape) -> Result<Box<dyn DerivedNetwork>, NetworkError>;
 }
 
-/// A genotype of the DARTS space: a normal and a reduction cell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DartsGenotype {
-    /// The cell that keeps the resolution.
-    pub normal: CellGenotype,
-    /// The cell that halves it.
-    pub reduce: CellGenotype,
-}
+/// A genotype of any space.
+#[derive(Clone, Debug)]
+pub struct Genotype(Arc<dyn Architecture>);
 
-/// A text or value that is no genotype.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum GenotypeError {
-    /// The text is no JSON of a genotype.
-    #[error("the genotype is no valid JSON: {0}")]
-    Json(String),
-    /// The text is not in DARTS's notation.
-    #[error("the genotype cannot be read: {0}")]
-    Notation(#[from] NotationError),
-    /// The cells make no sense.
-    #[error("the genotype's {cell} cell cannot be built: {reason}")]
-    Cell {
-        /// `normal` or `reduce`.
-        cell: &'static str,
-        /// Why.
-        reason: String,
-    },
-    /// The text is not in NAS-Bench-201's notation.
-    #[error(
-        "the genotype is no cell of NAS-Bench-201: {reason}; \
-         one looks like |nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
-    )]
-    NasBench201 {
-        /// What is wrong.
-        reason: String,
-    },
-    /// Coefficients from which nothing can be derived.
-    #[error("no cell can be derived from these coefficients: {0}")]
-    Coefficients(String),
-}
+impl Genotype {
+    /// A genotype of a space.
+    pub fn new(architecture: impl Architecture) -> Self {
+        Self(Arc::new(architecture))
+    }
 
-impl DartsGenotype {
-    /// Reads a genotype in JSON or in the notation of PyTorch's DARTS:
-    /// `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=[…], …)`.
+    /// Reads a genotype in JSON or in the notation of its space.
     ///
     /// # Errors
     /// Says where the text is wrong, or what in the cells cannot be built.
     pub fn parse(text: &str) -> Result<Self, GenotypeError> {
-        let genotype = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text).map_err(|e| GenotypeError::Json(e.to_string()))?
-        } else {
-            notation::parse(text)?
-        };
-        Self::validated(genotype)
+        let mut read = FAMILIES.iter().filter_map(|family| (family.parse)(text));
+        read.next().unwrap_or_else(|| {
+            Err(GenotypeError::Json(
+                "it is in the notation of no space".into(),
+            ))
+        })
     }
 
-    fn validated(genotype: Self) -> Result<Self, GenotypeError> {
-        for (cell, genes) in [("normal", &genotype.normal), ("reduce", &genotype.reduce)] {
-            genes
-                .check()
-                .map_err(|reason| GenotypeError::Cell { cell, reason })?;
-        }
-        Ok(genotype)
-    }
-
-    /// The genotype as JSON, with a line for each node.
-    pub fn to_json(&self) -> String {
-        let cell = |c: &CellGenotype| {
-            let nodes: Vec<String> = c
-                .nodes
-                .iter()
-                .map(|[a, b]| format!("      [[\"{}\", {}], [\"{}\", {}]]", a.0, a.1, b.0, b.1))
-                .collect();
-            format!(
-                "{{\n    \"nodes\": [\n{}\n    ],\n    \"concat\": {:?}\n  }}",
-                nodes.join(",\n"),
-                c.concat
-            )
-        };
-        format!(
-            "{{\n  \"normal\": {},\n  \"reduce\": {}\n}}\n",
-            cell(&self.normal),
-            cell(&self.reduce)
-        )
-    }
-
-    /// A genotype drawn uniformly: for each node two different states, and operations other than `none`.
-    pub fn random(nodes: usize, rng: &mut impl Rng) -> Self {
-        let mut below = |n: usize| crate::rng::below(rng, n);
-        let mut cell = || {
-            let nodes = 0..nodes;
-            CellGenotype::joined(
-                nodes
-                    .map(|node| {
-                        let first = below(node + 2);
-                        let second = (first + 1 + below(node + 1)) % (node + 2);
-                        [first, second].map(|state| Edge(Operation::ALL[1 + below(7)], state))
-                    })
-                    .collect(),
-            )
-        };
-        Self {
-            normal: cell(),
-            reduce: cell(),
-        }
-    }
-
-    /// The share of operations without weights, in both cells.
-    pub fn parameter_free_share(&self) -> f64 {
-        let edges = || self.normal.edges().chain(self.reduce.edges());
-        let free = edges().filter(|e| e.0.is_parameter_free()).count();
-        free as f64 / edges().count() as f64
+    /// The genotype as one of a space's own kind; none if it is of another.
+    pub fn downcast<T: Architecture>(&self) -> Option<&T> {
+        let any: &dyn Any = &*self.0;
+        any.downcast_ref()
     }
 }
 
-impl CellGenotype {
-    /// A cell whose output joins all nodes.
-    pub fn joined(nodes: Vec<[Edge; 2]>) -> Self {
-        let concat = (2..2 + nodes.len()).collect();
-        Self { nodes, concat }
-    }
+impl Deref for Genotype {
+    type Target = dyn Architecture;
 
-    /// All edges, node by node.
-    pub fn edges(&self) -> impl Iterator<Item = &Edge> {
-        self.nodes.iter().flatten()
-    }
-
-    /// How many edges are skip-connects.
-    pub fn skip_connects(&self) -> usize {
-        let edges = self.edges();
-        edges.filter(|e| e.0 == Operation::SkipConnect).count()
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if self.nodes.is_empty() {
-            return Err("it has no node".into());
-        }
-        for (node, edges) in self.nodes.iter().enumerate() {
-            for Edge(operation, state) in edges {
-                if *operation == Operation::None {
-                    return Err(format!("node {node} uses `none`, which is no connection"));
-                }
-                if *state >= node + 2 {
-                    return Err(format!(
-                        "node {node} takes state {state}, but only states 0 to {} come before it",
-                        node + 1
-                    ));
-                }
-            }
-            if edges[0].1 == edges[1].1 {
-                return Err(format!(
-                    "both edges of node {node} come from state {}; they must differ",
-                    edges[0].1
-                ));
-            }
-        }
-        if self.concat.is_empty() {
-            return Err("it joins no state into its output".into());
-        }
-        for (i, state) in self.concat.iter().enumerate() {
-            if *state < 2 || *state >= 2 + self.nodes.len() {
-                return Err(format!(
-                    "its output joins state {state}, but its nodes are states 2 to {}",
-                    1 + self.nodes.len()
-                ));
-            }
-            if self.concat[..i].contains(state) {
-                return Err(format!("its output joins state {state} twice"));
-            }
-        }
-        Ok(())
+    fn deref(&self) -> &Self::Target {
+        &*self.0
     }
 }
 
-impl fmt::Display for DartsGenotype {
-    /// The notation of PyTorch's DARTS.
+impl fmt::Display for Genotype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let genes = |cell: &CellGenotype| {
-            let edges: Vec<String> = cell
-                .edges()
-                .map(|Edge(operation, state)| format!("('{operation}', {state})"))
-                .collect();
-            edges.join(", ")
-        };
-        let (n, r) = (&self.normal, &self.reduce);
-        write!(
-            f,
-            "Genotype(normal=[{}], normal_concat={:?}, reduce=[{}], reduce_concat={:?})",
-            genes(n),
-            n.concat,
-            genes(r),
-            r.concat
-        )
+        self.0.fmt(f)
     }
 }
 
-/// The number of nodes that this many edges belong to, where there is one.
-pub(super) fn nodes_of(edges: usize) -> Option<usize> {
-    (1..=edges).find(|nodes| edge_count(*nodes) == edges)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
-
-    const DARTS_V2: &str = "DARTS_V2 = Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), \
-        ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), \
-        ('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], \
-        reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
-        ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), \
-        ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])";
-
-    #[test]
-    fn the_published_darts_v2_is_read() {
-        let genotype = DartsGenotype::parse(DARTS_V2).unwrap();
-        assert_eq!(genotype.normal.skip_connects(), 2);
-        assert_eq!(genotype.reduce.nodes[3][1], Edge(Operation::MaxPool3x3, 1));
-        assert_eq!(format!("DARTS_V2 = {genotype}"), DARTS_V2);
-    }
-
-    #[test]
-    fn tolerant_spellings_mean_the_same() {
-        let plain = "Genotype(normal=[('skip_connect',0),('none_',1)],reduce=[])";
-        assert!(DartsGenotype::parse(plain).is_err());
-        let text = "# found today\nGenotype(\n  reduce = ((\"skip_connect\", 1), ['avg_pool_3x3', 0],),\n  \
-            reduce_concat = range(2, 3), normal = [('sep_conv_5x5', 0), ('skip_connect', 1)] # no concat\n)";
-        let genotype = DartsGenotype::parse(text).unwrap();
-        assert_eq!(genotype.normal.concat, [2]);
-        assert_eq!(genotype.reduce.nodes[0][1], Edge(Operation::AvgPool3x3, 0));
-    }
-
-    #[test]
-    fn mistakes_are_told_with_their_place() {
-        let refused = |text: &str| DartsGenotype::parse(text).unwrap_err().to_string();
-        let unknown =
-            refused("Genotype(normal=[('sep_conv_7x7', 0), ('skip_connect', 1)], reduce=[])");
-        assert!(
-            unknown.contains("line 1, column 19") && unknown.contains("sep_conv_7x7"),
-            "{unknown}"
-        );
-        let odd = refused("Genotype(normal=[('skip_connect', 0)], reduce=[])");
-        assert!(odd.contains("two edges"), "{odd}");
-        let late = DARTS_V2.replacen("('sep_conv_3x3', 1)", "('sep_conv_3x3', 2)", 1);
-        assert!(
-            refused(&late).contains("node 0 takes state 2"),
-            "{}",
-            refused(&late)
-        );
-        let same = DARTS_V2.replacen("('sep_conv_3x3', 1)", "('sep_conv_3x3', 0)", 1);
-        assert!(refused(&same).contains("both edges of node 0"));
-        let concat = DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", "normal_concat=[2, 6]");
-        assert!(refused(&concat).contains("joins state 6"));
-        assert!(refused("{\"normal\": 3}").contains("no valid JSON"));
-        assert!(refused("").contains("Genotype("));
-    }
-
-    proptest! {
-        #[test]
-        fn both_forms_read_back(nodes in 1usize..6, seed: u64) {
-            let genotype = DartsGenotype::random(nodes, &mut ChaCha8Rng::seed_from_u64(seed));
-            prop_assert_eq!(&DartsGenotype::parse(&genotype.to_string()).unwrap(), &genotype);
-            prop_assert_eq!(&DartsGenotype::parse(&genotype.to_json()).unwrap(), &genotype);
-        }
-
-        #[test]
-        fn no_text_makes_the_parser_panic(text in ".*", at in 0usize..400, cut in 0usize..40) {
-            let _ = DartsGenotype::parse(&text);
-            let mut broken = DARTS_V2.to_string();
-            let start = at.min(broken.len());
-            let end = (start + cut).min(broken.len());
-            broken.replace_range(start..end, &text);
-            let _ = DartsGenotype::parse(&broken);
-        }
+impl PartialEq for Genotype {
+    /// Equal genotypes are written the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.to_json() == other.to_json()
     }
 }

@@ -1,108 +1,151 @@
-//! What an architecture is: the operations, cells and genotypes of the DARTS space
-//! (Liu et al., arXiv 1806.09055) here, and each further space in a file of its own.
+//! What can be searched: one folder a space, with all that is its own — operations, genotype and notation, supernet,
+//! derived network, settings and presets.
+//!
+//! A space gives a [`Family`]: the [`Entry`] of each space in it and the notation of its genotypes. Its supernet is an
+//! [`Explainer`], its settings are a [`SearchSpace`], its genotypes are [`Architecture`]s. To add one, add its folder,
+//! and its name to the two lists below.
 
-mod derive;
+mod coefficients;
+pub mod darts;
+mod error;
+mod explainer;
 mod genotype;
 pub mod nas_bench_201;
-mod notation;
-mod operation;
-mod progressive;
-mod table;
+mod settings;
+mod stage;
+pub mod subsets;
 
 use std::fmt;
+use std::sync::Arc;
 
-pub use derive::{Row, derive_cell, entropy, softmax, softmax_rows};
-pub use genotype::{CellGenotype, DartsGenotype, Edge, GenotypeError};
-pub use operation::{Operation, UnknownOperation};
-pub use progressive::{Candidates, derive_capped, skip_dropout};
-pub use table::{Standing, Table, TableError, Truth};
+use rand_chacha::ChaCha8Rng;
+use toml::Table;
 
-/// A cell that keeps the resolution, or one that halves it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CellKind {
-    /// Keeps height and width.
-    Normal,
-    /// Halves them and doubles the channels.
-    Reduction,
+use crate::config::{ConfigError, SectionInfo};
+use crate::network::NetworkError;
+
+pub use coefficients::{entropy, softmax};
+pub use error::{GenotypeError, NotationError};
+pub use explainer::{DerivedNetwork, DerivedShape, Explainer, Mixture, SkipDropout};
+pub use genotype::{Architecture, Genotype};
+pub use nas_bench_201::table::{Standing, Table as Truths, TableError, Truth};
+pub use settings::ExplainerSettings;
+pub use stage::{StagePlan, StageReached};
+
+/// The families of spaces that there are.
+static FAMILIES: [&Family; 3] = [&darts::FAMILY, &nas_bench_201::FAMILY, &subsets::FAMILY];
+
+/// Spaces with genotypes of one kind.
+pub struct Family {
+    /// The spaces.
+    pub spaces: &'static [Entry],
+    /// Reads a genotype; none if the text is not in the family's notation.
+    pub parse: fn(&str) -> Option<Result<Genotype, GenotypeError>>,
 }
 
-/// Edges of a cell with this many intermediate nodes: node i has one from each of the states 0 … i + 1.
-pub fn edge_count(nodes: usize) -> usize {
-    (0..nodes).map(|node| node + 2).sum()
+/// A space by its name.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it is called in settings.
+    pub name: &'static str,
+    /// What it is, as in "a supernet of …".
+    pub about: &'static str,
+    /// The sections of the configuration that it alone reads.
+    pub sections: &'static [&'static SectionInfo],
+    /// Settings of a search in it, where they differ from the defaults, as TOML.
+    pub preset: &'static str,
+    /// How its authors train a derived network, where that differs from the defaults, as TOML.
+    pub recipe: &'static str,
+    /// Reads its settings out of a whole configuration.
+    pub read: fn(&Table) -> Result<Arc<dyn SearchSpace>, ConfigError>,
 }
 
-/// The number of the edge into an intermediate node from a state; edges are counted node by node.
-pub fn edge_index(node: usize, from: usize) -> usize {
-    edge_count(node) + from
+/// How large a supernet is, and for what images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Size {
+    /// Channels of the first cells.
+    pub channels: usize,
+    /// Cells, or cells of each stage of the network.
+    pub cells: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Channels, height and width of the images.
+    pub image: [usize; 3],
 }
 
-/// The cells that reduce: at 1/3 and 2/3 of the depth (the same one in a single cell).
-pub fn reduction_positions(cells: usize) -> [usize; 2] {
-    [cells / 3, 2 * cells / 3]
-}
+/// A space with its settings.
+pub trait SearchSpace: fmt::Debug + Send + Sync {
+    /// Its name and presets.
+    fn entry(&self) -> &'static Entry;
 
-/// A discrete architecture of any space: what a search ends with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Genotype {
-    /// Of the DARTS space.
-    Darts(DartsGenotype),
-    /// Of NAS-Bench-201's.
-    NasBench201(nas_bench_201::Cell),
-}
+    /// Its settings, section by section, as in [`Entry::sections`].
+    fn tables(&self) -> Vec<(&'static SectionInfo, Table)>;
 
-/// The key of a NAS-Bench-201 cell in JSON.
-const NAS_BENCH_201: &str = "nas_bench_201";
-
-impl Genotype {
-    /// Reads a genotype in JSON, in the notation of PyTorch's DARTS (see [`DartsGenotype::parse`]), or in
-    /// NAS-Bench-201's (see [`nas_bench_201::Cell::parse`]).
+    /// The explainer's supernet in a stage of the search.
     ///
     /// # Errors
-    /// Says where the text is wrong, or what in the cells cannot be built.
-    pub fn parse(text: &str) -> Result<Self, GenotypeError> {
-        if text.trim_start().starts_with('|') {
-            return Ok(Self::NasBench201(nas_bench_201::Cell::parse(text)?));
-        }
-        if let Ok(serde_json::Value::Object(map)) = serde_json::from_str(text)
-            && let Some(cell) = map.get(NAS_BENCH_201)
-        {
-            let cell = cell.as_str().unwrap_or_default();
-            return Ok(Self::NasBench201(nas_bench_201::Cell::parse(cell)?));
-        }
-        Ok(Self::Darts(DartsGenotype::parse(text)?))
+    /// If it cannot be built at this size.
+    fn supernet(
+        &self,
+        size: &Size,
+        reached: &StageReached,
+    ) -> Result<Arc<dyn Explainer>, NetworkError>;
+
+    /// An architecture drawn uniformly.
+    fn random(&self, rng: &mut ChaCha8Rng) -> Genotype;
+
+    /// The stages of a search, at least one, where the supernet has this many cells otherwise.
+    fn stages(&self, cells: usize) -> Vec<StagePlan> {
+        vec![StagePlan::only(cells)]
     }
 
-    /// The genotype as JSON.
-    pub fn to_json(&self) -> String {
-        match self {
-            Self::Darts(genotype) => genotype.to_json(),
-            Self::NasBench201(cell) => format!("{{\n  \"{NAS_BENCH_201}\": \"{cell}\"\n}}\n"),
-        }
+    /// Whether a search ends before its last epoch where a safeguard says so.
+    fn can_end_early(&self) -> bool {
+        true
     }
 
-    /// How many edges of the (normal) cell are skip-connects.
-    pub fn skip_connects(&self) -> usize {
-        match self {
-            Self::Darts(genotype) => genotype.normal.skip_connects(),
-            Self::NasBench201(cell) => cell.skip_connects(),
-        }
+    /// What is wrong with its settings together.
+    fn problems(&self) -> Vec<ConfigError> {
+        Vec::new()
     }
 
-    /// The share of operations without weights.
-    pub fn parameter_free_share(&self) -> f64 {
-        match self {
-            Self::Darts(genotype) => genotype.parameter_free_share(),
-            Self::NasBench201(cell) => cell.parameter_free_share(),
-        }
+    /// What is known of its architectures, where the settings name a table.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    fn truths(&self) -> Result<Option<Truths>, TableError> {
+        Ok(None)
     }
 }
 
-impl fmt::Display for Genotype {
-    /// The notation of the space's own code.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Darts(genotype) => genotype.fmt(f),
-            Self::NasBench201(cell) => cell.fmt(f),
+/// All spaces.
+pub fn spaces() -> impl Iterator<Item = &'static Entry> {
+    FAMILIES.iter().flat_map(|family| family.spaces)
+}
+
+/// The names of all spaces.
+pub fn names() -> Vec<&'static str> {
+    spaces().map(|space| space.name).collect()
+}
+
+/// The space of this name.
+pub fn named(name: &str) -> Option<&'static Entry> {
+    spaces().find(|space| space.name == name)
+}
+
+/// The sections that only some spaces read, each once.
+pub fn sections() -> Vec<&'static SectionInfo> {
+    let mut all: Vec<&'static SectionInfo> = Vec::new();
+    for section in spaces().flat_map(|space| space.sections) {
+        if !all.iter().any(|s| s.name == section.name) {
+            all.push(section);
         }
     }
+    all
+}
+
+/// The names of the spaces that read a section; none if all or none do.
+pub fn readers(section: &str) -> Vec<&'static str> {
+    let reads = |space: &&Entry| space.sections.iter().any(|s| s.name == section);
+    spaces().filter(reads).map(|space| space.name).collect()
 }

@@ -2,6 +2,8 @@
 //! cutout, an auxiliary head, path dropout that grows with the epochs, a cosine to 0. The test images are
 //! read once, at the end.
 
+mod settings;
+
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,26 +13,20 @@ use burn::optim::Sgd;
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
+pub use settings::{TrainConfig, TrainSettings, presets};
+
 use crate::Error;
-use crate::config::Config;
-use crate::data::{Augmentation, BatchOrder, Dataset};
-use crate::method::Examples;
+use crate::config::Composite;
+use crate::data::{Augmentation, BatchOrder, DataError, Dataset};
+use crate::memory::Need;
+use crate::method::optimiser::{Stepper, cosine, sgd};
 use crate::method::product::gradient;
-use crate::network::{
-    self, DerivedNetwork, DerivedShape, DropPath, Dual, Leaves, Pass, Statistics, Vector,
-    update_running,
-};
-use crate::optimiser::{Stepper, cosine, sgd};
+use crate::method::{Examples, Tally};
+use crate::network::{DropPath, Dual, Leaves, Pass, Statistics, Vector, update_running};
 use crate::rng::{Purpose, stream};
 use crate::run::checkpoint::{Checkpoint, CheckpointError};
-use crate::run::{Log, RunFolder, fingerprint};
-use crate::search::{Tally, examples};
-use crate::space::Genotype;
-
-const KIND: &str = "train";
-
-/// The widths of DARTS's auxiliary head.
-const AUXILIARY_WIDTHS: [usize; 2] = [128, 768];
+use crate::run::{Found, Identity, Kind, Log, LogPosition, RunError, RunFolder};
+use crate::space::{DerivedNetwork, Genotype};
 
 /// Who watches a training.
 pub trait Observer {
@@ -38,6 +34,8 @@ pub trait Observer {
     fn started(&mut self, parameters: usize, steps: u64, epochs: usize, done: u64);
     /// Something a person should know.
     fn note(&mut self, message: &str);
+    /// Something that may not be as it should.
+    fn warn(&mut self, message: &str);
     /// A step is done, with this loss.
     fn step(&mut self, loss: f64);
     /// An epoch is done.
@@ -89,12 +87,12 @@ struct Progress {
     step: u64,
     tally: Tally,
     loss: f64,
-    metrics_bytes: u64,
+    metrics: LogPosition,
 }
 
 /// A training in progress.
 pub struct Training {
-    config: Config,
+    config: TrainConfig,
     genotype: Genotype,
     dataset: Dataset,
     device: Device,
@@ -102,7 +100,7 @@ pub struct Training {
     order: BatchOrder,
     augmentation: Augmentation,
     run: RunFolder,
-    fingerprint: String,
+    identity: Identity,
     weights: Vector,
     running: Vector,
     stepper: Stepper<Sgd>,
@@ -111,76 +109,123 @@ pub struct Training {
     notes: Vec<String>,
 }
 
+/// Everything that keeps a training of this genotype with these settings on these images from being done, found
+/// without starting it.
+pub fn problems(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) -> Vec<Error> {
+    let mut all: Vec<Error> = Vec::new();
+    let (images, batch) = (dataset.train.len(), config.train.batch);
+    if images < batch {
+        all.push(Error::Data(DataError::TooFew {
+            part: TRAINING_SET,
+            images,
+            batch,
+        }));
+    }
+    all.extend(crate::device::device(&config.run.device).err().map(Error::from));
+    let shape = config.shape(dataset.classes.len(), dataset.train.shape);
+    match genotype.network(&shape) {
+        Ok(network) => {
+            let activations = network.bytes(batch, dataset.train.shape);
+            let weights = network.weights().len();
+            let need = Need::new("this training", activations, weights, dataset.bytes());
+            all.extend(need.problem("lower --train-batch, --train-channels or --train-cells"));
+        }
+        Err(error) => all.push(error.into()),
+    }
+    all
+}
+
+/// The file that says what came out; a training that has one is finished.
+const RESULT: &str = "result.json";
+
+/// What `run.json` says that is read again.
+#[derive(Deserialize)]
+struct About {
+    identity: Identity,
+}
+
+/// What `run.json` says.
+fn about(config: &TrainConfig, dataset: &Dataset, identity: &Identity) -> serde_json::Value {
+    serde_json::json!({
+        "lease": env!("CARGO_PKG_VERSION"),
+        "device": config.run.device,
+        "threads": rayon::current_num_threads(),
+        "dataset": dataset.name,
+        "platform": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "identity": identity,
+    })
+}
+
+/// What the training images are called in errors.
+const TRAINING_SET: &str = "the training set (--train-batch)";
+
 impl Training {
     /// Starts a training in the folder `path`, or goes on with the one that was interrupted there. A new
     /// folder is made only once all else is in order.
     ///
     /// # Errors
-    /// If the network cannot be built, the data are fewer than a batch, the folder cannot be written, or a
-    /// checkpoint in it is of another training.
+    /// If the network cannot be built, the data are fewer than a batch, the folder holds anything else or cannot be
+    /// written, or what is in it is another training.
     pub fn new(
-        config: Config,
+        config: TrainConfig,
         genotype: Genotype,
         dataset: Dataset,
         path: &Path,
     ) -> Result<Self, Error> {
-        let device = crate::device::device(&config.search.device)?;
-        let (t, seed) = (&config.train, config.search.seed);
-        let network = network::derived(
-            &genotype,
-            &DerivedShape {
-                channels: t.channels,
-                cells: t.cells,
-                classes: dataset.classes.len(),
-                image: dataset.train.shape,
-                auxiliary: (t.auxiliary > 0.0).then_some(AUXILIARY_WIDTHS),
-            },
-        )?;
+        let device = crate::device::device(&config.run.device)?;
+        let (t, seed) = (&config.train, config.run.seed);
+        let shape = config.shape(dataset.classes.len(), dataset.train.shape);
+        let network = genotype.network(&shape)?;
         let all = (0..dataset.train.len() as u32).collect();
-        let order = BatchOrder::new(
-            "the training set",
-            all,
-            t.batch,
-            seed,
-            Purpose::DerivedTrain,
-        )?;
-        let fingerprint = fingerprint(&config, &format!("{genotype} {}", dataset.digest()));
-        let run = RunFolder::open(path)?;
-        let mut stepper = sgd(t.momentum, t.weight_decay, t.clip);
+        let order = BatchOrder::new(TRAINING_SET, all, t.batch, seed, Purpose::DerivedTrain)?;
+        let identity = Self::identity(&config, &genotype, &dataset);
+        let mut stepper = sgd(&config.rule());
+        let draw = |layout: &std::sync::Arc<crate::network::Layout>| {
+            let mut rng = stream(seed, Purpose::DerivedInit, 0);
+            let values = layout.initial_values(&mut rng);
+            Vector::from_values(layout.clone(), values, &device, DType::F32)
+        };
         let mut notes = Vec::new();
-        let (weights, running, progress) =
-            match Checkpoint::newest(&run.checkpoints(), KIND, &fingerprint) {
-                Ok((checkpoint, refused)) => {
-                    let told = |e: &CheckpointError| format!("Using the checkpoint before: {e}.");
-                    notes.extend(refused.iter().map(told));
-                    let progress: Progress = checkpoint.state()?;
-                    notes.push(format!("Resuming after step {}.", progress.step));
-                    stepper.load("optimiser", &checkpoint, &device)?;
-                    (
-                        checkpoint.vector("network", network.weights(), &device)?,
-                        checkpoint.vector("running", network.running(), &device)?,
-                        progress,
-                    )
+        let found = RunFolder::look(path, Kind::Training)?;
+        let earlier = match found {
+            Found::Run => Self::newest(path, &identity)?,
+            Found::Nothing => None,
+        };
+        let run = match found {
+            Found::Run => RunFolder::open(path)?,
+            Found::Nothing => RunFolder::create(path, Kind::Training, about(&config, &dataset, &identity))?,
+        };
+        let new = earlier.is_none();
+        let (weights, running, progress) = match earlier {
+            Some((checkpoint, refused)) => {
+                let progress: Progress = checkpoint.state()?;
+                let steps = order.batches_per_epoch() * t.epochs as u64;
+                if progress.step > steps {
+                    let reason = format!("it is at step {} of {steps}", progress.step);
+                    return Err(checkpoint.unusable(reason).into());
                 }
-                Err(CheckpointError::None { .. }) => {
-                    let draw = |layout: &std::sync::Arc<crate::network::Layout>| {
-                        let mut rng = stream(seed, Purpose::DerivedInit, 0);
-                        let values = layout.initial_values(&mut rng);
-                        Vector::from_values(layout.clone(), values, &device, DType::F32)
-                    };
-                    (
-                        draw(network.weights()),
-                        draw(network.running()),
-                        Progress::default(),
-                    )
-                }
-                Err(error) => return Err(error.into()),
-            };
+                let told = |e: &CheckpointError| format!("Using the checkpoint before: {e}.");
+                notes.extend(refused.iter().map(told));
+                notes.push(format!("Resuming after step {}.", progress.step));
+                stepper.load("optimiser", &checkpoint, &device)?;
+                (
+                    checkpoint.vector("network", network.weights(), &device)?,
+                    checkpoint.vector("running", network.running(), &device)?,
+                    progress,
+                )
+            }
+            None => (
+                draw(network.weights()),
+                draw(network.running()),
+                Progress::default(),
+            ),
+        };
+        let metrics = run.log("metrics.jsonl", &progress.metrics)?;
+        run.tidy();
         run.write("genotype.json", genotype.to_json().as_bytes())?;
         run.write("config.toml", config.to_toml().as_bytes())?;
-        let metrics = run.log("metrics.jsonl", progress.metrics_bytes)?;
         let augmentation = dataset.augmentation(config.data.augment, config.train.cutout);
-        Ok(Self {
+        let mut training = Self {
             config,
             genotype,
             dataset,
@@ -189,14 +234,86 @@ impl Training {
             order,
             augmentation,
             run,
-            fingerprint,
+            identity,
             weights,
             running,
             stepper,
             progress,
             metrics,
             notes,
-        })
+        };
+        if new {
+            // A run that has a log has a checkpoint from now on.
+            training.save()?;
+        }
+        Ok(training)
+    }
+
+    /// What a training's result depends on.
+    fn identity(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) -> Identity {
+        Identity::new(
+            config,
+            &[
+                ("the genotype", genotype.to_string()),
+                ("the images", dataset.whole_digest()),
+            ],
+        )
+    }
+
+    /// The newest usable checkpoint in a training's folder, and what was wrong with newer ones.
+    fn newest(
+        path: &Path,
+        identity: &Identity,
+    ) -> Result<Option<(Checkpoint, Vec<CheckpointError>)>, Error> {
+        let run = RunFolder::open(path)?;
+        match Checkpoint::newest(&run.checkpoints(), Kind::Training.name(), identity) {
+            Ok(found) => Ok(Some(found)),
+            Err(CheckpointError::None { .. }) if run.has_lines("metrics.jsonl") => {
+                Err(Error::Run(RunError::NoCheckpoints {
+                    path: path.into(),
+                    kind: Kind::Training.name(),
+                }))
+            }
+            Err(CheckpointError::None { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The result of this very training, if it is finished in a folder.
+    ///
+    /// # Errors
+    /// If the result is of another training, or is damaged.
+    pub fn finished(
+        config: &TrainConfig,
+        genotype: &Genotype,
+        dataset: &Dataset,
+        path: &Path,
+    ) -> Result<Option<TrainResult>, Error> {
+        let file = path.join(RESULT);
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            return Ok(None);
+        };
+        if RunFolder::look(path, Kind::Training)? == Found::Nothing {
+            return Ok(None);
+        }
+        let about = path.join("run.json");
+        let damaged = |path: &Path, reason: String| Error::Damaged {
+            path: path.into(),
+            reason,
+        };
+        let there = std::fs::read_to_string(&about)?;
+        let there: About =
+            serde_json::from_str(&there).map_err(|e| damaged(&about, e.to_string()))?;
+        let here = Self::identity(config, genotype, dataset);
+        let differences = there.identity.differences(&here);
+        if !differences.is_empty() {
+            return Err(Error::OtherTraining {
+                folder: path.into(),
+                differences: differences.join("; "),
+            });
+        }
+        let result = serde_json::from_str(&text).map_err(|e| damaged(&file, e.to_string()))?;
+        Ok(Some(result))
     }
 
     /// Trains until the last epoch is done, or `stop` is set; then reads the test images.
@@ -223,7 +340,6 @@ impl Training {
                 accuracy: 0.0,
             };
             let loss = self.step(&metrics)?;
-            observer.step(loss);
             self.progress.loss += loss;
             self.progress.step += 1;
             let epoch_done = self.progress.step.is_multiple_of(per_epoch);
@@ -231,13 +347,16 @@ impl Training {
                 metrics.loss = std::mem::take(&mut self.progress.loss) / per_epoch as f64;
                 metrics.accuracy = std::mem::take(&mut self.progress.tally).accuracy();
                 self.metrics.append(&metrics)?;
-                observer.epoch(&metrics);
             }
             let stopping = stop.load(Ordering::Relaxed);
-            let due = saved.elapsed().as_secs_f64() >= self.config.search.checkpoint_seconds;
+            let due = saved.elapsed().as_secs_f64() >= self.config.run.checkpoint_seconds;
             if stopping || due || self.progress.step == steps {
                 self.save()?;
                 saved = Instant::now();
+            }
+            observer.step(loss);
+            if epoch_done {
+                observer.epoch(&metrics);
             }
             if stopping {
                 return Ok(Outcome::Stopped);
@@ -247,14 +366,14 @@ impl Training {
     }
 
     fn step(&mut self, epoch: &TrainMetrics) -> Result<f64, Error> {
-        let (step, seed) = (self.progress.step, self.config.search.seed);
+        let (step, seed) = (self.progress.step, self.config.run.seed);
         let mut rng = stream(seed, Purpose::DerivedAugment, step);
         let batch = self.dataset.train.batch(
             self.order.at(step),
             &self.dataset.normalisation,
             Some((&self.augmentation, &mut rng)),
         );
-        let batch = examples(batch, self.dataset.classes.len(), &self.device);
+        let batch = Examples::of(batch, self.dataset.classes.len(), &self.device);
         let drop = (epoch.drop_path > 0.0).then(|| DropPath {
             probability: epoch.drop_path,
             rng: RefCell::new(stream(seed, Purpose::DropPath, step)),
@@ -294,6 +413,7 @@ impl Training {
                     step,
                     quantity,
                     value,
+                    advice: "lower --train-learning-rate or --train-clip; check that the images are what they should be",
                 });
             }
         }
@@ -306,9 +426,9 @@ impl Training {
     }
 
     fn save(&mut self) -> Result<(), Error> {
-        self.progress.metrics_bytes = self.metrics.position()?;
+        self.progress.metrics = self.metrics.position()?;
         let state = serde_json::to_value(&self.progress).map_err(std::io::Error::other)?;
-        let mut checkpoint = Checkpoint::new(KIND, &self.fingerprint, state);
+        let mut checkpoint = Checkpoint::new(Kind::Training.name(), &self.identity, state);
         checkpoint.insert_vector("network", &self.weights);
         checkpoint.insert_vector("running", &self.running);
         self.stepper.save("optimiser", &mut checkpoint);
@@ -328,7 +448,7 @@ impl Training {
         let mut correct = 0;
         for part in indices.chunks(self.config.train.batch) {
             let batch = test.batch(part, &self.dataset.normalisation, None);
-            let batch: Examples = examples(batch, self.dataset.classes.len(), &self.device);
+            let batch = Examples::of(batch, self.dataset.classes.len(), &self.device);
             let (logits, _) = self.network.forward(&pass, batch.images.clone(), None);
             batch.note(&logits.into());
             correct += batch.correct();
@@ -337,13 +457,13 @@ impl Training {
             genotype: self.genotype.to_string(),
             parameters: self.network.parameters(),
             epochs: self.config.train.epochs,
-            seed: self.config.search.seed,
+            seed: self.config.run.seed,
             test_images: test.len(),
             test_accuracy: correct as f64 / test.len() as f64,
         };
         self.run
             .write_weights("weights.safetensors", &[&self.weights, &self.running])?;
-        self.run.write_json("result.json", &result)?;
+        self.run.write_json(RESULT, &result)?;
         Ok(result)
     }
 }

@@ -1,0 +1,178 @@
+//! The room that writes to people: results to standard output, all else to standard error.
+//!
+//! Nothing here fails or panics: a reader who is gone, or a full disk under a log, must not stop what is computed. Whether
+//! the results could be written is in the exit status.
+
+pub mod progress;
+pub mod signals;
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+/// How the program speaks.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Style {
+    /// Say nothing but results, warnings and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// What progress, notes and errors look like on standard error: text, or one JSON object a line
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    log_format: Format,
+}
+
+/// The format of what goes to standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines for people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// How much something matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// Something may not be as it should.
+    Warning,
+    /// It did not work.
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+
+    /// The word in front of a line, in its colour.
+    fn prefix(self, coloured: bool) -> &'static str {
+        match (self, coloured) {
+            (Self::Info, _) => "",
+            (Self::Warning, true) => "\x1b[1;33mwarning:\x1b[0m ",
+            (Self::Warning, false) => "warning: ",
+            (Self::Error, true) => "\x1b[1;31merror:\x1b[0m ",
+            (Self::Error, false) => "error: ",
+        }
+    }
+}
+
+static STYLE: OnceLock<Style> = OnceLock::new();
+
+/// Why results could not be written, the first time that they could not.
+static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Sets how the program speaks.
+pub fn set(style: &Style) {
+    // It is set once, at the start.
+    let _ = STYLE.set(*style);
+}
+
+fn json_wanted() -> bool {
+    STYLE.get().is_some_and(|s| s.log_format == Format::Json)
+}
+
+fn quiet() -> bool {
+    STYLE.get().is_some_and(|s| s.quiet)
+}
+
+/// Whether colours are wanted on standard error (no-color.org).
+fn coloured() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+        || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+    !unwanted && io::stderr().is_terminal()
+}
+
+/// Writes a result, with a line's end.
+pub fn result(text: impl Display) {
+    plain(format_args!("{text}\n"));
+}
+
+/// Writes a result as it is.
+pub fn plain(text: impl Display) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = write!(out, "{text}").and_then(|()| out.flush()) {
+        let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.get_or_insert(error);
+    }
+}
+
+/// Says something on standard error, where it is wanted.
+pub fn say(level: Level, message: impl Display) {
+    if quiet() && level == Level::Info {
+        return;
+    }
+    if json_wanted() {
+        event(level, "note", json!({ "message": message.to_string() }));
+    } else {
+        line(format_args!("{}{message}", level.prefix(coloured())));
+    }
+}
+
+/// Writes one event as a JSON object, where that is wanted.
+pub fn event(level: Level, event: &str, fields: Value) {
+    if !json_wanted() || (quiet() && level == Level::Info) {
+        return;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let mut all = serde_json::Map::new();
+    all.insert("time".into(), json!(now.map_or(0.0, |t| t.as_secs_f64())));
+    all.insert("level".into(), level.name().into());
+    all.insert("event".into(), event.into());
+    if let Value::Object(fields) = fields {
+        all.extend(fields);
+    }
+    line(Value::Object(all));
+}
+
+/// A line on standard error; nobody may be there to read it.
+fn line(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Says what went wrong, and what to do about it.
+pub fn error(error: &lease::Error) {
+    if json_wanted() {
+        let fields = json!({ "message": error.to_string(), "hint": error.hint() });
+        return event(Level::Error, "error", fields);
+    }
+    say(Level::Error, error);
+    if let Some(hint) = error.hint() {
+        let prefix = match coloured() {
+            true => "\x1b[1;36mhint:\x1b[0m",
+            false => "hint:",
+        };
+        line(format_args!("{prefix} {hint}"));
+    }
+}
+
+/// The exit status of a program that ends with this one otherwise: a reader of results who is gone ends it quietly, results
+/// that could not be written are an error.
+pub fn close(code: u8) -> u8 {
+    let failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*failed {
+        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+            say(
+                Level::Error,
+                format_args!("cannot write to standard output: {error}"),
+            );
+            1
+        }
+        _ => code,
+    }
+}
+
+/// A path as a shell reads it.
+pub fn quoted(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    shlex::try_quote(&text).map_or_else(|_| text.clone(), |quoted| quoted.into_owned())
+}

@@ -1,0 +1,220 @@
+//! What a person sees while something runs: a progress bar on a terminal, plain lines elsewhere, JSON where that is asked
+//! for.
+
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lease::search::{self, EpochMetrics, StepMetrics};
+use lease::space::Standing;
+use lease::space::nas_bench_201::Cell;
+use lease::training::{self, TrainMetrics};
+use serde_json::json;
+
+use super::{Level, event, json_wanted, quiet, say};
+
+/// How often a plain line about a step is written.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The progress of one search or training.
+pub struct Console {
+    bar: ProgressBar,
+    plain: bool,
+    steps: u64,
+    epochs: usize,
+    done: u64,
+    started: Instant,
+    done_before: u64,
+    spoken: Instant,
+    /// The norm of γ · the audience's term over that of the explainer's, when they were last known.
+    share: Option<f64>,
+}
+
+impl Console {
+    /// A console that shows nothing yet.
+    pub fn new() -> Self {
+        Self {
+            bar: ProgressBar::hidden(),
+            plain: !stderr().is_terminal() || quiet() || json_wanted(),
+            steps: 0,
+            epochs: 0,
+            done: 0,
+            started: Instant::now(),
+            done_before: 0,
+            spoken: Instant::now(),
+            share: None,
+        }
+    }
+
+    fn start(&mut self, steps: u64, epochs: usize, done: u64) {
+        (self.steps, self.epochs, self.done, self.done_before) = (steps, epochs, done, done);
+        self.started = Instant::now();
+        if !self.plain {
+            self.bar = ProgressBar::new(steps).with_position(done);
+            self.bar.reset_eta();
+            let template = "{bar:30} {pos}/{len} steps  {per_sec}  {eta} left  {msg}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                self.bar.set_style(style);
+            }
+        }
+    }
+
+    /// A line above the bar.
+    fn say(&self, level: Level, line: &str) {
+        self.bar.suspend(|| say(level, line));
+    }
+
+    /// A line about what is also an event of its own in JSON.
+    fn tell(&self, line: &str) {
+        if !json_wanted() {
+            self.say(Level::Info, line);
+        }
+    }
+
+    fn advance(&mut self, message: String) {
+        self.done += 1;
+        self.bar.set_position(self.done);
+        if self.plain && self.spoken.elapsed() >= PLAIN_INTERVAL {
+            self.spoken = Instant::now();
+            let seconds = self.started.elapsed().as_secs_f64();
+            let rate = (self.done - self.done_before) as f64 / seconds;
+            let left = (self.steps - self.done) as f64 / rate;
+            let fields = json!({ "done": self.done, "steps": self.steps, "steps_per_second": rate, "seconds_left": left });
+            event(Level::Info, "progress", fields);
+            self.tell(&format!(
+                "step {}/{}  {rate:.2} steps/s  {left:.0} s left  {message}",
+                self.done, self.steps
+            ));
+        }
+        self.bar.set_message(message);
+    }
+
+    fn end_if_done(&self) {
+        if self.done == self.steps {
+            self.bar.finish_and_clear();
+        }
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// What the benchmark knows of an architecture.
+pub fn told_standing(standing: &Standing) -> String {
+    let truth = &standing.truth;
+    format!(
+        "true test accuracy: CIFAR-10 {:.2} %, CIFAR-100 {:.2} %, ImageNet16-120 {:.2} %; rank {} of {}; \
+         {} parameters",
+        truth.cifar10_test,
+        truth.cifar100_test,
+        truth.in16_test,
+        standing.rank,
+        Cell::COUNT,
+        truth.params
+    )
+}
+
+/// ` WHAT VALUE`, or nothing.
+fn told(what: &str, value: Option<f64>) -> String {
+    value.map_or(String::new(), |v| format!("  {what} {v:.3}"))
+}
+
+impl search::Observer for Console {
+    fn started(&mut self, steps: u64, epochs: usize, done: u64) {
+        self.start(steps, epochs, done);
+    }
+
+    fn note(&mut self, message: &str) {
+        self.say(Level::Info, message);
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.say(Level::Warning, message);
+    }
+
+    fn step(&mut self, m: &StepMetrics) {
+        let norms = m.explainer_term_norm.zip(m.audience_term_norm).zip(m.gamma);
+        if let Some(((explainer, audience), gamma)) = norms.filter(|((e, _), _)| *e > 0.0) {
+            self.share = Some(gamma * audience / explainer);
+        }
+        let small =
+            |what: &str, v: Option<f64>| v.map_or(String::new(), |v| format!("  {what} {v:.2e}"));
+        let message = [
+            format!("loss explainer {:.3}", m.explainer_train_loss),
+            told("val", m.explainer_val_loss),
+            told("audience", m.audience_train_loss),
+            told("val", m.audience_val_loss),
+            told("attack", m.attack_objective),
+            told("at ε", m.share_at_epsilon),
+            small("|∇A|", m.architecture_gradient_norm),
+            small("γ·audience/explainer", self.share),
+        ];
+        self.advance(message.concat());
+    }
+
+    fn epoch(&mut self, m: &EpochMetrics) {
+        let audience = match (m.audience_train_accuracy, m.audience_val_accuracy) {
+            (Some(train), Some(val)) => {
+                format!("  audience {} / {}", percent(train), percent(val))
+            }
+            _ => String::new(),
+        };
+        let entropies: Vec<String> = m.entropy.values().map(|e| format!("{e:.3}")).collect();
+        let standing = m.standing.as_ref();
+        let standing = standing.map_or(String::new(), |s| format!("\n  {}", told_standing(s)));
+        event(Level::Info, "epoch", serde_json::to_value(m).unwrap_or_default());
+        self.tell(&format!(
+            "epoch {}/{}  accuracy (train / validation): explainer {} / {}{audience}  \
+             entropy {}  skip-connects {}\n  {}{}",
+            m.epoch + 1,
+            self.epochs,
+            percent(m.explainer_train_accuracy),
+            percent(m.explainer_val_accuracy),
+            entropies.join(" "),
+            m.skip_connects,
+            m.genotype,
+            standing,
+        ));
+        if let Some(eigenvalue) = m.eigenvalue {
+            self.tell(&format!(
+                "  dominant eigenvalue of ∇²_A L_val {eigenvalue:.4}"
+            ));
+        }
+        self.end_if_done();
+    }
+}
+
+impl training::Observer for Console {
+    fn started(&mut self, parameters: usize, steps: u64, epochs: usize, done: u64) {
+        self.start(steps, epochs, done);
+        let fields = json!({ "parameters": parameters, "epochs": epochs, "steps": steps, "done": done });
+        event(Level::Info, "training", fields);
+        self.tell(&format!("{parameters} parameters, {epochs} epochs"));
+    }
+
+    fn note(&mut self, message: &str) {
+        self.say(Level::Info, message);
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.say(Level::Warning, message);
+    }
+
+    fn step(&mut self, loss: f64) {
+        self.advance(format!("loss {loss:.3}"));
+    }
+
+    fn epoch(&mut self, m: &TrainMetrics) {
+        event(Level::Info, "epoch", serde_json::to_value(m).unwrap_or_default());
+        self.tell(&format!(
+            "epoch {}/{}  loss {:.4}  training accuracy {}  learning rate {:.4}",
+            m.epoch + 1,
+            self.epochs,
+            m.loss,
+            percent(m.accuracy),
+            m.learning_rate,
+        ));
+        self.end_if_done();
+    }
+}

@@ -1,0 +1,217 @@
+//! What a file and flags set.
+
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
+
+use super::{ConfigError, SectionInfo, Setting, nearest};
+
+/// No configuration is longer than this, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Values from a file and from flags, checked one by one.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// The values, section by section.
+    pub values: Table,
+    /// The settings that were given as flags.
+    pub flags: Vec<&'static Setting>,
+}
+
+impl Layers {
+    /// Reads a TOML file, if there is one, and flags given as (flag, text), which win over it. Sections of `others` are
+    /// those of other commands: a file may have them, and they are passed over.
+    ///
+    /// # Errors
+    /// If the file cannot be read or parsed, a section or key is unknown, or a value is not allowed: all that is wrong.
+    pub fn read(
+        file: Option<&Path>,
+        flags: &[(String, String)],
+        scope: &[&'static SectionInfo],
+        others: &[&'static SectionInfo],
+    ) -> Result<Self, ConfigError> {
+        let mut layers = match file {
+            Some(path) => {
+                let text = text_of(path)?;
+                Self::parse(&text, &path.display().to_string(), scope, others)?
+            }
+            None => Self::default(),
+        };
+        let mut errors = Vec::new();
+        for (flag, text) in flags {
+            if let Err(error) = layers.flag(flag, text, scope) {
+                errors.push(error);
+            }
+        }
+        ConfigError::all(errors)?;
+        Ok(layers)
+    }
+
+    fn flag(
+        &mut self,
+        flag: &str,
+        text: &str,
+        scope: &[&'static SectionInfo],
+    ) -> Result<(), ConfigError> {
+        let all = scope.iter().flat_map(|s| s.settings.iter().map(move |x| (s, x)));
+        let Some((section, setting)) = all.into_iter().find(|(_, s)| s.flag() == flag) else {
+            return Err(ConfigError::Flag {
+                flag: flag.into(),
+                value: text.into(),
+                reason: "there is no such setting".into(),
+            });
+        };
+        let value = setting.value(text, &section.default_of(setting))?;
+        let values = self
+            .values
+            .entry(section.name)
+            .or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(values) = values {
+            values.insert(setting.key.into(), value);
+        }
+        self.flags.push(setting);
+        Ok(())
+    }
+
+    /// Reads TOML.
+    ///
+    /// # Errors
+    /// As [`Layers::read`].
+    pub fn parse(
+        text: &str,
+        place: &str,
+        scope: &[&'static SectionInfo],
+        others: &[&'static SectionInfo],
+    ) -> Result<Self, ConfigError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let invalid = |reason: String| ConfigError::Invalid {
+            place: place.into(),
+            reason,
+        };
+        if text.contains('\0') {
+            return Err(invalid(
+                "it is no UTF-8 text (it looks like UTF-16); save it as UTF-8".into(),
+            ));
+        }
+        let document =
+            DeTable::parse(text).map_err(|e| invalid(e.to_string().trim_end().into()))?;
+        let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
+        let mut values = Table::new();
+        let mut errors = Vec::new();
+        for (name, section) in document.get_ref().iter() {
+            let at = line(name.span().start);
+            let word = name.get_ref().as_ref();
+            if others.iter().any(|s| s.name == word) && !scope.iter().any(|s| s.name == word) {
+                continue;
+            }
+            let Some(info) = scope.iter().find(|s| s.name == word) else {
+                let owner = scope.iter().find(|s| s.find(word).is_some());
+                let advice = match owner {
+                    Some(owner) => format!("; the setting `{word}` belongs under [{}]", owner.name),
+                    None => nearest(word, scope.iter().map(|s| s.name)),
+                };
+                errors.push(format!("line {at}: there is no section [{word}]{advice}"));
+                continue;
+            };
+            let DeValue::Table(entries) = section.get_ref() else {
+                errors.push(format!("line {at}: [{word}] must be a section with settings"));
+                continue;
+            };
+            let (read, wrong) = section_values(info, entries, scope, &line);
+            values.insert(word.into(), Value::Table(read));
+            errors.extend(wrong);
+        }
+        if !errors.is_empty() {
+            return Err(invalid(errors.join("\n  ")));
+        }
+        Ok(Self {
+            values,
+            flags: Vec::new(),
+        })
+    }
+}
+
+/// A section's values, and what is wrong with others.
+fn section_values(
+    info: &'static SectionInfo,
+    entries: &DeTable,
+    scope: &[&'static SectionInfo],
+    line: &dyn Fn(usize) -> usize,
+) -> (Table, Vec<String>) {
+    let (mut values, mut errors) = (Table::new(), Vec::new());
+    let defaults = (info.defaults)();
+    for (key, value) in entries.iter() {
+        let (at, word) = (line(key.span().start), key.get_ref().as_ref());
+        let Some(setting) = info.find(word) else {
+            let owner = scope.iter().find(|s| s.find(word).is_some());
+            let advice = match owner {
+                Some(owner) => format!("; it belongs under [{}]", owner.name),
+                None => nearest(word, info.settings.iter().map(|s| s.key)),
+            };
+            errors.push(format!(
+                "line {at}: there is no setting `{word}` in [{}]{advice}",
+                info.name
+            ));
+            continue;
+        };
+        let checked = plain(value).and_then(|v| setting.checked(v, &defaults[setting.key]));
+        match checked {
+            Ok(value) => {
+                values.insert(word.into(), value);
+            }
+            Err(reason) => errors.push(format!("line {at}: {} cannot be used: {reason}", setting.name())),
+        }
+    }
+    (values, errors)
+}
+
+/// A value without its place.
+fn plain(value: &Spanned<DeValue>) -> Result<Value, String> {
+    Ok(match value.get_ref() {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Boolean(b) => Value::Boolean(*b),
+        DeValue::Integer(n) => {
+            let parsed = i64::from_str_radix(n.as_str(), n.radix());
+            Value::Integer(parsed.map_err(|_| format!("{} is the largest number", i64::MAX))?)
+        }
+        DeValue::Float(x) => {
+            let parsed = x.as_str().parse();
+            Value::Float(parsed.map_err(|_| "a number is needed".to_string())?)
+        }
+        other => {
+            return Err(format!(
+                "a number, a text or true or false is needed, this is of type {}",
+                other.type_str()
+            ));
+        }
+    })
+}
+
+/// The text of a configuration file.
+fn text_of(path: &Path) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Read {
+        path: path.into(),
+        source,
+    };
+    let length = std::fs::metadata(path).map_err(failed)?.len();
+    if length > LONGEST {
+        return Err(ConfigError::Invalid {
+            place: path.display().to_string(),
+            reason: format!("it has {length} bytes; a configuration has at most {LONGEST}"),
+        });
+    }
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+/// A preset that comes with the program. Its values are checked as a file's are where it is laid under others.
+///
+/// # Errors
+/// If it is no TOML.
+pub fn preset(text: &str) -> Result<Table, ConfigError> {
+    text.parse()
+        .map_err(|e: toml::de::Error| ConfigError::Invalid {
+            place: "a preset".into(),
+            reason: e.to_string(),
+        })
+}

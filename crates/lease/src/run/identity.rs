@@ -1,0 +1,36 @@
+//! What a result depends on: by this a checkpoint knows whether it belongs to a run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::checkpoint::hex;
+use crate::config::{Composite, differences};
+
+/// What a result depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity(BTreeMap<String, String>);
+
+impl Identity {
+    /// The settings that the result depends on, and what else it does.
+    pub fn new(config: &impl Composite, more: &[(&str, String)]) -> Self {
+        let mut all = config.identity();
+        all.extend(more.iter().map(|(name, value)| (name.to_string(), value.clone())));
+        Self(all)
+    }
+
+    /// What differs, as `NAME is A there, B here`; empty where nothing does.
+    pub fn differences(&self, here: &Self) -> Vec<String> {
+        differences(&self.0, &here.0)
+    }
+
+    /// A digest of all of it.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, value) in &self.0 {
+            hash.update(format!("{name} = {value}\n"));
+        }
+        hex(&hash.finalize())
+    }
+}

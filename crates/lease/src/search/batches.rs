@@ -1,0 +1,127 @@
+//! The batches of a search, each a function of seed and step.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use super::SearchConfig;
+use crate::data::{Augmentation, BatchOrder, DataError, Dataset, Partition};
+use crate::method::{Batches, Examples, Starts};
+use crate::rng::{Purpose, stream, symmetric};
+
+/// The images of a search, and the orders in which its four parts come.
+pub(super) struct Feed {
+    pub dataset: Dataset,
+    device: Device,
+    augmentation: Augmentation,
+    batch: usize,
+    seed: u64,
+    epsilon: f64,
+    explainer_train: BatchOrder,
+    audience_train: BatchOrder,
+    pub explainer_val: BatchOrder,
+    pub audience_val: BatchOrder,
+}
+
+/// The four parts by what they are called, in the order of [`Partition`].
+const PARTS: [(&str, Purpose); 4] = [
+    ("the explainer's training part", Purpose::ExplainerTrain),
+    ("the audience's training part", Purpose::AudienceTrain),
+    ("the explainer's validation part", Purpose::ExplainerVal),
+    ("the audience's validation part", Purpose::AudienceVal),
+];
+
+/// The four parts of the training images that a search is to use.
+fn partition(config: &SearchConfig, images: usize) -> [Vec<u32>; 4] {
+    let m = &config.method;
+    let parts = Partition::new(images, m.split, m.training_share, config.run.seed);
+    [
+        parts.explainer_train,
+        parts.audience_train,
+        parts.explainer_val,
+        parts.audience_val,
+    ]
+}
+
+/// The parts that are smaller than a batch; of two that are one part the first.
+pub(super) fn too_few(config: &SearchConfig, images: usize) -> Vec<DataError> {
+    let parts = partition(config, images);
+    let mut all: Vec<DataError> = Vec::new();
+    for (indices, (part, _)) in parts.iter().zip(PARTS) {
+        let shared = part.starts_with("the audience") && config.method.split == crate::data::Split::Shared;
+        if indices.len() < config.search.batch && !shared {
+            all.push(DataError::TooFew {
+                part,
+                images: indices.len(),
+                batch: config.search.batch,
+            });
+        }
+    }
+    all
+}
+
+impl Feed {
+    pub fn new(config: &SearchConfig, dataset: Dataset, device: &Device) -> Result<Self, DataError> {
+        let (batch, seed) = (config.search.batch, config.run.seed);
+        let mut parts = partition(config, dataset.train.len()).into_iter().zip(PARTS);
+        let mut next = || {
+            let (indices, (name, purpose)) = parts.next().unwrap_or_else(|| unreachable!("four"));
+            BatchOrder::new(name, indices, batch, seed, purpose)
+        };
+        Ok(Self {
+            explainer_train: next()?,
+            audience_train: next()?,
+            explainer_val: next()?,
+            audience_val: next()?,
+            augmentation: dataset.augmentation(config.data.augment, 0.0),
+            dataset,
+            device: device.clone(),
+            batch,
+            seed,
+            epsilon: config.method.epsilon,
+        })
+    }
+
+    /// Steps until every training image of the explainer has come once.
+    pub fn per_epoch(&self) -> u64 {
+        self.explainer_train.batches_per_epoch()
+    }
+
+    /// The four batches of a step. Training images are varied, validation images never.
+    pub fn batches(&mut self, step: u64) -> Batches {
+        let (dataset, augmentation, seed) = (&self.dataset, &self.augmentation, self.seed);
+        let load = |indices: &[u32], vary: Option<Purpose>| {
+            let mut rng = vary.map(|purpose| stream(seed, purpose, step));
+            let vary = rng.as_mut().map(|rng| (augmentation, rng));
+            let batch = dataset.train.batch(indices, &dataset.normalisation, vary);
+            Examples::of(batch, dataset.classes.len(), &self.device)
+        };
+        Batches {
+            explainer_train: load(self.explainer_train.at(step), Some(Purpose::AugmentExplainer)),
+            audience_train: load(self.audience_train.at(step), Some(Purpose::AugmentAudience)),
+            explainer_val: load(self.explainer_val.at(step), None),
+            audience_val: load(self.audience_val.at(step), None),
+        }
+    }
+
+    /// Random starts of the step's explanations.
+    pub fn starts(&self, step: u64) -> Starts {
+        let [channels, height, width] = self.dataset.train.shape;
+        let shape = [self.batch, channels, height, width];
+        let draw = |purpose| {
+            let mut rng = stream(self.seed, purpose, step);
+            let values = symmetric(&mut rng, shape.iter().product(), self.epsilon);
+            Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F32))
+        };
+        Starts {
+            train: draw(Purpose::DeltaTrain),
+            val: draw(Purpose::DeltaVal),
+        }
+    }
+
+    /// These training images as they are, in batches.
+    pub fn plain<'a>(&'a self, indices: &'a [u32]) -> impl Iterator<Item = Examples> + 'a {
+        indices.chunks(self.batch).map(|part| {
+            let batch = self.dataset.train.batch(part, &self.dataset.normalisation, None);
+            Examples::of(batch, self.dataset.classes.len(), &self.device)
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! What is measured after an epoch.
+
+use burn::tensor::{DType, Tensor};
+
+use super::guard::Watched;
+use super::{EpochMetrics, Search};
+use crate::Error;
+use crate::method::curvature::dominant_eigenvalue;
+use crate::method::stage1;
+use crate::network::Vector;
+use crate::rng::{Purpose, stream, symmetric};
+use crate::space::entropy;
+
+/// Power iteration ends after this many Hessian-vector products, or when the eigenvalue has settled to this
+/// share of itself.
+const EIGENVALUE_PRODUCTS: usize = 30;
+const EIGENVALUE_TOLERANCE: f64 = 1e-3;
+
+impl Search {
+    /// The measures of an epoch that has just ended, which the safeguards remember.
+    pub(super) fn measured(&mut self, epoch: usize) -> Result<EpochMetrics, Error> {
+        let listens = self.config.listens();
+        let progress = &mut self.state.progress;
+        let train = std::mem::take(&mut progress.explainer).accuracy();
+        let audience_train = std::mem::take(&mut progress.audience).accuracy();
+        let (point, models) = (&self.state.point, &self.models);
+        let (e, a, w) = (
+            point.explainer.open(None, false),
+            point.architecture.open(None, false),
+            point.audience.open(None, false),
+        );
+        let explainer_val = self.accuracy(self.feed.explainer_val.indices(), |images| {
+            models.explainer.forward(&e, &a, images.into()).value
+        });
+        let audience_val = listens.then(|| {
+            self.accuracy(self.feed.audience_val.indices(), |images| {
+                models.audience.forward(&w, images.into()).value
+            })
+        });
+        let mixtures = models.explainer.mixtures(&point.architecture);
+        let entropies = mixtures.iter().map(|m| (m.kind.into(), entropy(&m.rows)));
+        let genotype = self.genotype()?;
+        let eigenvalue = self.eigenvalue(epoch);
+        self.state.progress.watched.push(Watched {
+            genotype: genotype.to_json(),
+            skip_connects: genotype.skip_connects(),
+            eigenvalue,
+        });
+        Ok(EpochMetrics {
+            epoch,
+            explainer_learning_rate: self.config.unrolling(0, epoch).explainer.learning_rate,
+            explainer_train_accuracy: train,
+            explainer_val_accuracy: explainer_val,
+            audience_train_accuracy: listens.then_some(audience_train),
+            audience_val_accuracy: audience_val,
+            accuracy_gap: train - explainer_val,
+            entropy: entropies.collect(),
+            skip_connects: genotype.skip_connects(),
+            parameter_free_share: genotype.parameter_free_share(),
+            eigenvalue,
+            standing: self.standing(&genotype),
+            genotype: genotype.to_string(),
+            mixtures: mixtures
+                .into_iter()
+                .map(|m| (m.kind.into(), m.rows))
+                .collect(),
+        })
+    }
+
+    /// The share of these training images that a network classifies correctly, by batch statistics.
+    fn accuracy(&self, indices: &[u32], forward: impl Fn(Tensor<4>) -> Tensor<2>) -> f64 {
+        let mut correct = 0;
+        for batch in self.feed.plain(indices) {
+            batch.note(&forward(batch.images.clone()).into());
+            correct += batch.correct();
+        }
+        correct as f64 / indices.len() as f64
+    }
+
+    /// The dominant eigenvalue of ∇²_A L_val on one validation batch, in epochs in which it is wanted.
+    fn eigenvalue(&self, epoch: usize) -> Option<f64> {
+        let every = self.config.search.eigenvalue_every;
+        if every == 0 || !(epoch + 1).is_multiple_of(every) {
+            return None;
+        }
+        let point = &self.state.point;
+        let batch = self.feed.plain(self.feed.explainer_val.indices()).next()?;
+        let loss = stage1::loss(&*self.models.explainer, &batch);
+        let layout = self.models.explainer.architecture();
+        let mut rng = stream(self.config.run.seed, Purpose::Eigenvalue, epoch as u64);
+        let values = symmetric(&mut rng, layout.len(), 1.0);
+        let start = Vector::from_values(layout.clone(), values, &self.device, DType::F32);
+        Some(dominant_eigenvalue(
+            loss,
+            &point.explainer,
+            &point.architecture,
+            &start,
+            EIGENVALUE_PRODUCTS,
+            EIGENVALUE_TOLERANCE,
+        ))
+    }
+}

@@ -1,0 +1,272 @@
+//! The settings of a search, and all that it reads.
+
+use std::sync::Arc;
+
+use toml::{Table, Value};
+
+use crate::config::{Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section};
+use crate::data::DataSettings;
+use crate::method::iteration::Unrolling;
+use crate::method::optimiser::{SgdRule, cosine};
+use crate::method::settings::{AudienceSettings, MethodSettings, Validate};
+use crate::method::{Method, UnrolledStep};
+use crate::network::{Audience, NetworkError};
+use crate::run::RunSettings;
+use crate::space::{self, Explainer, ExplainerSettings, SearchSpace, Size, StagePlan, StageReached};
+
+section! {
+    /// The search.
+    SearchSettings, "search", "" {
+        /// Epochs.
+        epochs: usize = 50 => Rule::whole(1, 100_000);
+        /// First epochs in which the architecture stays as it is.
+        warmup_epochs: usize = 0 => Rule::whole(0, 100_000);
+        /// Images in a mini-batch.
+        batch: usize = 64 => Rule::whole(1, 65_536);
+        /// Learning rate of the explainer's weights at the start, η_e.
+        learning_rate: f64 = 0.025 => Rule::POSITIVE;
+        /// Learning rate at the end of the cosine.
+        min_learning_rate: f64 = 0.001 => Rule::NOT_NEGATIVE;
+        /// Momentum of explainer and audience.
+        momentum: f64 = 0.9 => Rule::BELOW_1;
+        /// Weight decay of the explainer's weights, λ_e.
+        weight_decay: f64 = 3e-4 => Rule::NOT_NEGATIVE;
+        /// Largest norm of a weight gradient; larger ones are scaled down.
+        clip: f64 = 5.0 => Rule::POSITIVE;
+        /// Learning rate of the architecture (Adam, β 0.5 and 0.999).
+        architecture_learning_rate: f64 = 3e-4 => Rule::POSITIVE;
+        /// Weight decay of the architecture.
+        architecture_weight_decay: f64 = 1e-3 => Rule::NOT_NEGATIVE;
+        /// Compute the dominant eigenvalue of the validation loss's Hessian with respect to the architecture after every N-th epoch; 0 means never.
+        eigenvalue_every: usize = 0 => Rule::whole(0, 100_000);
+        /// End the search when its mean over five epochs, five epochs ago, is below this share of that over the last five, with the choice of five epochs ago (published: 0.75). 0 means never. Needs eigenvalue_every = 1.
+        stop_eigenvalue_ratio: f64 = 0.0 => Rule::BELOW_1;
+        /// End the search when the normal cell would have this many skip-connects, with the choice of the epoch before (DARTS+: 2). 0 means never.
+        stop_skip_connects: usize = 0 => Rule::whole(0, 1_000);
+    }
+}
+
+/// All that a search reads.
+#[derive(Clone, Debug)]
+pub struct SearchConfig {
+    /// Images.
+    pub data: DataSettings,
+    /// The explainer's supernet.
+    pub explainer: ExplainerSettings,
+    /// The space that is searched, with its own settings.
+    pub space: Arc<dyn SearchSpace>,
+    /// The audience network.
+    pub audience: AudienceSettings,
+    /// The method.
+    pub method: MethodSettings,
+    /// The search.
+    pub search: SearchSettings,
+    /// The run.
+    pub run: RunSettings,
+}
+
+impl Composite for SearchConfig {
+    fn scope() -> Vec<&'static SectionInfo> {
+        let mut all = vec![DataSettings::INFO, ExplainerSettings::INFO];
+        all.extend(space::sections());
+        all.extend([
+            AudienceSettings::INFO,
+            MethodSettings::INFO,
+            SearchSettings::INFO,
+            RunSettings::INFO,
+        ]);
+        all
+    }
+
+    fn read(values: &Table) -> Result<Self, ConfigError> {
+        let explainer = ExplainerSettings::of(values)?;
+        let space = space::named(&explainer.space).ok_or_else(|| {
+            let reason = format!("one of {} is needed", space::names().join(", "));
+            ExplainerSettings::setting("space").range(&explainer.space, reason)
+        })?;
+        Ok(Self {
+            data: Section::of(values)?,
+            space: (space.read)(values)?,
+            explainer,
+            audience: Section::of(values)?,
+            method: Section::of(values)?,
+            search: Section::of(values)?,
+            run: Section::of(values)?,
+        })
+    }
+
+    fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
+        let mut all = vec![self.data.table(), self.explainer.table()];
+        all.extend(self.space.tables());
+        all.extend([
+            self.audience.table(),
+            self.method.table(),
+            self.search.table(),
+            self.run.table(),
+        ]);
+        all
+    }
+
+    fn problems(&self) -> Vec<ConfigError> {
+        let s = &self.search;
+        let mut errors = self.data.problems();
+        errors.extend(self.space.problems());
+        let mut ensure = |holds: bool, key: &str, value: String, reason: &str| {
+            if !holds {
+                errors.push(SearchSettings::setting(key).range(value, reason));
+            }
+        };
+        ensure(
+            s.warmup_epochs < s.epochs,
+            "warmup_epochs",
+            s.warmup_epochs.to_string(),
+            "it must be below the number of epochs, or the architecture never changes",
+        );
+        ensure(
+            s.stop_eigenvalue_ratio == 0.0 || s.eigenvalue_every == 1,
+            "stop_eigenvalue_ratio",
+            s.stop_eigenvalue_ratio.to_string(),
+            "it needs --eigenvalue-every 1",
+        );
+        let whole = self.space.can_end_early();
+        let early = "a search in stages does not end early; p-darts has --max-skip-connects";
+        ensure(
+            whole || s.stop_skip_connects == 0,
+            "stop_skip_connects",
+            s.stop_skip_connects.to_string(),
+            early,
+        );
+        ensure(
+            whole || s.stop_eigenvalue_ratio == 0.0,
+            "stop_eigenvalue_ratio",
+            s.stop_eigenvalue_ratio.to_string(),
+            early,
+        );
+        errors
+    }
+
+    fn unread(&self, setting: &Setting) -> String {
+        format!(
+            "it is a setting of --space {}, and this is {}",
+            space::readers(setting.section).join(" and "),
+            self.explainer.space
+        )
+    }
+}
+
+/// The presets of the space and the data set that these layers choose, a training's too: what lies under them.
+///
+/// # Errors
+/// If the space is unknown, or a preset cannot be read.
+pub fn presets(upper: &Layers) -> Result<Vec<Table>, ConfigError> {
+    let data = DataSettings::of(&upper.values)?;
+    let explainer = ExplainerSettings::of(&upper.values)?;
+    let (space, recipe) = match space::named(&explainer.space) {
+        Some(space) => (preset(space.preset)?, preset(space.recipe)?),
+        None => (Table::new(), Table::new()),
+    };
+    let data = preset(data.dataset.preset())?;
+    let mut all = vec![space.clone(), recipe, data];
+    // A space's warm-up is that of its own epochs; with too few for it, it is as large a share of them.
+    let whole = |of: &Table, key| of.get("search")?.get(key)?.as_integer();
+    let authors = whole(&space, "epochs").zip(whole(&space, "warmup_epochs"));
+    let over = |key| all.iter().rev().find_map(|table| whole(table, key));
+    let epochs = whole(&upper.values, "epochs").or_else(|| over("epochs"));
+    if let (Some((of, warmup)), Some(epochs)) = (authors, epochs)
+        && warmup >= epochs
+    {
+        let mut search = Table::new();
+        search.insert("warmup_epochs".into(), Value::Integer(warmup * epochs / of));
+        let mut table = Table::new();
+        table.insert("search".into(), Value::Table(search));
+        all.push(table);
+    }
+    Ok(all)
+}
+
+impl SearchConfig {
+    /// The stages of the search, at least one.
+    pub fn stages(&self) -> Vec<StagePlan> {
+        self.space.stages(self.explainer.cells)
+    }
+
+    /// The supernet for images of `image` (channels, height, width), in this stage.
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn supernet(
+        &self,
+        classes: usize,
+        image: [usize; 3],
+        reached: &StageReached,
+    ) -> Result<Arc<dyn Explainer>, NetworkError> {
+        let size = Size {
+            channels: self.explainer.channels,
+            cells: self.explainer.cells,
+            classes,
+            image,
+        };
+        self.space.supernet(&size, reached)
+    }
+
+    /// The audience.
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    pub fn audience(&self, classes: usize, image: [usize; 3]) -> Result<Audience, NetworkError> {
+        let w = &self.audience;
+        Audience::new(&w.network.shape(w.width, classes, image[0]))
+    }
+
+    /// How E steps.
+    pub fn explainer_rule(&self) -> SgdRule {
+        SgdRule {
+            momentum: self.search.momentum,
+            nesterov: false,
+            weight_decay: self.search.weight_decay,
+            clip: self.search.clip,
+        }
+    }
+
+    /// How W steps.
+    pub fn audience_rule(&self) -> SgdRule {
+        SgdRule {
+            weight_decay: self.audience.weight_decay,
+            ..self.explainer_rule()
+        }
+    }
+
+    /// Whether the architecture stays as it is in an epoch.
+    pub fn warms_up(&self, epoch: usize) -> bool {
+        epoch % self.search.epochs < self.search.warmup_epochs
+    }
+
+    /// The settings of a step's iteration.
+    pub fn unrolling(&self, step: u64, epoch: usize) -> Unrolling {
+        let (m, s, w) = (&self.method, &self.search, &self.audience);
+        let within = epoch % s.epochs;
+        let rate = |first, last| cosine(first, last, within, s.epochs);
+        Unrolling {
+            method: m.method,
+            explainer: UnrolledStep {
+                learning_rate: rate(s.learning_rate, s.min_learning_rate),
+                weight_decay: s.weight_decay,
+            },
+            audience: UnrolledStep {
+                learning_rate: rate(w.learning_rate, w.min_learning_rate),
+                weight_decay: w.weight_decay,
+            },
+            attack: m.attack(),
+            told: m.told(),
+            validate_reweighted: m.validate == Validate::Reweighted,
+            product: m.product(),
+            gamma: m.gamma(),
+            norms: m.norms_every > 0 && step.is_multiple_of(m.norms_every),
+        }
+    }
+
+    /// Whether there is an audience.
+    pub fn listens(&self) -> bool {
+        self.method.method == Method::Lease
+    }
+}

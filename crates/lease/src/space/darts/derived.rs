@@ -1,0 +1,361 @@
+//! A derived network: the genotype's cells stacked, with affine batch norm, an auxiliary head and path
+//! dropout, as DARTS evaluates architectures (its `NetworkCIFAR`).
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+
+use lease_kernels::graph::{Id, Normalise, Term, Window};
+
+use super::cell::{Preprocess, kernels};
+use super::genotype::{CellGenotype, DartsGenotype, Edge};
+use super::operation::Operation;
+use super::reduction_positions;
+use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
+use crate::network::layers::{
+    BatchNorm, Builder, Conv, FactorizedReduce, LinearLayer, Pass, Separable, Square,
+};
+use crate::network::{DropPath, Dual, Kernels, Layout, NetworkError};
+use crate::space::{DerivedNetwork, DerivedShape};
+
+#[derive(Clone, Debug)]
+enum Layer {
+    MaxPool(usize),
+    AvgPool(usize),
+    Identity,
+    Reduce(Box<FactorizedReduce>),
+    Separable(Separable),
+}
+
+#[derive(Clone, Debug)]
+struct DerivedCell {
+    preprocess: [Preprocess; 2],
+    nodes: Vec<[(Layer, usize); 2]>,
+    concat: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct AuxiliaryHead {
+    after: usize,
+    first: (Conv, BatchNorm),
+    second: (Conv, BatchNorm),
+    classifier: LinearLayer,
+}
+
+/// A derived network.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    weights: Arc<Layout>,
+    running: Arc<Layout>,
+    stem: (Conv, BatchNorm),
+    cells: Vec<DerivedCell>,
+    auxiliary: Option<AuxiliaryHead>,
+    kernels: Kernels,
+    compiled: Compiled,
+    classifier: LinearLayer,
+}
+
+/// The auxiliary head's first pooling window, and the smallest feature map on which its 2×2 convolution
+/// still fits.
+const AUXILIARY_POOL: usize = 5;
+const AUXILIARY_SIDE: usize = 8;
+
+impl Derived {
+    /// Lays out a derived network.
+    ///
+    /// # Errors
+    /// If a size is 0, or the images are too small for the auxiliary head.
+    pub fn new(genotype: &DartsGenotype, shape: &DerivedShape) -> Result<Self, NetworkError> {
+        let [image_channels, height, width] = shape.image;
+        for (what, n) in [
+            ("channels", shape.channels),
+            ("cells", shape.cells),
+            ("classes", shape.classes),
+            ("image channels", image_channels),
+        ] {
+            if n == 0 {
+                return Err(NetworkError::Zero { what });
+            }
+        }
+        let mut builder = Builder {
+            keep_running: true,
+            ..Builder::default()
+        };
+        let stem_channels = 3 * shape.channels;
+        let stem = (
+            builder.conv("stem.0", image_channels, stem_channels, Square::new(3, 1)),
+            builder.batch_norm("stem.1", stem_channels, true),
+        );
+        let reductions = reduction_positions(shape.cells);
+        let auxiliary_after = 2 * shape.cells / 3;
+        let mut side = height.min(width);
+        let (mut before, mut last, mut channels) = (stem_channels, stem_channels, shape.channels);
+        let mut after_reduction = false;
+        let (mut cells, mut auxiliary) = (Vec::new(), None);
+        for i in 0..shape.cells {
+            let reduction = reductions.contains(&i);
+            if reduction {
+                channels *= 2;
+                side = side.div_ceil(2);
+            }
+            let genes = if reduction {
+                &genotype.reduce
+            } else {
+                &genotype.normal
+            };
+            let name = format!("cells.{i}");
+            let inputs = [(before, after_reduction), (last, false)];
+            cells.push(DerivedCell::new(
+                &mut builder,
+                &name,
+                genes,
+                inputs,
+                channels,
+                reduction,
+            ));
+            (before, last) = (last, genes.concat.len() * channels);
+            after_reduction = reduction;
+            if let Some(widths) = shape.auxiliary
+                && i == auxiliary_after
+            {
+                if side < AUXILIARY_SIDE {
+                    return Err(NetworkError::Auxiliary {
+                        side,
+                        least: AUXILIARY_SIDE,
+                    });
+                }
+                auxiliary = Some((i, last, widths));
+            }
+        }
+        let auxiliary = auxiliary.map(|at| AuxiliaryHead::new(&mut builder, at, shape.classes));
+        let classifier = builder.linear("classifier", last, shape.classes);
+        let (mut e, input) = Emitter::new(image_channels);
+        let z = stem.0.emit(&mut e, &[input], false);
+        let normal = stem.1.emit(&mut e, z);
+        let stem_state = vec![e.graph.state(vec![normal], false)];
+        let (mut s0, mut s1) = (stem_state.clone(), stem_state);
+        let mut read = None;
+        for (i, cell) in cells.iter().enumerate() {
+            let output = cell.emit(&mut e, [&s0, &s1]);
+            (s0, s1) = (s1, output);
+            if auxiliary
+                .as_ref()
+                .is_some_and(|head: &AuxiliaryHead| head.after == i)
+            {
+                read = Some(s1.clone());
+            }
+        }
+        e.graph.output_means(&s1);
+        if let Some(states) = read {
+            e.graph.output(&states);
+        }
+        Ok(Self {
+            weights: Arc::new(builder.weights),
+            running: Arc::new(builder.running),
+            stem,
+            cells,
+            auxiliary,
+            kernels: Kernels::default(),
+            compiled: e.finish(),
+            classifier,
+        })
+    }
+
+    /// The same network, computed in this way.
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
+    }
+}
+
+impl DerivedNetwork for Derived {
+    /// The names are those of PyTorch's DARTS.
+    fn weights(&self) -> &Arc<Layout> {
+        &self.weights
+    }
+
+    fn running(&self) -> &Arc<Layout> {
+        &self.running
+    }
+
+    fn bytes(&self, batch: usize, image: [usize; 3]) -> u64 {
+        self.compiled.bytes(batch, image)
+    }
+
+    fn parameters(&self) -> usize {
+        let entries = self.weights.entries().iter();
+        entries
+            .filter(|e| !e.name.starts_with("auxiliary_head."))
+            .map(|e| e.range.len())
+            .sum()
+    }
+
+    fn forward(
+        &self,
+        pass: &Pass,
+        images: Tensor<4>,
+        drop: Option<&DropPath>,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
+        if self.kernels.serve(&images) {
+            let mode = Mode {
+                statistics: pass.statistics,
+                drop,
+            };
+            let results = self
+                .compiled
+                .forward(images.into(), pass.weights, None, &mode);
+            let heads = results.get(1).zip(self.auxiliary.as_ref());
+            let auxiliary = heads.map(|(x, head)| head.forward(pass, x.clone()).value);
+            let logits = self.classifier.forward(pass, only_means(results));
+            return (logits.value, auxiliary);
+        }
+        let (conv, norm) = &self.stem;
+        let stem = norm.forward(pass, conv.forward(pass, images.into()));
+        let (mut s0, mut s1) = (stem.clone(), stem);
+        let mut auxiliary = None;
+        for (i, cell) in self.cells.iter().enumerate() {
+            let output = cell.forward(pass, s0, s1.clone(), drop);
+            (s0, s1) = (s1, output);
+            if let Some(head) = self.auxiliary.as_ref().filter(|head| head.after == i) {
+                auxiliary = Some(head.forward(pass, s1.clone()).value);
+            }
+        }
+        (
+            self.classifier.forward(pass, s1.global_mean()).value,
+            auxiliary,
+        )
+    }
+}
+
+impl DerivedCell {
+    fn new(
+        builder: &mut Builder,
+        name: &str,
+        genes: &CellGenotype,
+        inputs: [(usize, bool); 2],
+        channels: usize,
+        reduction: bool,
+    ) -> Self {
+        let preprocess = [0, 1].map(|i| {
+            let (input, reduce) = inputs[i];
+            let name = format!("{name}.preprocess{i}");
+            Preprocess::new(builder, &name, input, channels, reduce, true)
+        });
+        let mut edge = 0;
+        let mut layer = |Edge(operation, state): Edge| {
+            let stride = if reduction && state < 2 { 2 } else { 1 };
+            let name = format!("{name}._ops.{edge}");
+            edge += 1;
+            let layer = match operation {
+                Operation::MaxPool3x3 => Layer::MaxPool(stride),
+                Operation::AvgPool3x3 => Layer::AvgPool(stride),
+                Operation::SkipConnect if stride == 2 => Layer::Reduce(Box::new(
+                    builder.factorized_reduce(&name, channels, channels, true),
+                )),
+                operation => match kernels(operation, stride) {
+                    Some(kernels) => {
+                        Layer::Separable(builder.separable(&name, channels, &kernels, true))
+                    }
+                    None => Layer::Identity,
+                },
+            };
+            (layer, state)
+        };
+        Self {
+            preprocess,
+            nodes: genes.nodes.iter().map(|n| n.map(&mut layer)).collect(),
+            concat: genes.concat.clone(),
+        }
+    }
+
+    /// Adds the cell to a graph; inputs and result are states that are joined.
+    fn emit(&self, e: &mut Emitter, [s0, s1]: [&[Id]; 2]) -> Vec<Id> {
+        let [first, second] = &self.preprocess;
+        let mut states = vec![first.emit(e, s0), second.emit(e, s1)];
+        for node in &self.nodes {
+            let terms = node
+                .each_ref()
+                .map(|(layer, state)| layer.emit(e, states[*state]));
+            states.push(e.graph.state(terms.to_vec(), false));
+        }
+        self.concat.iter().map(|s| states[*s]).collect()
+    }
+
+    fn forward(&self, pass: &Pass, s0: Dual<4>, s1: Dual<4>, drop: Option<&DropPath>) -> Dual<4> {
+        let [first, second] = &self.preprocess;
+        let mut states = vec![first.forward(pass, s0), second.forward(pass, s1)];
+        for node in &self.nodes {
+            let [a, b] = node
+                .each_ref()
+                .map(|(layer, state)| layer.forward(pass, states[*state].clone(), drop));
+            states.push(a + b);
+        }
+        Dual::cat(self.concat.iter().map(|s| states[*s].clone()).collect(), 1)
+    }
+}
+
+impl Layer {
+    /// Adds the layer to a graph, as a summand.
+    fn emit(&self, e: &mut Emitter, state: Id) -> Term {
+        let term = match self {
+            Self::MaxPool(stride) => Term::new(
+                e.graph.max_pool(state, Window::three(*stride)),
+                Normalise::Not,
+            ),
+            Self::AvgPool(stride) => Term::new(
+                e.graph.avg_pool(state, Window::three(*stride)),
+                Normalise::Not,
+            ),
+            Self::Identity => return Term::new(state, Normalise::Not),
+            Self::Reduce(layer) => layer.emit(e, &[state]),
+            Self::Separable(layer) => layer.emit(e, state),
+        };
+        Term {
+            drop: Some(e.drop()),
+            ..term
+        }
+    }
+
+    fn forward(&self, pass: &Pass, x: Dual<4>, drop: Option<&DropPath>) -> Dual<4> {
+        let y = match self {
+            Self::MaxPool(stride) => x.max_pool_3x3(*stride),
+            Self::AvgPool(stride) => x.avg_pool_3x3(*stride),
+            Self::Identity => return x,
+            Self::Reduce(layer) => layer.forward(pass, x),
+            Self::Separable(layer) => layer.forward(pass, x),
+        };
+        match drop {
+            Some(drop) => drop.apply(y),
+            None => y,
+        }
+    }
+}
+
+impl AuxiliaryHead {
+    fn new(
+        builder: &mut Builder,
+        (after, input, [first, second]): (usize, usize, [usize; 2]),
+        classes: usize,
+    ) -> Self {
+        let name = "auxiliary_head.features";
+        let mut layer = |at: usize, input, output, size| {
+            (
+                builder.conv(&format!("{name}.{at}"), input, output, Square::new(size, 1)),
+                builder.batch_norm(&format!("{name}.{}", at + 1), output, true),
+            )
+        };
+        Self {
+            after,
+            first: layer(2, input, first, 1),
+            second: layer(5, first, second, 2),
+            classifier: builder.linear("auxiliary_head.classifier", second, classes),
+        }
+    }
+
+    fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<2> {
+        let apply =
+            |(conv, norm): &(Conv, BatchNorm), x| norm.forward(pass, conv.forward(pass, x)).relu();
+        let pooled = x.relu().avg_pool(AUXILIARY_POOL, 3, 0);
+        let x = apply(&self.second, apply(&self.first, pooled));
+        self.classifier.forward(pass, x.global_mean())
+    }
+}

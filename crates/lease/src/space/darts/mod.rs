@@ -1,0 +1,57 @@
+//! The space of DARTS (Liu et al., arXiv 1806.09055): plain, by PC-DARTS's supernet, and in P-DARTS's stages.
+
+mod cell;
+mod derive;
+mod derived;
+mod genotype;
+mod notation;
+mod operation;
+mod pc_darts;
+mod progressive;
+mod settings;
+mod supernet;
+
+use crate::space::{Family, Genotype};
+
+pub use cell::{Cell, CellShape};
+pub use derive::{Row, derive_cell, softmax_rows};
+pub use derived::Derived;
+pub use genotype::{CellGenotype, DartsGenotype, Edge};
+pub use operation::{Operation, UnknownOperation};
+pub use progressive::{Candidates, derive_capped};
+pub use settings::{Darts, DartsCells};
+pub use supernet::{Supernet, SupernetShape};
+
+/// The DARTS space in its three forms.
+pub static FAMILY: Family = Family {
+    spaces: &[settings::DARTS, pc_darts::PC_DARTS, progressive::P_DARTS],
+    parse: |text| {
+        let text = text.trim_start_matches('\u{feff}').trim();
+        (!text.starts_with('|') && !text.contains("nas_bench_201"))
+            .then(|| Ok(Genotype::new(DartsGenotype::parse(text)?)))
+    },
+};
+
+/// A cell that keeps the resolution, or one that halves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellKind {
+    /// Keeps height and width.
+    Normal,
+    /// Halves them and doubles the channels.
+    Reduction,
+}
+
+/// Edges of a cell with this many intermediate nodes: node i has one from each of the states 0 … i + 1.
+pub fn edge_count(nodes: usize) -> usize {
+    (0..nodes).map(|node| node + 2).sum()
+}
+
+/// The number of the edge into an intermediate node from a state; edges are counted node by node.
+pub fn edge_index(node: usize, from: usize) -> usize {
+    edge_count(node) + from
+}
+
+/// The cells that reduce: at 1/3 and 2/3 of the depth (the same one in a single cell).
+pub fn reduction_positions(cells: usize) -> [usize; 2] {
+    [cells / 3, 2 * cells / 3]
+}

@@ -1,0 +1,353 @@
+//! The explainer: a supernet of the DARTS space, f(·; E, A).
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::cell::{Cell, CellShape};
+use super::derive::{Row, derive_cell, softmax_rows};
+use super::genotype::DartsGenotype;
+use super::progressive::{Candidates, derive_capped};
+use super::{CellKind, edge_count, reduction_positions};
+use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
+use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
+use crate::network::{
+    DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector,
+};
+use crate::rng::{Purpose, stream};
+use crate::space::{Explainer, Genotype, GenotypeError, Mixture, SkipDropout, softmax};
+
+/// The size of an explainer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SupernetShape {
+    /// Channels of the first cells' nodes (DARTS: 16); doubled by each reduction cell.
+    pub channels: usize,
+    /// Cells (DARTS: 8); those at 1/3 and 2/3 of the depth reduce.
+    pub cells: usize,
+    /// Intermediate nodes of a cell (DARTS: 4).
+    pub nodes: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Channels of the images.
+    pub image_channels: usize,
+    /// One channel in so many passes the mixed operations, and edges have strengths β of their own (PC-DARTS,
+    /// arXiv 1907.05737; there 4); 1 means plain DARTS.
+    pub partial: usize,
+    /// The candidates on every edge; none means all operations on each.
+    pub candidates: Option<Candidates>,
+    /// Skip-connects in a derived normal cell at most, and whether images can lose what skip-connects carry (P-DARTS,
+    /// arXiv 1904.12760); none means plain DARTS.
+    pub max_skip_connects: Option<usize>,
+}
+
+/// A cell in its place.
+#[derive(Clone, Debug)]
+struct Member {
+    kind: CellKind,
+    cell: Cell,
+}
+
+/// The explainer's supernet.
+#[derive(Clone, Debug)]
+pub struct Supernet {
+    weights: Arc<Layout>,
+    architecture: Arc<Layout>,
+    alphas: [Slot<2>; 2],
+    /// The strengths of edges, `[edges]` for each kind of cell, in PC-DARTS.
+    betas: Option<[Slot<1>; 2]>,
+    nodes: usize,
+    candidates: Candidates,
+    max_skip_connects: Option<usize>,
+    dropout: Option<SkipDropout>,
+    stem: (Conv, BatchNorm),
+    cells: Vec<Member>,
+    kernels: Kernels,
+    compiled: Compiled,
+    classifier: LinearLayer,
+}
+
+impl Supernet {
+    /// Lays out a supernet.
+    ///
+    /// # Errors
+    /// If a number is 0.
+    pub fn new(shape: &SupernetShape) -> Result<Self, NetworkError> {
+        if shape.partial > 0 && !shape.channels.is_multiple_of(shape.partial) {
+            return Err(NetworkError::Partial {
+                channels: shape.channels,
+                partial: shape.partial,
+            });
+        }
+        for (what, n) in [
+            ("partial channels", shape.partial),
+            ("channels", shape.channels),
+            ("cells", shape.cells),
+            ("nodes", shape.nodes),
+            ("classes", shape.classes),
+            ("image channels", shape.image_channels),
+        ] {
+            if n == 0 {
+                return Err(NetworkError::Zero { what });
+            }
+        }
+        let candidates = match &shape.candidates {
+            Some(candidates) => candidates.checked(shape.nodes)?.clone(),
+            None => Candidates::all(shape.nodes),
+        };
+        let mut builder = Builder::default();
+        let stem_channels = 3 * shape.channels;
+        let stem = (
+            builder.conv(
+                "stem.0",
+                shape.image_channels,
+                stem_channels,
+                Square::new(3, 1),
+            ),
+            builder.batch_norm("stem.1", stem_channels, true),
+        );
+        let reductions = reduction_positions(shape.cells);
+        let (mut before, mut last, mut channels) = (stem_channels, stem_channels, shape.channels);
+        let mut after_reduction = false;
+        let mut cells = Vec::with_capacity(shape.cells);
+        for i in 0..shape.cells {
+            let kind = if reductions.contains(&i) {
+                CellKind::Reduction
+            } else {
+                CellKind::Normal
+            };
+            if kind == CellKind::Reduction {
+                channels *= 2;
+            }
+            let cell_shape = CellShape {
+                nodes: shape.nodes,
+                channels: [before, last, channels],
+                kind,
+                after_reduction,
+                partial: shape.partial,
+                drop_skips: shape.max_skip_connects.is_some(),
+            };
+            let name = format!("cells.{i}");
+            let candidates = &candidates.cells[kind as usize];
+            let cell = Cell::new(&mut builder, &name, &cell_shape, candidates);
+            cells.push(Member { kind, cell });
+            (before, last) = (last, shape.nodes * channels);
+            after_reduction = kind == CellKind::Reduction;
+        }
+        let classifier = builder.linear("classifier", last, shape.classes);
+        let mut architecture = Layout::default();
+        let rows = [edge_count(shape.nodes), candidates.each()];
+        let alphas = ["alphas_normal", "alphas_reduce"]
+            .map(|name| architecture.push(name, rows, Init::Normal(1e-3)));
+        let betas = (shape.partial > 1).then(|| {
+            ["betas_normal", "betas_reduce"]
+                .map(|name| architecture.push(name, [rows[0]], Init::Normal(1e-3)))
+        });
+        let (mut e, input) = Emitter::new(shape.image_channels);
+        let z = stem.0.emit(&mut e, &[input], false);
+        let normal = stem.1.emit(&mut e, z);
+        let stem_state = vec![e.graph.state(vec![normal], false)];
+        let (mut s0, mut s1) = (stem_state.clone(), stem_state);
+        for Member { kind, cell } in &cells {
+            // The coefficients are those of normal cells, then those of reduction cells; then the strengths.
+            let per_kind = rows.iter().product::<usize>();
+            let first = *kind as usize * per_kind;
+            let strengths = 2 * per_kind + *kind as usize * rows[0];
+            let output = cell.emit(&mut e, [&s0, &s1], (first, strengths));
+            (s0, s1) = (s1, output);
+        }
+        e.graph.output_means(&s1);
+        Ok(Self {
+            compiled: e.finish(),
+            weights: Arc::new(builder.weights),
+            architecture: Arc::new(architecture),
+            alphas,
+            betas,
+            nodes: shape.nodes,
+            candidates,
+            max_skip_connects: shape.max_skip_connects,
+            dropout: None,
+            stem,
+            cells,
+            kernels: Kernels::default(),
+            classifier,
+        })
+    }
+
+    /// The same supernet, its cells computed in this way.
+    pub fn with_kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
+    }
+
+    /// The mixing coefficients of both cells.
+    fn rows(&self, architecture: &Vector) -> [Vec<Row>; 2] {
+        [0, 1].map(|kind| {
+            let alphas = architecture.part(&self.alphas[kind]).into_data();
+            let alphas: Vec<f64> = alphas.iter::<f64>().collect();
+            softmax_rows(&alphas, &self.candidates.cells[kind])
+        })
+    }
+
+    /// The same, in PC-DARTS times the strengths of their edges: what cells are derived from.
+    fn weighted_rows(&self, architecture: &Vector) -> [Vec<Row>; 2] {
+        let mut both = self.rows(architecture);
+        for (kind, rows) in both.iter_mut().enumerate() {
+            if let Some(betas) = &self.betas {
+                let betas = architecture.part(&betas[kind]).into_data();
+                let betas: Vec<f64> = betas.iter::<f64>().collect();
+                for range in incoming(self.nodes) {
+                    let strengths = softmax(&betas[range.clone()]);
+                    for (row, strength) in rows[range].iter_mut().zip(strengths) {
+                        *row = row.map(|p| p * strength);
+                    }
+                }
+            }
+        }
+        both
+    }
+
+    /// Each node's softmax over the strengths of its edges.
+    fn strengths(&self, betas: Dual<1>) -> Dual<1> {
+        let nodes = incoming(self.nodes);
+        let parts = nodes.map(|range| betas.clone().linear(|t| t.slice([range.clone()])).softmax());
+        Dual::cat(parts.collect(), 0)
+    }
+}
+
+impl Explainer for Supernet {
+    /// The names are those of PyTorch's DARTS.
+    fn weights(&self) -> &Arc<Layout> {
+        &self.weights
+    }
+
+    /// `alphas_normal` and `alphas_reduce`, each `[edges, operations]`.
+    fn architecture(&self) -> &Arc<Layout> {
+        &self.architecture
+    }
+
+    fn bytes(&self, batch: usize, image: [usize; 3]) -> u64 {
+        self.compiled.bytes(batch, image)
+    }
+
+    fn mixtures(&self, architecture: &Vector) -> Vec<Mixture> {
+        let kinds = ["normal", "reduction"].into_iter();
+        let both = kinds.zip(self.rows(architecture));
+        both.map(|(kind, rows)| Mixture {
+            kind,
+            rows: rows.into_iter().map(Vec::from).collect(),
+        })
+        .collect()
+    }
+
+    fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError> {
+        let [normal, reduce] = self.weighted_rows(architecture);
+        Ok(Genotype::new(DartsGenotype {
+            normal: match self.max_skip_connects {
+                Some(cap) => derive_capped(&normal, cap)?,
+                None => derive_cell(&normal)?,
+            },
+            reduce: derive_cell(&reduce)?,
+        }))
+    }
+
+    fn kept(&self, architecture: &Vector, keep: usize) -> Option<serde_json::Value> {
+        self.max_skip_connects?;
+        let rows = self.rows(architecture);
+        serde_json::to_value(self.candidates.strongest(&rows, keep)).ok()
+    }
+
+    fn dropping(&self, dropout: SkipDropout) -> Option<Arc<dyn Explainer>> {
+        self.max_skip_connects?;
+        Some(Arc::new(Self {
+            dropout: Some(dropout),
+            ..self.clone()
+        }))
+    }
+
+    fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
+        let pass = &Pass::new(weights);
+        let mixtures = [CellKind::Normal, CellKind::Reduction]
+            .map(|kind| architecture.get(&self.alphas[kind as usize]).softmax());
+        let strengths = self.betas.as_ref().map(|betas| {
+            betas
+                .each_ref()
+                .map(|slot| self.strengths(architecture.get(slot)))
+        });
+        let drop = self.dropout.map(|d| DropPath {
+            probability: d.probability,
+            rng: RefCell::new(stream(d.seed, Purpose::DropSkip, d.step)),
+        });
+        let pooled = if self.kernels.serve(&images.value) {
+            let flat = mixtures.map(|m| {
+                let [edges, operations] = m.value.dims();
+                m.linear(|t| t.reshape([edges * operations]))
+            });
+            let strengths = strengths.into_iter().flatten();
+            let coefficients = Dual::cat(flat.into_iter().chain(strengths).collect(), 0);
+            let mode = Mode {
+                drop: drop.as_ref(),
+                ..Mode::default()
+            };
+            let means = self
+                .compiled
+                .forward(images, weights, Some(coefficients), &mode);
+            only_means(means)
+        } else {
+            let (conv, norm) = &self.stem;
+            let stem = norm.forward(pass, conv.forward(pass, images));
+            self.cells_composed(pass, stem, mixtures, strengths, drop.as_ref())
+        };
+        self.classifier.forward(pass, pooled)
+    }
+}
+
+impl Supernet {
+    /// The cells from ordinary operations, on any device.
+    fn cells_composed(
+        &self,
+        pass: &Pass,
+        stem: Dual<4>,
+        mixtures: [Dual<2>; 2],
+        strengths: Option<[Dual<1>; 2]>,
+        drop: Option<&DropPath>,
+    ) -> Dual<2> {
+        let mixtures = mixtures.map(coefficients);
+        let strengths = strengths.map(|both| {
+            both.map(|s| {
+                let [edges] = s.value.dims();
+                let rows = coefficients(s.linear(|t| t.reshape([edges, 1])));
+                rows.into_iter().flatten().collect::<Vec<_>>()
+            })
+        });
+        let (mut s0, mut s1) = (stem.clone(), stem);
+        for member in &self.cells {
+            let mixture = &mixtures[member.kind as usize];
+            let strengths = strengths.as_ref().map(|s| &s[member.kind as usize][..]);
+            let output = member
+                .cell
+                .forward(pass, s0, s1.clone(), mixture, strengths, drop);
+            (s0, s1) = (s1, output);
+        }
+        s1.global_mean()
+    }
+}
+
+/// The edges into each node.
+fn incoming(nodes: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..nodes).map(|node| edge_count(node)..edge_count(node + 1))
+}
+
+/// The mixing coefficients, one `[1, 1, 1, 1]` tensor for each edge and operation.
+fn coefficients(weights: Dual<2>) -> Vec<Vec<Dual<4>>> {
+    let [edges, operations] = weights.value.dims();
+    (0..edges)
+        .map(|edge| {
+            (0..operations)
+                .map(|k| {
+                    weights.clone().linear(|t| {
+                        t.slice([edge..edge + 1, k..k + 1])
+                            .reshape([1usize, 1, 1, 1])
+                    })
+                })
+                .collect()
+        })
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! What the method asks of an explainer, and the training of a derived network, whatever the search space.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+
+use super::{Genotype, GenotypeError};
+use crate::network::{DropPath, Dual, Layout, Leaves, Pass, Vector};
+
+/// The mixing coefficients of one kind of cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixture {
+    /// The kind: `normal`, `reduction`, or `cell` where there is but one.
+    pub kind: &'static str,
+    /// For each edge the weight of each operation; they sum to 1.
+    pub rows: Vec<Vec<f64>>,
+}
+
+/// A supernet f(·; E, A).
+pub trait Explainer: Debug + Send + Sync {
+    /// The layout of E.
+    fn weights(&self) -> &Arc<Layout>;
+
+    /// The layout of A.
+    fn architecture(&self) -> &Arc<Layout>;
+
+    /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
+    fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2>;
+
+    /// The bytes of activations that a pass over a batch of images (channels, height, width) keeps until its backward
+    /// pass is done, by the CPU's kernels.
+    fn bytes(&self, batch: usize, image: [usize; 3]) -> u64;
+
+    /// The mixing coefficients that A stands for.
+    fn mixtures(&self, architecture: &Vector) -> Vec<Mixture>;
+
+    /// The discrete architecture that would be derived from A.
+    ///
+    /// # Errors
+    /// If a number in A is not finite.
+    fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError>;
+
+    /// What is left of the space in the next stage, with `keep` candidates on every edge, in a form that the space
+    /// reads again; none in spaces that are not searched in stages.
+    fn kept(&self, _architecture: &Vector, _keep: usize) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// The same function with skip-connects dropped out; none if it never drops any. It is the same in all passes
+    /// over a batch, so that a step's derivatives are those of one function.
+    fn dropping(&self, _dropout: SkipDropout) -> Option<Arc<dyn Explainer>> {
+        None
+    }
+}
+
+/// Dropout of what skip-connects carry, image by image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SkipDropout {
+    /// The probability of a loss; below 1.
+    pub probability: f64,
+    /// The seed of the draws.
+    pub seed: u64,
+    /// The step that the draws are for.
+    pub step: u64,
+}
+
+/// The size of a derived network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DerivedShape {
+    /// Channels of the first cells' nodes (DARTS: 36).
+    pub channels: usize,
+    /// Cells (DARTS: 20).
+    pub cells: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Channels, height and width of the images.
+    pub image: [usize; 3],
+    /// The auxiliary head's two widths (DARTS: 128 and 768), if there is one.
+    pub auxiliary: Option<[usize; 2]>,
+}
+
+/// A network with a derived architecture, to be trained from scratch.
+pub trait DerivedNetwork: Debug + Send + Sync {
+    /// The layout of its weights.
+    fn weights(&self) -> &Arc<Layout>;
+
+    /// The layout of its running statistics.
+    fn running(&self) -> &Arc<Layout>;
+
+    /// The bytes of activations that a pass over a batch of images (channels, height, width) keeps until its backward
+    /// pass is done, by the CPU's kernels.
+    fn bytes(&self, batch: usize, image: [usize; 3]) -> u64;
+
+    /// Parameters, an auxiliary head's left out as is usual.
+    fn parameters(&self) -> usize;
+
+    /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, and those of the auxiliary head if
+    /// there is one.
+    fn forward(
+        &self,
+        pass: &Pass,
+        images: Tensor<4>,
+        drop: Option<&DropPath>,
+    ) -> (Tensor<2>, Option<Tensor<2>>);
+}

@@ -1,0 +1,135 @@
+//! The space of NAS-Bench-201 (Dong and Yang, arXiv 2001.00326).
+//!
+//! A cell has four nodes, the first its input, each connected to all before it by one of five operations; its
+//! output is the last node. A network is a stem, three stages of equal cells, and between them residual blocks
+//! that halve the resolution and double the channels.
+
+mod cell;
+mod network;
+pub mod table;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+use toml::Table;
+
+use crate::config::{Rule, Section, SectionInfo, section};
+use crate::network::NetworkError;
+use crate::space::{
+    Architecture, DerivedNetwork, DerivedShape, Entry, Explainer, Family, Genotype, SearchSpace,
+    Size, StageReached, TableError, Truths,
+};
+
+pub use cell::{Cell, EDGES, Operation};
+pub use network::{Network, Shape};
+
+section! {
+    /// NAS-Bench-201.
+    Settings, "nas_bench_201", "" {
+        /// Whether `none` can be an edge's choice, as in the benchmark's own code; false follows DARTS's rule, and random cells are drawn without it too.
+        derive_none: bool = true;
+        /// CSV file, gz or not, with the true accuracies of all architectures of NAS-Bench-201, to say after each epoch what the choice is worth. The search does not use it.
+        nb201_table: String = String::new() => Rule::FREE;
+    }
+}
+
+/// NAS-Bench-201 with its settings.
+#[derive(Clone, Debug)]
+struct NasBench201(Settings);
+
+/// NAS-Bench-201.
+pub static FAMILY: Family = Family {
+    spaces: &[Entry {
+        name: "nas-bench-201",
+        about: "NAS-Bench-201",
+        sections: &[Settings::INFO],
+        preset: include_str!("search.toml"),
+        recipe: RECIPE,
+        read: |values| Ok(Arc::new(NasBench201(Section::of(values)?))),
+    }],
+    parse: |text| {
+        let text = text.trim_start_matches('\u{feff}').trim();
+        if text.starts_with('|') {
+            return Some(Cell::parse(text).map(Genotype::new));
+        }
+        let json: serde_json::Value = serde_json::from_str(text).ok()?;
+        let cell = json.get(KEY)?.as_str().unwrap_or_default();
+        Some(Cell::parse(cell).map(Genotype::new))
+    },
+};
+
+/// The key of a cell in JSON.
+const KEY: &str = "nas_bench_201";
+
+/// How the benchmark's networks were trained (table 1 of the paper).
+const RECIPE: &str = include_str!("recipe.toml");
+
+impl SearchSpace for NasBench201 {
+    fn entry(&self) -> &'static Entry {
+        &FAMILY.spaces[0]
+    }
+
+    fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
+        vec![self.0.table()]
+    }
+
+    fn supernet(
+        &self,
+        size: &Size,
+        _reached: &StageReached,
+    ) -> Result<Arc<dyn Explainer>, NetworkError> {
+        let supernet = Network::supernet(&Shape {
+            channels: size.channels,
+            cells: size.cells,
+            classes: size.classes,
+            image: size.image,
+        })?;
+        let choices = Operation::choices(self.0.derive_none);
+        Ok(Arc::new(supernet.choosing(choices)))
+    }
+
+    fn random(&self, rng: &mut ChaCha8Rng) -> Genotype {
+        let choices = Operation::choices(self.0.derive_none);
+        Genotype::new(Cell::random(choices, rng))
+    }
+
+    fn truths(&self) -> Result<Option<Truths>, TableError> {
+        match self.0.nb201_table.as_str() {
+            "" => Ok(None),
+            path => Truths::read(Path::new(path)).map(Some),
+        }
+    }
+}
+
+impl Architecture for Cell {
+    fn to_json(&self) -> String {
+        format!("{{\n  \"{KEY}\": \"{self}\"\n}}\n")
+    }
+
+    fn skip_connects(&self) -> usize {
+        Self::skip_connects(self)
+    }
+
+    fn parameter_free_share(&self) -> f64 {
+        Self::parameter_free_share(self)
+    }
+
+    fn recipe(&self) -> &'static str {
+        RECIPE
+    }
+
+    fn network(&self, shape: &DerivedShape) -> Result<Box<dyn DerivedNetwork>, NetworkError> {
+        if shape.auxiliary.is_some() {
+            let space = "NAS-Bench-201";
+            return Err(NetworkError::NoAuxiliary { space });
+        }
+        let shape = Shape {
+            channels: shape.channels,
+            cells: shape.cells,
+            classes: shape.classes,
+            image: shape.image,
+        };
+        Ok(Box::new(Network::derived(self, &shape)?))
+    }
+}

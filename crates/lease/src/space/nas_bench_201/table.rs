@@ -1,0 +1,233 @@
+//! The true accuracies of all architectures of NAS-Bench-201, from a CSV file.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+
+use super::cell::Cell;
+use crate::space::Genotype;
+
+/// What the benchmark's authors measured of one architecture: mean accuracies in percent over their trainings
+/// of 200 epochs, and costs on CIFAR-10.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Truth {
+    /// On the validation half of CIFAR-10's training images.
+    pub cifar10_valid: f64,
+    /// On the test images of CIFAR-10.
+    pub cifar10_test: f64,
+    /// On CIFAR-100's validation half of the test images.
+    pub cifar100_valid: f64,
+    /// On CIFAR-100's other half.
+    pub cifar100_test: f64,
+    /// On the validation images of ImageNet16-120.
+    pub in16_valid: f64,
+    /// On its test images.
+    pub in16_test: f64,
+    /// Parameters.
+    pub params: u64,
+    /// Multiplications and additions for one image.
+    pub flops: u64,
+}
+
+impl Truth {
+    fn accuracies(&self) -> [f64; 6] {
+        [
+            self.cifar10_valid,
+            self.cifar10_test,
+            self.cifar100_valid,
+            self.cifar100_test,
+            self.in16_valid,
+            self.in16_test,
+        ]
+    }
+}
+
+/// Where an architecture stands among all.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// What it reaches.
+    #[serde(flatten)]
+    pub truth: Truth,
+    /// 1 + how many architectures have a higher accuracy on CIFAR-10's test images.
+    pub rank: usize,
+}
+
+/// The whole table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// By [`Cell::index`].
+    truths: Vec<Truth>,
+    /// Test accuracies on CIFAR-10, from the lowest.
+    sorted: Vec<f64>,
+}
+
+/// A file that is no such table.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is no table of NAS-Bench-201: {reason}")]
+pub struct TableError {
+    path: PathBuf,
+    reason: String,
+}
+
+/// One line.
+#[derive(Deserialize)]
+struct Line {
+    arch: String,
+    #[serde(flatten)]
+    truth: Truth,
+}
+
+/// The columns that a table must have.
+const COLUMNS: [&str; 9] = [
+    "arch",
+    "cifar10_valid",
+    "cifar10_test",
+    "cifar100_valid",
+    "cifar100_test",
+    "in16_valid",
+    "in16_test",
+    "params",
+    "flops",
+];
+
+/// The first bytes of a gzip file.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+impl Table {
+    /// Reads a table, CSV or CSV in gzip, with a line for each of the [`Cell::COUNT`] architectures.
+    ///
+    /// # Errors
+    /// If the file cannot be read, a column is missing, a line is no architecture or has a value that is no
+    /// number, or an architecture is missing or there twice.
+    pub fn read(path: &Path) -> Result<Self, TableError> {
+        let wrong = |reason: String| TableError {
+            path: path.into(),
+            reason,
+        };
+        let unreadable = |e: std::io::Error| wrong(format!("it cannot be read ({e})"));
+        let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(unreadable)?;
+        if text.starts_with(&GZIP) {
+            let mut inside = Vec::new();
+            let mut decoder = MultiGzDecoder::new(text.as_slice());
+            decoder.read_to_end(&mut inside).map_err(unreadable)?;
+            text = inside;
+        }
+        let mut reader = csv::Reader::from_reader(text.as_slice());
+        let headers = reader.headers().map_err(|e| wrong(e.to_string()))?.clone();
+        let missing = COLUMNS.iter().filter(|c| !headers.iter().any(|h| h == **c));
+        let missing: Vec<&str> = missing.copied().collect();
+        if !missing.is_empty() {
+            return Err(wrong(format!(
+                "it has no column {}; make one with scripts/export_nb201.py",
+                missing.join(", ")
+            )));
+        }
+        let mut found: Vec<Option<Truth>> = vec![None; Cell::COUNT];
+        for (i, line) in reader.deserialize().enumerate() {
+            // The header is line 1.
+            let number = i + 2;
+            let line: Line = line.map_err(|e| wrong(e.to_string()))?;
+            let cell = Cell::parse(&line.arch).map_err(|e| wrong(format!("line {number}: {e}")))?;
+            if line
+                .truth
+                .accuracies()
+                .iter()
+                .any(|a| !(0.0..=100.0).contains(a))
+            {
+                return Err(wrong(format!(
+                    "line {number} has an accuracy that is not between 0 and 100"
+                )));
+            }
+            if found[cell.index()].replace(line.truth).is_some() {
+                return Err(wrong(format!("line {number}: {cell} is there twice")));
+            }
+        }
+        let absent = found.iter().filter(|t| t.is_none()).count();
+        if absent > 0 {
+            return Err(wrong(format!(
+                "{absent} of the {} architectures are missing",
+                Cell::COUNT
+            )));
+        }
+        let truths: Vec<Truth> = found.into_iter().flatten().collect();
+        let mut sorted: Vec<f64> = truths.iter().map(|t| t.cifar10_test).collect();
+        sorted.sort_by(f64::total_cmp);
+        Ok(Self { truths, sorted })
+    }
+
+    /// Where a genotype stands; none if it is of another space.
+    pub fn standing_of(&self, genotype: &Genotype) -> Option<Standing> {
+        genotype.downcast::<Cell>().map(|cell| self.standing(cell))
+    }
+
+    /// Where a cell stands.
+    pub fn standing(&self, cell: &Cell) -> Standing {
+        let truth = self.truths[cell.index()];
+        let not_better = self.sorted.partition_point(|a| *a <= truth.cifar10_test);
+        Standing {
+            truth,
+            rank: 1 + self.sorted.len() - not_better,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// A table in which an architecture's accuracy grows with its number.
+    fn text() -> String {
+        let mut lines = vec![COLUMNS.join(",")];
+        for index in 0..Cell::COUNT {
+            let accuracy = 100.0 * index as f64 / Cell::COUNT as f64;
+            let cell = Cell::numbered(index);
+            lines.push(format!("{cell},{accuracy},{accuracy},1,2,3,4,{index},9"));
+        }
+        lines.join("\n")
+    }
+
+    fn read(text: &[u8]) -> Result<Table, TableError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text).unwrap();
+        Table::read(file.path())
+    }
+
+    #[test]
+    fn a_table_says_what_a_cell_reaches_and_its_rank() {
+        let text = text();
+        let table = read(text.as_bytes()).unwrap();
+        let best = table.standing(&Cell::numbered(Cell::COUNT - 1));
+        assert_eq!((best.rank, best.truth.params), (1, Cell::COUNT as u64 - 1));
+        assert_eq!(table.standing(&Cell::numbered(0)).rank, Cell::COUNT);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        packed.write_all(text.as_bytes()).unwrap();
+        let packed = read(&packed.finish().unwrap()).unwrap();
+        assert_eq!(packed.truths, table.truths);
+    }
+
+    #[test]
+    fn tables_with_something_missing_are_refused() {
+        let whole = text();
+        let refused = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
+        assert!(
+            refused(&whole.replacen("cifar10_test", "top1", 1)).contains("no column cifar10_test")
+        );
+        let (without_last, last) = whole.rsplit_once('\n').unwrap();
+        assert!(refused(without_last).contains("1 of the 15625 architectures are missing"));
+        assert!(refused(&format!("{whole}\n{last}")).contains("is there twice"));
+        let unknown = whole.replacen("|none~0|+", "|sep_conv~0|+", 1);
+        assert!(
+            refused(&unknown).contains("line 2"),
+            "{}",
+            refused(&unknown)
+        );
+        assert!(refused(&whole.replacen(",9\n", ",many\n", 1)).contains("many"));
+        assert!(refused("").contains("no column"));
+    }
+}

@@ -1,0 +1,193 @@
+//! S1 to S3: subsets of the DARTS space on which DARTS fails (Zela et al., *Understanding and Robustifying Differentiable
+//! Architecture Search*, arXiv 1909.09656, section 3).
+//!
+//! Every edge has two candidates of its own (S1), a skip-connect and a separable convolution (S2), or these and `none`
+//! (S3). Cells have four nodes; supernets, derived networks and genotypes are those of DARTS.
+
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+use toml::Table;
+
+use crate::config::SectionInfo;
+use crate::network::NetworkError;
+use crate::rng::below;
+use crate::space::darts::{
+    Candidates, CellGenotype, DartsGenotype, Edge, Operation, Supernet, SupernetShape, edge_index,
+};
+use crate::space::{Entry, Explainer, Family, Genotype, SearchSpace, Size, StageReached};
+use Operation::{
+    AvgPool3x3, DilConv3x3, DilConv5x5, MaxPool3x3, None as Zero, SepConv3x3, SkipConnect,
+};
+
+/// Nodes of a cell.
+const NODES: usize = 4;
+
+/// Edges of a cell.
+const EDGES: usize = 14;
+
+/// The candidates of S1 on each edge of a normal cell, as in the authors' code.
+const S1_NORMAL: [[Operation; 2]; EDGES] = [
+    [SkipConnect, DilConv3x3],
+    [SkipConnect, DilConv5x5],
+    [SkipConnect, DilConv5x5],
+    [SkipConnect, SepConv3x3],
+    [SkipConnect, DilConv3x3],
+    [MaxPool3x3, SkipConnect],
+    [SkipConnect, SepConv3x3],
+    [SkipConnect, SepConv3x3],
+    [SkipConnect, DilConv3x3],
+    [SkipConnect, SepConv3x3],
+    [MaxPool3x3, SkipConnect],
+    [SkipConnect, DilConv3x3],
+    [DilConv3x3, DilConv5x5],
+    [DilConv3x3, DilConv5x5],
+];
+
+/// The same of a reduction cell.
+const S1_REDUCTION: [[Operation; 2]; EDGES] = [
+    [MaxPool3x3, AvgPool3x3],
+    [MaxPool3x3, DilConv3x3],
+    [MaxPool3x3, AvgPool3x3],
+    [MaxPool3x3, AvgPool3x3],
+    [SkipConnect, DilConv5x5],
+    [MaxPool3x3, AvgPool3x3],
+    [MaxPool3x3, SepConv3x3],
+    [SkipConnect, DilConv3x3],
+    [SkipConnect, DilConv5x5],
+    [MaxPool3x3, AvgPool3x3],
+    [MaxPool3x3, AvgPool3x3],
+    [SkipConnect, DilConv5x5],
+    [SkipConnect, DilConv5x5],
+    [SkipConnect, DilConv5x5],
+];
+
+/// One of the subsets, by its number from 0.
+#[derive(Clone, Debug)]
+struct Subset(usize);
+
+const fn entry(name: &'static str, about: &'static str, read: Read) -> Entry {
+    Entry {
+        name,
+        about,
+        sections: &[],
+        preset: "",
+        recipe: "",
+        read,
+    }
+}
+
+type Read = fn(&Table) -> Result<Arc<dyn SearchSpace>, crate::config::ConfigError>;
+
+/// S1 to S3.
+pub static FAMILY: Family = Family {
+    spaces: &[
+        entry("s1", "the subset S1 of the DARTS space", |_| Ok(Arc::new(Subset(0)))),
+        entry("s2", "the subset S2 of the DARTS space", |_| Ok(Arc::new(Subset(1)))),
+        entry("s3", "the subset S3 of the DARTS space", |_| Ok(Arc::new(Subset(2)))),
+    ],
+    // Their genotypes are DARTS's, which that family reads.
+    parse: |_| None,
+};
+
+impl Subset {
+    fn candidates(&self) -> Candidates {
+        let same = |candidates: &[Operation]| vec![candidates.to_vec(); EDGES];
+        let own = |edges: &[[Operation; 2]]| edges.iter().map(|e| e.to_vec()).collect();
+        Candidates {
+            cells: match self.0 {
+                0 => [own(&S1_NORMAL), own(&S1_REDUCTION)],
+                1 => [same(&[SkipConnect, SepConv3x3]), same(&[SkipConnect, SepConv3x3])],
+                _ => {
+                    let three = [Zero, SkipConnect, SepConv3x3];
+                    [same(&three), same(&three)]
+                }
+            },
+        }
+    }
+}
+
+impl SearchSpace for Subset {
+    fn entry(&self) -> &'static Entry {
+        &FAMILY.spaces[self.0]
+    }
+
+    fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
+        Vec::new()
+    }
+
+    fn supernet(
+        &self,
+        size: &Size,
+        _reached: &StageReached,
+    ) -> Result<Arc<dyn Explainer>, NetworkError> {
+        Ok(Arc::new(Supernet::new(&SupernetShape {
+            channels: size.channels,
+            cells: size.cells,
+            nodes: NODES,
+            classes: size.classes,
+            image_channels: size.image[0],
+            partial: 1,
+            candidates: Some(self.candidates()),
+            max_skip_connects: None,
+        })?))
+    }
+
+    /// For each node two different states, and on each edge one of its candidates other than `none`.
+    fn random(&self, rng: &mut ChaCha8Rng) -> Genotype {
+        let candidates = self.candidates();
+        let mut cell = |kind: usize| {
+            let node = |node: usize| {
+                let first = below(rng, node + 2);
+                let second = (first + 1 + below(rng, node + 1)) % (node + 2);
+                [first, second].map(|state| {
+                    let of = &candidates.cells[kind][edge_index(node, state)];
+                    let of: Vec<Operation> = of.iter().copied().filter(|o| *o != Zero).collect();
+                    Edge(of[below(rng, of.len())], state)
+                })
+            };
+            CellGenotype::joined((0..NODES).map(node).collect())
+        };
+        Genotype::new(DartsGenotype {
+            normal: cell(0),
+            reduce: cell(1),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, stream};
+
+    #[test]
+    fn supernets_mix_and_derive_nothing_but_an_edges_own_candidates() {
+        let size = Size {
+            channels: 2,
+            cells: 3,
+            classes: 3,
+            image: [1, 8, 8],
+        };
+        for number in 0..FAMILY.spaces.len() {
+            let space = Subset(number);
+            let candidates = space.candidates();
+            assert!(candidates.checked(NODES).is_ok());
+            let supernet = space.supernet(&size, &StageReached::default()).unwrap();
+            let layout = supernet.architecture();
+            assert_eq!(layout.len(), 2 * EDGES * candidates.each());
+            for seed in 0..20 {
+                let mut rng = stream(seed, Purpose::RandomGenotype, 0);
+                let genotype = space.random(&mut rng);
+                let genotype: &DartsGenotype = genotype.downcast().unwrap();
+                for (kind, cell) in [&genotype.normal, &genotype.reduce].into_iter().enumerate() {
+                    for (node, edges) in cell.nodes.iter().enumerate() {
+                        for Edge(operation, state) in edges {
+                            let of = &candidates.cells[kind][edge_index(node, *state)];
+                            assert!(of.contains(operation) && *operation != Zero);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! How long the passes of a search take: what a person compares with other tools, and from run to run.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::tensor::{DType, Device};
+use serde::Serialize;
+
+use crate::Error;
+use crate::data::Dataset;
+use crate::method::product::{MixedProduct, gradient};
+use crate::method::{stage1, stage3};
+use crate::network::{Layout, Vector};
+use crate::rng::{Purpose, stream};
+use crate::search::{Search, SearchConfig};
+
+/// The seconds of one kind of pass, run by run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Timing {
+    /// What was timed.
+    pub name: &'static str,
+    /// Seconds, in order, after one run that is not counted.
+    pub seconds: Vec<f64>,
+    /// The most memory that the process has had until then, in MiB, where the system tells (Linux).
+    pub peak_mebibytes: Option<u64>,
+}
+
+/// The most memory that this process has had.
+fn peak_mebibytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes / 1024)
+}
+
+impl Timing {
+    /// The median.
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.seconds.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        if sorted.len() % 2 == 1 {
+            sorted[middle]
+        } else {
+            (sorted[middle - 1] + sorted[middle]) / 2.0
+        }
+    }
+}
+
+fn timed(
+    name: &'static str,
+    runs: usize,
+    mut work: impl FnMut() -> Result<(), Error>,
+) -> Result<Timing, Error> {
+    work()?;
+    let mut seconds = Vec::with_capacity(runs);
+    for _ in 0..runs {
+        let started = Instant::now();
+        work()?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    Ok(Timing {
+        name,
+        seconds,
+        peak_mebibytes: peak_mebibytes(),
+    })
+}
+
+/// Times, on random images of `image` (channels, height, width) and with a scratch run folder in `folder`:
+/// one forward and backward pass of the explainer (gradients of E and A) and of the audience, one mixed
+/// product with respect to A, and unless only those parts are wanted whole iterations of the search as configured.
+///
+/// # Errors
+/// As [`Search::start`].
+pub fn run(
+    config: SearchConfig,
+    image: [usize; 3],
+    classes: usize,
+    runs: usize,
+    parts_only: bool,
+    folder: &Path,
+) -> Result<Vec<Timing>, Error> {
+    let dataset = Dataset::random(image, classes, 4 * config.search.batch, config.run.seed);
+    let (seed, warmup) = (config.run.seed, config.search.warmup_epochs);
+    let mut search = Search::start(config, "", dataset, folder)?;
+    let batches = search.batches(0);
+    let (models, device) = (search.models().clone(), Device::clone(search.device()));
+    let draw = |layout: &Arc<Layout>, purpose| {
+        let values = layout.initial_values(&mut stream(seed, purpose, 0));
+        Vector::from_values(layout.clone(), values, &device, DType::F32)
+    };
+    let e = draw(models.explainer.weights(), Purpose::ExplainerInit);
+    let w = draw(models.audience.weights(), Purpose::AudienceInit);
+    let a = draw(models.explainer.architecture(), Purpose::ArchitectureInit);
+    let loss = stage1::loss(&*models.explainer, &batches.explainer_train);
+    let listen = stage3::validation_loss(&models.audience, &batches.audience_val);
+    let mut timings = vec![
+        timed("explainer forward+backward", runs, || {
+            gradient(&loss, [&e, &a], [0, 1]);
+            Ok(())
+        })?,
+        timed("audience forward+backward", runs, || {
+            gradient(&listen, [&w], [0]);
+            Ok(())
+        })?,
+        timed("mixed product, A alone", runs, || {
+            MixedProduct::Exact.product(&loss, [&e, &a], (0, &e), [1]);
+            Ok(())
+        })?,
+    ];
+    if !parts_only {
+        let mut step = 0;
+        timings.push(timed("whole iteration", runs, || {
+            search.step(step, warmup)?;
+            step += 1;
+            Ok(())
+        })?);
+    }
+    Ok(timings)
+}

@@ -1,0 +1,300 @@
+//! One cell of a comparison: a method with a seed, and what it found.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use super::ComparisonConfig;
+use super::compare::Found;
+use super::random_search::{self, random_search};
+use super::variant::{Kind, Variant};
+use crate::Error;
+use crate::config::{Composite, differences};
+use crate::data::Dataset;
+use crate::run::files::write_atomically;
+use crate::run::{self, RunError, RunFolder};
+use crate::search::{self, Search, SearchConfig};
+use crate::space::{Genotype, Standing};
+use crate::training::{self, TrainConfig, Training};
+
+/// The file that says that a cell is done.
+const RESULT: &str = "found.json";
+
+/// A method with a seed, in a folder of its own.
+#[derive(Clone, Debug)]
+pub struct Cell<'a> {
+    /// The method.
+    pub variant: &'a Variant,
+    /// The seed.
+    pub seed: u64,
+    /// All settings.
+    pub config: ComparisonConfig,
+    /// The folder.
+    pub folder: PathBuf,
+}
+
+/// What an architecture cost to find.
+struct Costs {
+    steps: u64,
+    explainer_passes: u64,
+    seconds: f64,
+}
+
+impl Cell<'_> {
+    /// Whether it is done.
+    pub fn is_done(&self) -> bool {
+        self.folder.join(RESULT).is_file()
+    }
+
+    /// The result, if the cell is done.
+    ///
+    /// # Errors
+    /// If the result cannot be read.
+    pub fn result(&self) -> Result<Option<Found>, Error> {
+        if !self.is_done() {
+            return Ok(None);
+        }
+        read(&self.folder).map(Some)
+    }
+
+    /// A cell that was begun with other settings is not gone on with. Those of the training may change as long as none
+    /// is done.
+    ///
+    /// # Errors
+    /// If other settings were used.
+    pub fn same_configuration(&self) -> Result<(), Error> {
+        if !self.folder.join("config.toml").is_file() {
+            return Ok(());
+        }
+        let (text, file) = RunFolder::configuration(&self.folder)?;
+        let there = ComparisonConfig::parse(&text, &file.display().to_string(), &[])?;
+        let (here, settings) = (&self.config, |c: &ComparisonConfig| c.study.search.identity());
+        let trained = self.is_done() || self.folder.join("train/run.json").is_file();
+        let mut found = differences(&settings(&there), &settings(here));
+        // All that is not the search's is the training's or random search's.
+        let rest = differences(&there.identity(), &here.identity());
+        found.extend(rest.into_iter().filter(|d| {
+            let random = d.starts_with("random_search.") && self.variant.kind == Kind::RandomSearch;
+            random || (d.starts_with("train.") && trained)
+        }));
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Comparison {
+            folder: self.folder.clone(),
+            differences: found.join("; "),
+        })
+    }
+
+    /// Everything that keeps the cell from being done on these images, found without starting it.
+    pub fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
+        let study = &self.config.study;
+        let mut all = match self.variant.kind {
+            Kind::Random => Vec::new(),
+            Kind::Search => search::problems(&study.search, dataset),
+            Kind::RandomSearch => random_search::problems(&self.config, dataset),
+        };
+        match study.search.space.truths() {
+            // Nothing is trained where the truth is known.
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let genotype = study.random_genotype(self.seed);
+                let training = training::problems(&study.train, &genotype, dataset);
+                let told = |e: &Error| all.iter().any(|a| a.to_string() == e.to_string());
+                let new: Vec<Error> = training.into_iter().filter(|e| !told(e)).collect();
+                all.extend(new);
+            }
+            Err(error) if self.variant.kind != Kind::Search => all.push(error.into()),
+            Err(_) => {}
+        }
+        all
+    }
+
+    /// Searches (or draws), and finds out what the result is worth; nothing if it was stopped.
+    ///
+    /// # Errors
+    /// As searches and trainings.
+    pub fn run<W>(
+        &self,
+        dataset: &Dataset,
+        watcher: &mut W,
+        stop: &AtomicBool,
+    ) -> Result<Option<Found>, Error>
+    where
+        W: search::Observer + training::Observer,
+    {
+        let Some((genotype, standing, costs)) = self.find(dataset, watcher, stop)? else {
+            return Ok(None);
+        };
+        let (accuracy, parameters) = match &standing {
+            Some(standing) => (standing.truth.cifar10_test, standing.truth.params),
+            None => {
+                let folder = self.folder.join("train");
+                let train = self.config.study.train.clone();
+                let done = train_in(train, genotype.clone(), dataset, &folder, watcher, stop)?;
+                let Some(result) = done else {
+                    return Ok(None);
+                };
+                (100.0 * result.test_accuracy, result.parameters as u64)
+            }
+        };
+        let found = Found {
+            method: self.variant.name.clone(),
+            seed: self.seed,
+            accuracy,
+            genotype: genotype.to_string(),
+            skip_connects: genotype.skip_connects(),
+            parameter_free_share: genotype.parameter_free_share(),
+            parameters,
+            search_seconds: costs.seconds,
+            steps: costs.steps,
+            explainer_passes: costs.explainer_passes,
+            standing,
+        };
+        let text = serde_json::to_string_pretty(&found).map_err(std::io::Error::other)?;
+        write_atomically(&self.folder.join(RESULT), text.as_bytes())?;
+        Ok(Some(found))
+    }
+
+    /// The architecture, what the table says of it, and what it cost.
+    #[allow(clippy::type_complexity)]
+    fn find<W>(
+        &self,
+        dataset: &Dataset,
+        watcher: &mut W,
+        stop: &AtomicBool,
+    ) -> Result<Option<(Genotype, Option<Standing>, Costs)>, Error>
+    where
+        W: search::Observer + training::Observer,
+    {
+        let config = &self.config;
+        let truths = || config.study.search.space.truths();
+        match self.variant.kind {
+            Kind::Random => {
+                let genotype = config.study.random_genotype(self.seed);
+                let run = RunFolder::open(&self.folder)?;
+                run.write("config.toml", config.to_toml().as_bytes())?;
+                run.write("genotype.json", genotype.to_json().as_bytes())?;
+                let standing = truths()?.and_then(|t| t.standing_of(&genotype));
+                let costs = Costs {
+                    steps: 0,
+                    explainer_passes: 0,
+                    seconds: 0.0,
+                };
+                Ok(Some((genotype, standing, costs)))
+            }
+            Kind::RandomSearch => {
+                let found = random_search(config, dataset, &self.folder, watcher, stop)?;
+                let Some(found) = found else {
+                    return Ok(None);
+                };
+                let standing = truths()?.and_then(|t| t.standing_of(&found.genotype));
+                let costs = Costs {
+                    steps: found.steps,
+                    explainer_passes: found.steps,
+                    seconds: found.draws.iter().map(|d| d.seconds).sum(),
+                };
+                Ok(Some((found.genotype, standing, costs)))
+            }
+            Kind::Search => {
+                let settings = config.study.search.clone();
+                let search = search_in(settings, &config.to_toml(), dataset, &self.folder)?;
+                let search::Outcome::Finished(summary) = search.run(watcher, stop)? else {
+                    return Ok(None);
+                };
+                let costs = Costs {
+                    steps: summary.steps,
+                    explainer_passes: summary.explainer_passes,
+                    seconds: seconds(&self.folder)?,
+                };
+                Ok(Some((summary.genotype, summary.standing, costs)))
+            }
+        }
+    }
+}
+
+/// A search in a folder, to be gone on with if it is there; `toml` is the whole configuration, to be written there.
+///
+/// # Errors
+/// As [`Search::start`] and [`Search::resume`].
+pub fn search_in(
+    config: SearchConfig,
+    toml: &str,
+    dataset: &Dataset,
+    folder: &Path,
+) -> Result<Search, Error> {
+    match RunFolder::look(folder, run::Kind::Search)? {
+        run::Found::Run => Search::resume(config, toml, dataset.clone(), folder),
+        run::Found::Nothing => Search::start(config, toml, dataset.clone(), folder),
+    }
+}
+
+/// Trains, or goes on training, in a folder, unless that is done already; nothing if it was stopped.
+///
+/// # Errors
+/// As [`Training::new`] and [`Training::run`].
+pub fn train_in(
+    config: TrainConfig,
+    genotype: Genotype,
+    dataset: &Dataset,
+    folder: &Path,
+    watcher: &mut dyn training::Observer,
+    stop: &AtomicBool,
+) -> Result<Option<training::TrainResult>, Error> {
+    if let Some(result) = Training::finished(&config, &genotype, dataset, folder)? {
+        return Ok(Some(result));
+    }
+    let training = Training::new(config, genotype, dataset.clone(), folder)?;
+    Ok(match training.run(watcher, stop)? {
+        training::Outcome::Finished(result) => Some(result),
+        training::Outcome::Stopped => None,
+    })
+}
+
+/// The result of a cell that is done.
+fn read(folder: &Path) -> Result<Found, Error> {
+    let path = folder.join(RESULT);
+    let text = std::fs::read_to_string(&path).map_err(|source| RunError::Io {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|e| Error::Damaged {
+        path,
+        reason: e.to_string(),
+    })
+}
+
+/// The cells done, of these methods in this order and all seeds that there are.
+///
+/// # Errors
+/// If a result cannot be read.
+pub fn collect(folder: &Path, variants: &[Variant]) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    for variant in variants {
+        let mut of = Vec::new();
+        for entry in folder.join(&variant.name).read_dir()? {
+            let cell = entry?.path();
+            if cell.join(RESULT).is_file() {
+                of.push(read(&cell)?);
+            }
+        }
+        of.sort_by_key(|f| f.seed);
+        found.extend(of);
+    }
+    Ok(found)
+}
+
+/// The seconds of all epochs of a search.
+fn seconds(folder: &Path) -> Result<f64, Error> {
+    let path = folder.join("timing.jsonl");
+    let text = std::fs::read_to_string(&path)?;
+    let mut total = 0.0;
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).map_err(|e| Error::Damaged {
+            path: path.clone(),
+            reason: e.to_string(),
+        })?;
+        total += line["seconds"].as_f64().unwrap_or(0.0);
+    }
+    Ok(total)
+}

@@ -1,0 +1,317 @@
+//! Comparing methods over seeds: means, paired differences, and whether they are larger than the noise.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rng::{Purpose, below, stream};
+use crate::space::Standing;
+
+/// One cell of the comparison: what one method found with one seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// The method's name in the comparison.
+    pub method: String,
+    /// The seed.
+    pub seed: u64,
+    /// What is compared, in percent: the true test accuracy where there is a table, else that of the
+    /// architecture trained from scratch.
+    pub accuracy: f64,
+    /// The genotype.
+    pub genotype: String,
+    /// Skip-connects in its (normal) cell.
+    pub skip_connects: usize,
+    /// The share of its operations without weights.
+    pub parameter_free_share: f64,
+    /// Parameters.
+    pub parameters: u64,
+    /// Wall-clock seconds of the search, over all its epochs.
+    pub search_seconds: f64,
+    /// Steps of the search.
+    pub steps: u64,
+    /// Forward and backward passes of the explainer, those on dual numbers counted twice.
+    pub explainer_passes: u64,
+    /// What the table says, if there is one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+}
+
+/// One method over its seeds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MethodSummary {
+    /// Its name.
+    pub method: String,
+    /// Seeds.
+    pub seeds: usize,
+    /// Mean accuracy, percent.
+    pub mean: f64,
+    /// Standard deviation over seeds (n − 1), percent; none for one seed.
+    pub deviation: Option<f64>,
+    /// The worst seed.
+    pub worst: f64,
+    /// The best seed.
+    pub best: f64,
+    /// Mean wall-clock seconds of a search.
+    pub search_seconds: f64,
+    /// Mean passes of the explainer.
+    pub explainer_passes: f64,
+    /// Mean skip-connects.
+    pub skip_connects: f64,
+}
+
+/// The difference of one method from another over the seeds that both have.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// The method.
+    pub method: String,
+    /// What it is compared with.
+    pub against: String,
+    /// Seeds that both have.
+    pub seeds: usize,
+    /// The mean of the paired differences, percentage points.
+    pub mean: f64,
+    /// A 95 % interval of that mean, by resampling seeds (percentile bootstrap); none for fewer than two.
+    pub interval: Option<[f64; 2]>,
+}
+
+/// Seeds below which a bootstrap's interval is known to be too narrow.
+const FEW_SEEDS: usize = 8;
+
+/// Resamplings.
+const RESAMPLINGS: usize = 10_000;
+
+impl Difference {
+    /// In words, whether it is larger than the noise.
+    pub fn verdict(&self) -> String {
+        let Some([low, high]) = self.interval else {
+            return "one seed in common: nothing can be said".into();
+        };
+        let few = if self.seeds < FEW_SEEDS {
+            format!(
+                "; with {} seeds such an interval is too narrow, so take this as a hint",
+                self.seeds
+            )
+        } else {
+            String::new()
+        };
+        if low > 0.0 || high < 0.0 {
+            let direction = if low > 0.0 { "better" } else { "worse" };
+            format!(
+                "{direction} than {} by more than the noise{few}",
+                self.against
+            )
+        } else {
+            format!("not told apart from {} by these seeds", self.against)
+        }
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Each method's summary, in the order in which the methods first occur.
+pub fn summaries(found: &[Found]) -> Vec<MethodSummary> {
+    methods(found)
+        .into_iter()
+        .map(|method| {
+            let of: Vec<&Found> = found.iter().filter(|f| f.method == method).collect();
+            let average =
+                |value: fn(&Found) -> f64| mean(&of.iter().map(|f| value(f)).collect::<Vec<_>>());
+            let accuracies: Vec<f64> = of.iter().map(|f| f.accuracy).collect();
+            let centre = mean(&accuracies);
+            let n = accuracies.len();
+            let squares: f64 = accuracies.iter().map(|a| (a - centre).powi(2)).sum();
+            MethodSummary {
+                method: method.into(),
+                seeds: n,
+                mean: centre,
+                deviation: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()),
+                worst: accuracies.iter().copied().fold(f64::INFINITY, f64::min),
+                best: accuracies.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                search_seconds: average(|f| f.search_seconds),
+                explainer_passes: average(|f| f.explainer_passes as f64),
+                skip_connects: average(|f| f.skip_connects as f64),
+            }
+        })
+        .collect()
+}
+
+fn methods(found: &[Found]) -> Vec<&str> {
+    let mut all: Vec<&str> = Vec::new();
+    for f in found {
+        if !all.contains(&f.method.as_str()) {
+            all.push(&f.method);
+        }
+    }
+    all
+}
+
+/// The paired difference of every method from the first.
+pub fn differences(found: &[Found]) -> Vec<Difference> {
+    let all = methods(found);
+    let Some((first, others)) = all.split_first() else {
+        return Vec::new();
+    };
+    others
+        .iter()
+        .map(|method| difference(found, method, first))
+        .collect()
+}
+
+fn difference(found: &[Found], method: &str, against: &str) -> Difference {
+    let accuracy = |method: &str, seed: u64| {
+        let mut all = found.iter();
+        let cell = all.find(|f| f.method == method && f.seed == seed);
+        cell.map(|f| f.accuracy)
+    };
+    let seeds = found.iter().filter(|f| f.method == method).map(|f| f.seed);
+    let pairs: Vec<f64> = seeds
+        .filter_map(|seed| Some(accuracy(method, seed)? - accuracy(against, seed)?))
+        .collect();
+    Difference {
+        method: method.into(),
+        against: against.into(),
+        seeds: pairs.len(),
+        mean: mean(&pairs),
+        interval: (pairs.len() > 1).then(|| bootstrap(&pairs)),
+    }
+}
+
+/// The 2.5 and 97.5 % points of the mean of resampled values.
+fn bootstrap(values: &[f64]) -> [f64; 2] {
+    let mut rng = stream(0, Purpose::Bootstrap, values.len() as u64);
+    let n = values.len();
+    let mut means: Vec<f64> = (0..RESAMPLINGS)
+        .map(|_| (0..n).map(|_| values[below(&mut rng, n)]).sum::<f64>() / n as f64)
+        .collect();
+    means.sort_by(f64::total_cmp);
+    let at = |share: f64| means[((RESAMPLINGS - 1) as f64 * share).round() as usize];
+    [at(0.025), at(0.975)]
+}
+
+/// The cells as CSV.
+///
+/// # Errors
+/// If the writer refuses them.
+pub fn csv(found: &[Found]) -> Result<Vec<u8>, csv::Error> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record([
+        "method",
+        "seed",
+        "accuracy",
+        "genotype",
+        "skip_connects",
+        "parameter_free_share",
+        "parameters",
+        "search_seconds",
+        "steps",
+        "explainer_passes",
+        "rank",
+    ])?;
+    for f in found {
+        let rank = f.standing.map_or(String::new(), |s| s.rank.to_string());
+        csv.write_record([
+            f.method.clone(),
+            f.seed.to_string(),
+            f.accuracy.to_string(),
+            f.genotype.clone(),
+            f.skip_connects.to_string(),
+            f.parameter_free_share.to_string(),
+            f.parameters.to_string(),
+            f.search_seconds.to_string(),
+            f.steps.to_string(),
+            f.explainer_passes.to_string(),
+            rank,
+        ])?;
+    }
+    csv.into_inner().map_err(|e| csv::Error::from(std::io::Error::other(e.to_string())))
+}
+
+/// The whole comparison as Markdown.
+pub fn markdown(found: &[Found]) -> String {
+    let mut text = String::from(
+        "| method | seeds | accuracy, % | worst | best | skip-connects | search, s | explainer passes |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for s in summaries(found) {
+        let deviation = s.deviation.map_or(String::new(), |d| format!(" ± {d:.2}"));
+        text += &format!(
+            "| {} | {} | {:.2}{deviation} | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} |\n",
+            s.method,
+            s.seeds,
+            s.mean,
+            s.worst,
+            s.best,
+            s.skip_connects,
+            s.search_seconds,
+            s.explainer_passes
+        );
+    }
+    let differences = differences(found);
+    if !differences.is_empty() {
+        text += "\n| difference, paired by seed | points | 95 % interval | |\n|---|---|---|---|\n";
+    }
+    for d in differences {
+        let interval = d.interval.map_or("–".into(), |[low, high]| {
+            format!("{low:+.2} to {high:+.2}")
+        });
+        text += &format!(
+            "| {} − {} | {:+.2} | {interval} | {} |\n",
+            d.method,
+            d.against,
+            d.mean,
+            d.verdict()
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(method: &str, accuracies: &[f64]) -> Vec<Found> {
+        let all = accuracies.iter().zip(0..);
+        all.map(|(accuracy, seed)| Found {
+            method: method.into(),
+            seed,
+            accuracy: *accuracy,
+            genotype: String::new(),
+            skip_connects: 1,
+            parameter_free_share: 0.5,
+            parameters: 1,
+            search_seconds: 2.0,
+            steps: 3,
+            explainer_passes: 4,
+            standing: None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn methods_are_summarised_and_compared_seed_by_seed() {
+        let mut all = found("darts", &[54.0, 60.0, 70.0, 54.0]);
+        all.extend(found("lease", &[55.0, 62.0, 71.0, 56.0]));
+        let summary = &summaries(&all)[0];
+        assert_eq!(
+            (summary.mean, summary.worst, summary.best),
+            (59.5, 54.0, 70.0)
+        );
+        let expected = (5.5f64.powi(2) * 2.0 + 0.25 + 10.5f64.powi(2)) / 3.0;
+        assert!((summary.deviation.unwrap() - expected.sqrt()).abs() < 1e-12);
+        // The seeds differ by 16 points, the pairs by 1 to 2.
+        let difference = &differences(&all)[0];
+        assert_eq!((difference.mean, difference.seeds), (1.5, 4));
+        assert_eq!(difference.interval, Some([1.0, 2.0]));
+        assert!(difference.verdict().starts_with("better than darts"));
+    }
+
+    #[test]
+    fn differences_within_the_noise_are_called_so() {
+        let mut all = found("darts", &[90.0, 91.0, 92.0]);
+        all.extend(found("lease", &[91.0, 90.0, 92.5]));
+        all.extend(found("random", &[50.0]));
+        let all = differences(&all);
+        assert!(all[0].verdict().contains("not told apart"));
+        assert!(all[1].verdict().contains("nothing can be said"));
+    }
+}

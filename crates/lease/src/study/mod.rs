@@ -1,0 +1,10 @@
+//! Several runs: comparisons of methods over seeds, random search, and measurements.
+
+pub mod bench;
+pub mod cell;
+pub mod compare;
+pub mod random_search;
+mod settings;
+pub mod variant;
+
+pub use settings::{ComparisonConfig, RandomSearchSettings, Searching, StudyConfig};

@@ -1,0 +1,140 @@
+//! All that a search with trainings of what it finds reads.
+
+use toml::Table;
+
+use crate::Error;
+use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, section};
+use crate::data::Dataset;
+use crate::rng::{Purpose, stream};
+use crate::search::{self, SearchConfig};
+use crate::space::Genotype;
+use crate::training::{self, TrainConfig, TrainSettings};
+
+section! {
+    /// Random search, in a comparison.
+    RandomSearchSettings, "random_search", "random" {
+        /// Architectures that random search draws and trains briefly.
+        draws: usize = 10 => Rule::whole(1, 100_000);
+        /// Epochs for which it trains each.
+        epochs: usize = 5 => Rule::whole(1, 100_000);
+    }
+}
+
+/// A search, and trainings of what it finds.
+#[derive(Clone, Debug)]
+pub struct StudyConfig {
+    /// The search.
+    pub search: SearchConfig,
+    /// The trainings; data and run are those of the search.
+    pub train: TrainConfig,
+}
+
+/// One method of a comparison.
+#[derive(Clone, Debug)]
+pub struct ComparisonConfig {
+    /// The search, and the training of what it finds.
+    pub study: StudyConfig,
+    /// Random search.
+    pub random: RandomSearchSettings,
+}
+
+impl Composite for ComparisonConfig {
+    fn scope() -> Vec<&'static SectionInfo> {
+        let mut all = StudyConfig::scope();
+        all.push(RandomSearchSettings::INFO);
+        all
+    }
+
+    fn read(values: &Table) -> Result<Self, ConfigError> {
+        Ok(Self {
+            study: StudyConfig::read(values)?,
+            random: Section::of(values)?,
+        })
+    }
+
+    fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
+        let mut all = self.study.tables();
+        all.push(self.random.table());
+        all
+    }
+
+    fn problems(&self) -> Vec<ConfigError> {
+        self.study.problems()
+    }
+
+    fn unread(&self, setting: &Setting) -> String {
+        self.study.unread(setting)
+    }
+}
+
+impl Composite for StudyConfig {
+    fn scope() -> Vec<&'static SectionInfo> {
+        let mut all = SearchConfig::scope();
+        all.push(TrainSettings::INFO);
+        all
+    }
+
+    fn read(values: &Table) -> Result<Self, ConfigError> {
+        Ok(Self {
+            search: SearchConfig::read(values)?,
+            train: TrainConfig::read(values)?,
+        })
+    }
+
+    fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
+        let mut all = self.search.tables();
+        all.push(self.train.train.table());
+        all
+    }
+
+    fn problems(&self) -> Vec<ConfigError> {
+        self.search.problems()
+    }
+
+    fn unread(&self, setting: &Setting) -> String {
+        self.search.unread(setting)
+    }
+}
+
+impl StudyConfig {
+    /// A random architecture of the space.
+    pub fn random_genotype(&self, seed: u64) -> Genotype {
+        let mut rng = stream(seed, Purpose::RandomGenotype, 0);
+        self.search.space.random(&mut rng)
+    }
+}
+
+/// A configuration with a search in it.
+pub trait Searching: Composite {
+    /// The search.
+    fn search(&self) -> &SearchConfig;
+
+    /// Everything that keeps what it says from being done on these images, found without starting it.
+    fn obstacles(&self, dataset: &Dataset) -> Vec<Error>;
+}
+
+impl Searching for SearchConfig {
+    fn search(&self) -> &SearchConfig {
+        self
+    }
+
+    fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
+        search::problems(self, dataset)
+    }
+}
+
+impl Searching for StudyConfig {
+    fn search(&self) -> &SearchConfig {
+        &self.search
+    }
+
+    fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
+        let mut all = search::problems(&self.search, dataset);
+        // Whatever is found builds as any other architecture of the space does.
+        let genotype = self.random_genotype(0);
+        let training = training::problems(&self.train, &genotype, dataset);
+        // The device is the search's, and told already.
+        all.extend(training.into_iter().filter(|e| !matches!(e, Error::Device(_))));
+        all
+    }
+}

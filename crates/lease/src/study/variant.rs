@@ -1,0 +1,130 @@
+//! The methods of a comparison, each a name and settings.
+
+use crate::Error;
+use crate::config::{Composite, Layers};
+use crate::search::presets;
+
+use super::ComparisonConfig;
+
+/// What finds an architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A search.
+    Search,
+    /// One architecture drawn uniformly.
+    Random,
+    /// The best of several after short trainings.
+    RandomSearch,
+}
+
+impl Kind {
+    /// The baseline of this name.
+    fn baseline(name: &str) -> Option<Self> {
+        match name {
+            "random" => Some(Self::Random),
+            "random-search" => Some(Self::RandomSearch),
+            _ => None,
+        }
+    }
+}
+
+/// A method's name and the settings that make it.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// The name, of letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// What finds an architecture.
+    pub kind: Kind,
+    flags: Vec<(String, String)>,
+}
+
+impl Variant {
+    /// Reads `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE,…`.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = |reason: &str| Error::Method {
+            text: text.into(),
+            reason: reason.into(),
+        };
+        let (name, settings) = match text.split_once(':') {
+            Some((name, settings)) => (name, settings.to_string()),
+            None => (text, format!("method={text}")),
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            return Err(wrong("a name is made of letters, digits, - _ and ."));
+        }
+        // A piece without `=` goes on with the list before it, as in stage-cells=5,11,17.
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        for piece in settings.split(',').filter(|s| !s.is_empty()) {
+            match (piece.split_once('='), pairs.last_mut()) {
+                (Some((key, value)), _) => pairs.push((key, value.into())),
+                (None, Some((_, value))) => *value += &format!(",{piece}"),
+                (None, None) => {
+                    return Err(wrong("settings are SETTING=VALUE, separated by commas"));
+                }
+            }
+        }
+        let mut kind = Kind::baseline(name);
+        pairs.retain(|(key, value)| {
+            let baseline = Kind::baseline(value).filter(|_| *key == "method");
+            kind = baseline.or(kind);
+            baseline.is_none()
+        });
+        let known = |key: &str| {
+            let scope = ComparisonConfig::scope();
+            scope.iter().any(|s| s.settings.iter().any(|x| x.flag() == key))
+        };
+        let flags = pairs.into_iter().map(|(key, value)| {
+            if !known(key) {
+                return Err(wrong(&format!("there is no setting `{key}`")));
+            }
+            if key == "seed" {
+                return Err(wrong("seeds are given by --seeds"));
+            }
+            Ok((key.to_string(), value))
+        });
+        Ok(Self {
+            name: name.into(),
+            kind: kind.unwrap_or(Kind::Search),
+            flags: flags.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Reads several, whose names must differ.
+    ///
+    /// # Errors
+    /// As [`Variant::parse`]; also if a name is there twice.
+    pub fn parse_all(texts: &[String]) -> Result<Vec<Self>, Error> {
+        let all = texts.iter().map(|text| Self::parse(text));
+        let all = all.collect::<Result<Vec<_>, _>>()?;
+        for (i, variant) in all.iter().enumerate() {
+            if all[..i].iter().any(|v| v.name == variant.name) {
+                return Err(Error::Method {
+                    text: variant.name.clone(),
+                    reason: "this name is there twice".into(),
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The configuration with a seed, where these are the settings of all methods.
+    ///
+    /// # Errors
+    /// If a setting cannot be used.
+    pub fn config(
+        &self,
+        file: Option<&std::path::Path>,
+        common: &[(String, String)],
+        seed: u64,
+    ) -> Result<ComparisonConfig, Error> {
+        let mut flags = common.to_vec();
+        flags.extend(self.flags.clone());
+        flags.push(("seed".into(), seed.to_string()));
+        let layers = Layers::read(file, &flags, &ComparisonConfig::scope(), &[])?;
+        Ok(ComparisonConfig::resolve(&presets(&layers)?, &layers)?)
+    }
+}

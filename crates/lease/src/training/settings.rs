@@ -1,0 +1,119 @@
+//! The settings of a training from scratch, and all that it reads.
+
+use toml::Table;
+
+use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, preset, section};
+use crate::data::DataSettings;
+use crate::method::optimiser::SgdRule;
+use crate::run::RunSettings;
+use crate::space::{DerivedShape, Genotype};
+
+/// The widths of DARTS's auxiliary head.
+const AUXILIARY_WIDTHS: [usize; 2] = [128, 768];
+
+section! {
+    /// Training a derived network from scratch.
+    TrainSettings, "train", "train" {
+        /// Channels of the first cells.
+        channels: usize = 36 => Rule::whole(1, 4_096);
+        /// Cells; in networks of NAS-Bench-201 those of each of the three stages.
+        cells: usize = 20 => Rule::whole(1, 256);
+        /// Epochs.
+        epochs: usize = 600 => Rule::whole(1, 100_000);
+        /// Images in a mini-batch.
+        batch: usize = 96 => Rule::whole(1, 65_536);
+        /// Learning rate at the start of the cosine, which ends at 0.
+        learning_rate: f64 = 0.025 => Rule::POSITIVE;
+        /// Momentum.
+        momentum: f64 = 0.9 => Rule::BELOW_1;
+        /// Whether the momentum looks ahead (Nesterov).
+        nesterov: bool = false;
+        /// Weight decay.
+        weight_decay: f64 = 3e-4 => Rule::NOT_NEGATIVE;
+        /// Largest norm of the gradient; 0 means any.
+        clip: f64 = 5.0 => Rule::NOT_NEGATIVE;
+        /// Probability of dropping a path, reached at the last epoch and proportional to the epoch before.
+        drop_path: f64 = 0.2 => Rule::BELOW_1;
+        /// Weight of the auxiliary head's loss; 0 means no auxiliary head.
+        auxiliary: f64 = 0.4 => Rule::NOT_NEGATIVE;
+        /// Side of the square that cutout blanks, as a share of the image's side; 0 means none.
+        cutout: f64 = 0.5 => Rule::SHARE;
+    }
+}
+
+/// All that a training reads.
+#[derive(Clone, Debug)]
+pub struct TrainConfig {
+    /// Images.
+    pub data: DataSettings,
+    /// The training.
+    pub train: TrainSettings,
+    /// The run.
+    pub run: RunSettings,
+}
+
+impl Composite for TrainConfig {
+    fn scope() -> Vec<&'static SectionInfo> {
+        vec![DataSettings::INFO, TrainSettings::INFO, RunSettings::INFO]
+    }
+
+    fn read(values: &Table) -> Result<Self, ConfigError> {
+        Ok(Self {
+            data: Section::of(values)?,
+            train: Section::of(values)?,
+            run: Section::of(values)?,
+        })
+    }
+
+    fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
+        vec![self.data.table(), self.train.table(), self.run.table()]
+    }
+
+    fn problems(&self) -> Vec<ConfigError> {
+        self.data.problems()
+    }
+}
+
+/// The presets that a training of this genotype lies on: how its space's authors train, and what fits the data set.
+///
+/// # Errors
+/// If a preset cannot be read.
+pub fn presets(genotype: &Genotype, upper: &[&Table]) -> Result<Vec<Table>, ConfigError> {
+    let chosen = upper.iter().rev().find(|values| {
+        let data = values.get(DataSettings::INFO.name);
+        data.is_some_and(|data| data.get("dataset").is_some())
+    });
+    let data = match chosen {
+        Some(values) => DataSettings::of(values)?,
+        None => DataSettings::default(),
+    };
+    Ok(vec![
+        preset(genotype.recipe())?,
+        preset(data.dataset.preset())?,
+    ])
+}
+
+impl TrainConfig {
+    /// The network for images of `image` (channels, height, width).
+    pub fn shape(&self, classes: usize, image: [usize; 3]) -> DerivedShape {
+        let t = &self.train;
+        DerivedShape {
+            channels: t.channels,
+            cells: t.cells,
+            classes,
+            image,
+            auxiliary: (t.auxiliary > 0.0).then_some(AUXILIARY_WIDTHS),
+        }
+    }
+
+    /// How the weights step.
+    pub fn rule(&self) -> SgdRule {
+        let t = &self.train;
+        SgdRule {
+            momentum: t.momentum,
+            nesterov: t.nesterov,
+            weight_decay: t.weight_decay,
+            clip: t.clip,
+        }
+    }
+}

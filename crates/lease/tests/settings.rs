@@ -1,0 +1,146 @@
+//! Settings: where they come from, what they may be, and what a result depends on.
+
+use lease::config::{Composite, Layers};
+use lease::search::{SearchConfig, presets};
+use lease::space;
+use lease::study::ComparisonConfig;
+use lease::training::TrainConfig;
+
+fn layers<C: Composite>(pairs: &[(&str, &str)]) -> Result<Layers, lease::Error> {
+    let flags: Vec<(String, String)> = pairs
+        .iter()
+        .map(|(a, b)| (a.to_string(), b.to_string()))
+        .collect();
+    Ok(Layers::read(None, &flags, &C::scope(), &ComparisonConfig::scope())?)
+}
+
+fn resolved<C: Composite>(pairs: &[(&str, &str)]) -> Result<C, lease::Error> {
+    let layers = layers::<C>(pairs)?;
+    Ok(C::resolve(&presets(&layers)?, &layers)?)
+}
+
+fn refused(pairs: &[(&str, &str)]) -> String {
+    resolved::<SearchConfig>(pairs).unwrap_err().to_string()
+}
+
+fn parsed(text: &str) -> Result<SearchConfig, lease::Error> {
+    Ok(SearchConfig::parse(text, "my.toml", &ComparisonConfig::scope())?)
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_the_preset() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[explainer]\nchannels = 6\ncells = 5\n").unwrap();
+    let flags = [("cells".to_string(), "4".to_string())];
+    let scope = SearchConfig::scope();
+    let layers = Layers::read(Some(file.path()), &flags, &scope, &[]).unwrap();
+    let config = SearchConfig::resolve(&presets(&layers).unwrap(), &layers).unwrap();
+    assert_eq!((config.explainer.channels, config.explainer.cells), (6, 4));
+    assert!(config.to_toml().contains("nodes = 3"), "from the digits' preset");
+}
+
+#[test]
+fn every_space_has_usable_defaults_on_every_data_set() {
+    for space in space::names() {
+        for dataset in ["digits", "cifar10", "cifar100", "folder"] {
+            let all = [("space", space), ("dataset", dataset), ("path", "x")];
+            resolved::<ComparisonConfig>(&all).unwrap();
+        }
+    }
+    let warmup = |epochs| {
+        let config = resolved::<SearchConfig>(&[("space", "p-darts"), ("epochs", epochs)]);
+        config.unwrap().search.warmup_epochs
+    };
+    assert_eq!((warmup("25"), warmup("10"), warmup("6")), (10, 4, 2));
+}
+
+#[test]
+fn presets_set_nothing_but_settings() {
+    let texts = space::spaces().flat_map(|space| [space.preset, space.recipe]);
+    let digits = lease::data::DatasetKind::Digits.preset();
+    for text in texts.chain([digits]) {
+        Layers::parse(text, "the preset", &ComparisonConfig::scope(), &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_written_configuration_reads_back_the_same() {
+    for space in space::names() {
+        let all = [("space", space), ("dataset", "cifar10"), ("path", "a b")];
+        let config = resolved::<ComparisonConfig>(&all).unwrap();
+        let again = ComparisonConfig::parse(&config.to_toml(), "test", &[]).unwrap();
+        assert_eq!(again.table(), config.table());
+    }
+}
+
+#[test]
+fn a_command_reads_its_own_sections_and_a_space_its_own_settings() {
+    let told = resolved::<TrainConfig>(&[("gamma", "2")]).unwrap_err();
+    assert!(told.to_string().contains("no such setting"), "{told}");
+    let told = refused(&[("space", "darts"), ("partial", "2")]);
+    assert_eq!(
+        told,
+        "--partial is not read here: it is a setting of --space pc-darts, and this is darts"
+    );
+    let config = resolved::<SearchConfig>(&[("space", "pc-darts"), ("partial", "2")]).unwrap();
+    let text = config.to_toml();
+    assert!(text.contains("partial = 2") && !text.contains("stage_cells"));
+    // A file may have more than one command reads.
+    let both = "[train]\nepochs = 3\n[search]\nepochs = 4\n";
+    assert_eq!(parsed(both).unwrap().search.epochs, 4);
+}
+
+#[test]
+fn mistakes_are_told_with_their_place_all_at_once() {
+    assert_eq!(
+        refused(&[("epochs", "many")]),
+        "`many` is no value for --epochs (a whole number of at least 0 is needed)"
+    );
+    assert!(refused(&[("epochs", "0")]).contains("search.epochs = 0 (flag --epochs)"));
+    assert!(refused(&[("method", "magic")]).contains("lease, darts, darts-first"));
+    let both = refused(&[("epochs", "0"), ("momentum", "1")]);
+    assert!(both.starts_with("2 settings cannot be used") && both.contains("momentum = 1"));
+    let told = |text: &str| parsed(text).unwrap_err().to_string();
+    let unknown = told("[search]\nbatch = 9\nepoch = 3\n");
+    assert!(
+        unknown.starts_with("my.toml is not") && unknown.contains("line 3"),
+        "{unknown}"
+    );
+    assert!(unknown.contains("did you mean `epochs`?"), "{unknown}");
+    assert!(told("[search]\ngamma = 1\n").contains("belongs under [method]"));
+    assert!(told("epochs = 3\n").contains("belongs under [search]"));
+    let two = told("[search]\nepochs = -1\nclip = \"a\"\n");
+    assert!(two.contains("line 2") && two.contains("line 3"), "{two}");
+}
+
+#[test]
+fn sizes_without_bound_name_the_setting_and_the_limit() {
+    for (flag, limit) in [
+        ("channels", "4096"),
+        ("cells", "256"),
+        ("nodes", "12"),
+        ("batch", "65536"),
+        ("threads", "1024"),
+        ("image-size", "1024"),
+    ] {
+        for value in ["4294967295", "18446744073709551615", "99999999999999999999999"] {
+            let told = refused(&[(flag, value)]);
+            assert!(told.contains(&format!("--{flag}")), "{told}");
+            let bounded = told.contains(limit) || told.contains("largest number");
+            assert!(bounded, "{told}");
+        }
+    }
+    let told = parsed("[run]\nseed = 99999999999999999999\n").unwrap_err();
+    assert!(told.to_string().contains("line 2"), "{told}");
+}
+
+#[test]
+fn a_result_does_not_depend_on_where_and_with_how_many_threads_it_was_computed() {
+    let identity = |pairs: &[(&str, &str)]| resolved::<SearchConfig>(pairs).unwrap().identity();
+    let cifar = ("dataset", "cifar10");
+    let free = [cifar, ("path", "a"), ("threads", "1"), ("checkpoint-seconds", "1")];
+    let other = [cifar, ("path", "b"), ("threads", "2"), ("checkpoint-seconds", "9")];
+    assert_eq!(identity(&free), identity(&other));
+    assert_ne!(identity(&[]), identity(&[("gamma", "2")]));
+    assert_ne!(identity(&[]), identity(&[("seed", "2")]));
+}
