@@ -1,7 +1,8 @@
 //! From mixing coefficients to a discrete cell, by the rule of DARTS (arXiv 1806.09055, section 2.4).
 
-use super::genotype::{CellGenotype, Edge, GenotypeError, nodes_of};
+use super::genotype::{CellGenotype, Edge, nodes_of};
 use super::operation::Operation;
+use crate::space::GenotypeError;
 
 /// One row of mixing coefficients: an edge's weight of each operation.
 pub type Row = [f64; Operation::ALL.len()];

@@ -5,8 +5,10 @@ use std::fmt;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::notation::{self, NotationError};
+use super::notation;
 use super::{Operation, edge_count};
+use crate::space::GenotypeError;
+use crate::space::text;
 
 /// An incoming edge of a node: an operation on a state (0 and 1 are the cell's inputs, 2 the first node).
 /// In JSON `["sep_conv_3x3", 0]`.
@@ -33,59 +35,28 @@ pub struct DartsGenotype {
     pub reduce: CellGenotype,
 }
 
-/// A text or value that is no genotype.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum GenotypeError {
-    /// The text is no JSON of a genotype.
-    #[error("the genotype is no valid JSON: {0}")]
-    Json(String),
-    /// The text is not in DARTS's notation.
-    #[error("the genotype cannot be read: {0}")]
-    Notation(#[from] NotationError),
-    /// The cells make no sense.
-    #[error("the genotype's {cell} cell cannot be built: {reason}")]
-    Cell {
-        /// `normal` or `reduce`.
-        cell: &'static str,
-        /// Why.
-        reason: String,
-    },
-    /// The text is not in NAS-Bench-201's notation.
-    #[error(
-        "the genotype is no cell of NAS-Bench-201: {reason}; \
-         one looks like |nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
-    )]
-    NasBench201 {
-        /// What is wrong.
-        reason: String,
-    },
-    /// Coefficients from which nothing can be derived.
-    #[error("no cell can be derived from these coefficients: {0}")]
-    Coefficients(String),
-}
-
 impl DartsGenotype {
-    /// Reads a genotype in JSON or in the notation of PyTorch's DARTS:
-    /// `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=[…], …)`.
+    /// Reads a genotype in JSON or in the notation of PyTorch's DARTS,
+    /// `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=[…], …)`, wherever it stands in
+    /// the text.
     ///
     /// # Errors
     /// Says where the text is wrong, or what in the cells cannot be built.
     pub fn parse(text: &str) -> Result<Self, GenotypeError> {
-        let genotype = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text).map_err(|e| GenotypeError::Json(e.to_string()))?
-        } else {
-            notation::parse(text)?
-        };
-        Self::validated(genotype)
+        let text = text::cleaned(text)?;
+        match notation::read(&text, None) {
+            Some(read) => Ok(read?.value),
+            None => Err(text::nothing_in(&text)),
+        }
     }
 
-    fn validated(genotype: Self) -> Result<Self, GenotypeError> {
-        for (cell, genes) in [("normal", &genotype.normal), ("reduce", &genotype.reduce)] {
+    pub(super) fn validated(self) -> Result<Self, GenotypeError> {
+        for (cell, genes) in [("normal", &self.normal), ("reduce", &self.reduce)] {
             genes
                 .check()
                 .map_err(|reason| GenotypeError::Cell { cell, reason })?;
         }
-        Ok(genotype)
+        Ok(self)
     }
 
     /// The genotype as JSON, with a line for each node.
@@ -139,6 +110,9 @@ impl DartsGenotype {
 }
 
 impl CellGenotype {
+    /// More nodes than this are refused.
+    pub const MOST_NODES: usize = 1000;
+
     /// A cell whose output joins all nodes.
     pub fn joined(nodes: Vec<[Edge; 2]>) -> Self {
         let concat = (2..2 + nodes.len()).collect();
@@ -160,11 +134,14 @@ impl CellGenotype {
         if self.nodes.is_empty() {
             return Err("it has no node".into());
         }
+        if self.nodes.len() > Self::MOST_NODES {
+            let (n, most) = (self.nodes.len(), Self::MOST_NODES);
+            return Err(format!(
+                "it has {n} nodes, and no more than {most} can be built"
+            ));
+        }
         for (node, edges) in self.nodes.iter().enumerate() {
-            for Edge(operation, state) in edges {
-                if *operation == Operation::None {
-                    return Err(format!("node {node} uses `none`, which is no connection"));
-                }
+            for Edge(_, state) in edges {
                 if *state >= node + 2 {
                     return Err(format!(
                         "node {node} takes state {state}, but only states 0 to {} come before it",
@@ -172,24 +149,19 @@ impl CellGenotype {
                     ));
                 }
             }
-            if edges[0].1 == edges[1].1 {
-                return Err(format!(
-                    "both edges of node {node} come from state {}; they must differ",
-                    edges[0].1
-                ));
-            }
         }
         if self.concat.is_empty() {
             return Err("it joins no state into its output".into());
         }
-        for (i, state) in self.concat.iter().enumerate() {
+        let mut joined = vec![false; 2 + self.nodes.len()];
+        for state in &self.concat {
             if *state < 2 || *state >= 2 + self.nodes.len() {
                 return Err(format!(
                     "its output joins state {state}, but its nodes are states 2 to {}",
                     1 + self.nodes.len()
                 ));
             }
-            if self.concat[..i].contains(state) {
+            if std::mem::replace(&mut joined[*state], true) {
                 return Err(format!("its output joins state {state} twice"));
             }
         }
@@ -274,11 +246,13 @@ mod tests {
             "{}",
             refused(&late)
         );
-        let same = DARTS_V2.replacen("('sep_conv_3x3', 1)", "('sep_conv_3x3', 0)", 1);
-        assert!(refused(&same).contains("both edges of node 0"));
-        let concat = DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", "normal_concat=[2, 6]");
-        assert!(refused(&concat).contains("joins state 6"));
-        assert!(refused("{\"normal\": 3}").contains("no valid JSON"));
+        let concat = |states: &str| {
+            let text = format!("normal_concat={states}");
+            refused(&DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", &text))
+        };
+        assert!(concat("[2, 6]").contains("joins state 6"));
+        assert!(concat("[2, 3, 2]").contains("joins state 2 twice"));
+        assert!(refused("{\"normal\": 3}").contains("line 1, column 12: `[` or `(`"));
         assert!(refused("").contains("Genotype("));
     }
 

@@ -1,21 +1,32 @@
 //! What an architecture is: the operations, cells and genotypes of the DARTS space
 //! (Liu et al., arXiv 1806.09055) here, and each further space in a file of its own.
 
+mod cursor;
 mod derive;
+mod error;
 mod genotype;
 pub mod nas_bench_201;
+mod nas_bench_201_notation;
 mod notation;
 mod operation;
 mod progressive;
 mod table;
+mod text;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
 pub use derive::{Row, derive_cell, entropy, softmax, softmax_rows};
-pub use genotype::{CellGenotype, DartsGenotype, Edge, GenotypeError};
+pub use error::{GenotypeError, NotationError};
+pub use genotype::{CellGenotype, DartsGenotype, Edge};
 pub use operation::{Operation, UnknownOperation};
 pub use progressive::{Candidates, derive_capped, skip_dropout};
 pub use table::{Standing, Table, TableError, Truth};
+pub use text::{MOST_BYTES, Read, decode};
+
+use crate::Error;
 
 /// A cell that keeps the resolution, or one that halves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,33 +61,63 @@ pub enum Genotype {
     NasBench201(nas_bench_201::Cell),
 }
 
-/// The key of a NAS-Bench-201 cell in JSON.
-const NAS_BENCH_201: &str = "nas_bench_201";
-
 impl Genotype {
-    /// Reads a genotype in JSON, in the notation of PyTorch's DARTS (see [`DartsGenotype::parse`]), or in
-    /// NAS-Bench-201's (see [`nas_bench_201::Cell::parse`]).
+    /// Reads a genotype as [`Genotype::read`] does, without what there is to tell about it.
     ///
     /// # Errors
-    /// Says where the text is wrong, or what in the cells cannot be built.
+    /// As [`Genotype::read`].
     pub fn parse(text: &str) -> Result<Self, GenotypeError> {
-        if text.trim_start().starts_with('|') {
-            return Ok(Self::NasBench201(nas_bench_201::Cell::parse(text)?));
-        }
-        if let Ok(serde_json::Value::Object(map)) = serde_json::from_str(text)
-            && let Some(cell) = map.get(NAS_BENCH_201)
-        {
-            let cell = cell.as_str().unwrap_or_default();
-            return Ok(Self::NasBench201(nas_bench_201::Cell::parse(cell)?));
-        }
-        Ok(Self::Darts(DartsGenotype::parse(text)?))
+        Ok(Self::read(text, None)?.value)
+    }
+
+    /// Finds the genotype in a text: in JSON, in the notation of PyTorch's DARTS (see [`DartsGenotype::parse`]) or in
+    /// NAS-Bench-201's (see [`nas_bench_201::Cell::parse`]), with whatever stands around it. Of several in a file of
+    /// Python the one of this name is taken, and of those in a log the last one.
+    ///
+    /// # Errors
+    /// Says what was looked for and found instead, where the genotype is wrong, what in its cells cannot be built,
+    /// or which names there are.
+    pub fn read(text: &str, name: Option<&str>) -> Result<Read<Self>, GenotypeError> {
+        let text = text::cleaned(text)?;
+        let darts = notation::read(&text, name).map(|r| r.map(|r| r.map(Self::Darts)));
+        let cell =
+            nas_bench_201_notation::read(&text, name).map(|r| r.map(|r| r.map(Self::NasBench201)));
+        let found = text::only([darts, cell]);
+        found.unwrap_or_else(|| Err(text::nothing_in(&text)))
+    }
+
+    /// Reads a genotype from the bytes of a file (see [`decode`]).
+    ///
+    /// # Errors
+    /// As [`Genotype::read`], and if the bytes are no text.
+    pub fn from_bytes(bytes: &[u8], name: Option<&str>) -> Result<Read<Self>, GenotypeError> {
+        Self::read(&decode(bytes)?, name)
+    }
+
+    /// Reads a genotype from a file, as [`Genotype::from_bytes`].
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn from_file(path: &Path, name: Option<&str>) -> Result<Read<Self>, Error> {
+        let failed = |reason: String| Error::GenotypeFile {
+            path: path.into(),
+            reason,
+        };
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|e| failed(e.to_string()))?;
+        Self::from_bytes(&bytes, name).map_err(|e| failed(e.to_string()))
     }
 
     /// The genotype as JSON.
     pub fn to_json(&self) -> String {
         match self {
             Self::Darts(genotype) => genotype.to_json(),
-            Self::NasBench201(cell) => format!("{{\n  \"{NAS_BENCH_201}\": \"{cell}\"\n}}\n"),
+            Self::NasBench201(cell) => format!(
+                "{{\n  \"{}\": \"{cell}\"\n}}\n",
+                nas_bench_201_notation::KEY
+            ),
         }
     }
 

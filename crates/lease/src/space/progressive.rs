@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::genotype::{CellGenotype, GenotypeError};
+use super::genotype::CellGenotype;
 use super::operation::Operation;
-use super::{Row, derive_cell, edge_count, edge_index};
+use super::{GenotypeError, Row, derive_cell, edge_count, edge_index};
 
 /// The candidates on every edge of both kinds of cell, as many on each, in the operations' order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
