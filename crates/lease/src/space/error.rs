@@ -62,6 +62,15 @@ pub enum GenotypeError {
         /// Why.
         reason: String,
     },
+    /// A cell whose output does not depend on its inputs.
+    #[error(
+        "no path leads through the genotype's {cell}: on each way from its inputs to its output there is a `none`, \
+         so a network of it tells nothing about an image"
+    )]
+    NoPath {
+        /// Which cell.
+        cell: &'static str,
+    },
     /// The text is not in NAS-Bench-201's notation.
     #[error(
         "the genotype is no cell of NAS-Bench-201: {reason}; \

@@ -9,6 +9,7 @@ pub mod nas_bench_201;
 mod nas_bench_201_notation;
 mod notation;
 mod operation;
+mod paths;
 mod progressive;
 mod table;
 mod text;
@@ -134,6 +135,24 @@ impl Genotype {
         match self {
             Self::Darts(genotype) => genotype.parameter_free_share(),
             Self::NasBench201(cell) => cell.parameter_free_share(),
+        }
+    }
+}
+
+impl Genotype {
+    /// Whether each of its cells has a path from an input to its output.
+    pub fn is_connected(&self) -> bool {
+        self.check_paths().is_ok()
+    }
+
+    /// The same, with words for whom it is from.
+    ///
+    /// # Errors
+    /// Names the cell that has none.
+    pub fn check_paths(&self) -> Result<(), GenotypeError> {
+        match self {
+            Self::Darts(genotype) => genotype.check_paths(),
+            Self::NasBench201(cell) => cell.check_paths(),
         }
     }
 }
