@@ -24,7 +24,12 @@ impl<C: Composite> Settings<C> {
         // A file may have settings of other commands.
         let others = ComparisonConfig::scope();
         let flags = self.whole_flags();
-        Ok(Layers::read(self.file.as_deref(), &flags, &C::scope(), &others)?)
+        Ok(Layers::read(
+            self.file.as_deref(),
+            &flags,
+            &C::scope(),
+            &others,
+        )?)
     }
 
     /// The flags, with whole paths.

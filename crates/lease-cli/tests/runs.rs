@@ -406,7 +406,7 @@ fn bad_arguments_get_one_clear_error() {
             "is no run folder: it has no config.toml",
         ),
         (vec!["verify", "/nowhere"], "cannot read the case /nowhere"),
-        (vec!["genotype", "{}"], "no valid JSON"),
+        (vec!["genotype", "{}"], "there is no genotype in the text"),
     ] {
         let told = refused(lease(&arguments));
         assert!(

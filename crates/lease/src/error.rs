@@ -97,9 +97,7 @@ pub enum Error {
         reason: String,
     },
     /// More memory than there is.
-    #[error(
-        "{what} needs about {need} of memory, this machine has {have}; {advice}"
-    )]
+    #[error("{what} needs about {need} of memory, this machine has {have}; {advice}")]
     Memory {
         /// What needs it.
         what: &'static str,

@@ -10,7 +10,8 @@ use lease::network::{
 };
 use lease::rng::{Purpose, stream, symmetric};
 use lease::space::darts::{
-    Candidates, DartsGenotype, Derived, Operation, Supernet, SupernetShape, softmax_rows,
+    Candidates, CellGenotype, DartsGenotype, Derived, Edge, Operation, Supernet, SupernetShape,
+    softmax_rows,
 };
 use lease::space::{DerivedNetwork, DerivedShape, Explainer, SkipDropout, nas_bench_201};
 use proptest::prelude::*;
@@ -210,10 +211,9 @@ fn residual_networks_agree_with_the_composed_ones() {
 }
 
 /// A derived network's losses, gradients, running statistics and evaluation, with paths dropped.
-fn train(how: (Kernels, DType)) -> Quantities {
+fn train(genotype: &DartsGenotype, how: (Kernels, DType)) -> Quantities {
     let (kernels, dtype) = how;
     let device = Device::flex();
-    let genotype = DartsGenotype::random(3, &mut stream(5, Purpose::RandomGenotype, 0));
     let shape = DerivedShape {
         channels: 6,
         cells: 4,
@@ -221,7 +221,7 @@ fn train(how: (Kernels, DType)) -> Quantities {
         image: [3, 33, 32],
         auxiliary: Some([5, 9]),
     };
-    let net = Derived::new(&genotype, &shape)
+    let net = Derived::new(genotype, &shape)
         .unwrap()
         .with_kernels(kernels);
     let mut rng = stream(1, Purpose::DerivedInit, 0);
@@ -268,9 +268,53 @@ fn train(how: (Kernels, DType)) -> Quantities {
 
 #[test]
 fn derived_networks_agree_with_the_composed_ones() {
-    let oracle = train((Kernels::Composed, DType::F64));
-    for (name, error) in errors(&train((Kernels::Fast, DType::F32)), &oracle) {
+    let genotype = DartsGenotype::random(3, &mut stream(5, Purpose::RandomGenotype, 0));
+    let oracle = train(&genotype, (Kernels::Composed, DType::F64));
+    for (name, error) in errors(&train(&genotype, (Kernels::Fast, DType::F32)), &oracle) {
         assert!(error < 1e-5, "{name}: {error:.1e}");
+    }
+}
+
+/// Nodes at which one edge or nothing arrives, states that nobody reads, and both edges from one state.
+#[test]
+fn derived_networks_with_none_and_doubled_edges_agree_with_the_composed_ones() {
+    use Operation::{
+        AvgPool3x3, DilConv3x3, MaxPool3x3, None, SepConv3x3, SepConv5x5, SkipConnect,
+    };
+    let cell = |nodes: &[[Edge; 2]], concat: &[usize]| CellGenotype {
+        nodes: nodes.to_vec(),
+        concat: concat.to_vec(),
+    };
+    let partly = DartsGenotype {
+        normal: cell(
+            &[
+                [Edge(None, 0), Edge(None, 1)],
+                [Edge(MaxPool3x3, 1), Edge(None, 2)],
+                [Edge(SkipConnect, 3), Edge(SkipConnect, 3)],
+                [Edge(SepConv3x3, 4), Edge(SepConv5x5, 4)],
+            ],
+            &[2, 4, 5],
+        ),
+        reduce: cell(
+            &[
+                [Edge(None, 0), Edge(None, 0)],
+                [Edge(SkipConnect, 1), Edge(DilConv3x3, 1)],
+                [Edge(AvgPool3x3, 2), Edge(SkipConnect, 2)],
+                [Edge(None, 1), Edge(MaxPool3x3, 3)],
+            ],
+            &[2, 3, 4, 5],
+        ),
+    };
+    let nothing = cell(&[[Edge(None, 0), Edge(None, 1)]], &[2]);
+    let nothing = DartsGenotype {
+        normal: nothing.clone(),
+        reduce: nothing,
+    };
+    for genotype in [partly, nothing] {
+        let oracle = train(&genotype, (Kernels::Composed, DType::F64));
+        for (name, error) in errors(&train(&genotype, (Kernels::Fast, DType::F32)), &oracle) {
+            assert!(error < 1e-5, "{genotype}, {name}: {error:.1e}");
+        }
     }
 }
 

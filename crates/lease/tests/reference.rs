@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use lease::method::product::{MixedProduct, gradient};
 use lease::method::optimiser::{SgdRule, adam, cosine, sgd};
+use lease::method::product::{MixedProduct, gradient};
 use lease::method::verify::Case;
 use lease::network::{
     Audience, Dual, Layout, Leaves, Pass, ResNetShape, Statistics, Vector, update_running,
@@ -366,7 +366,7 @@ fn nesterovs_momentum_looks_ahead() {
     };
     let mut stepper = sgd(&rule);
     let mut at = flat(&[1.0, -2.0]);
-    for (gradient, after) in [([8.0, 4.0], [-0.2, -2.6]), ([2.0, -2.0], [-0.6, -2.5])] {
+    for (gradient, after) in [([8.0, 4.0], [-0.2, -2.6]), ([2.0, -2.0], [-0.7, -2.4])] {
         at = stepper.step(0.1, &at, &flat(&gradient));
         for (a, b) in at.to_f64().iter().zip(after) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");

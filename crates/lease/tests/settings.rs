@@ -11,7 +11,12 @@ fn layers<C: Composite>(pairs: &[(&str, &str)]) -> Result<Layers, lease::Error> 
         .iter()
         .map(|(a, b)| (a.to_string(), b.to_string()))
         .collect();
-    Ok(Layers::read(None, &flags, &C::scope(), &ComparisonConfig::scope())?)
+    Ok(Layers::read(
+        None,
+        &flags,
+        &C::scope(),
+        &ComparisonConfig::scope(),
+    )?)
 }
 
 fn resolved<C: Composite>(pairs: &[(&str, &str)]) -> Result<C, lease::Error> {
@@ -24,7 +29,11 @@ fn refused(pairs: &[(&str, &str)]) -> String {
 }
 
 fn parsed(text: &str) -> Result<SearchConfig, lease::Error> {
-    Ok(SearchConfig::parse(text, "my.toml", &ComparisonConfig::scope())?)
+    Ok(SearchConfig::parse(
+        text,
+        "my.toml",
+        &ComparisonConfig::scope(),
+    )?)
 }
 
 #[test]
@@ -36,7 +45,10 @@ fn flags_win_over_the_file_and_the_file_over_the_preset() {
     let layers = Layers::read(Some(file.path()), &flags, &scope, &[]).unwrap();
     let config = SearchConfig::resolve(&presets(&layers).unwrap(), &layers).unwrap();
     assert_eq!((config.explainer.channels, config.explainer.cells), (6, 4));
-    assert!(config.to_toml().contains("nodes = 3"), "from the digits' preset");
+    assert!(
+        config.to_toml().contains("nodes = 3"),
+        "from the digits' preset"
+    );
 }
 
 #[test]
@@ -123,7 +135,11 @@ fn sizes_without_bound_name_the_setting_and_the_limit() {
         ("threads", "1024"),
         ("image-size", "1024"),
     ] {
-        for value in ["4294967295", "18446744073709551615", "99999999999999999999999"] {
+        for value in [
+            "4294967295",
+            "18446744073709551615",
+            "99999999999999999999999",
+        ] {
             let told = refused(&[(flag, value)]);
             assert!(told.contains(&format!("--{flag}")), "{told}");
             let bounded = told.contains(limit) || told.contains("largest number");
@@ -138,8 +154,18 @@ fn sizes_without_bound_name_the_setting_and_the_limit() {
 fn a_result_does_not_depend_on_where_and_with_how_many_threads_it_was_computed() {
     let identity = |pairs: &[(&str, &str)]| resolved::<SearchConfig>(pairs).unwrap().identity();
     let cifar = ("dataset", "cifar10");
-    let free = [cifar, ("path", "a"), ("threads", "1"), ("checkpoint-seconds", "1")];
-    let other = [cifar, ("path", "b"), ("threads", "2"), ("checkpoint-seconds", "9")];
+    let free = [
+        cifar,
+        ("path", "a"),
+        ("threads", "1"),
+        ("checkpoint-seconds", "1"),
+    ];
+    let other = [
+        cifar,
+        ("path", "b"),
+        ("threads", "2"),
+        ("checkpoint-seconds", "9"),
+    ];
     assert_eq!(identity(&free), identity(&other));
     assert_ne!(identity(&[]), identity(&[("gamma", "2")]));
     assert_ne!(identity(&[]), identity(&[("seed", "2")]));

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use lease::Error;
 use lease::data::{DataSettings, Dataset};
 use lease::run::files::write_atomically;
+use lease::study::ComparisonConfig;
 use lease::study::cell::{Cell, collect};
 use lease::study::compare::{Found, csv, differences, markdown, summaries};
-use lease::study::ComparisonConfig;
 use lease::study::variant::Variant;
 
 use crate::Ended;

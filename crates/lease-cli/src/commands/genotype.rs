@@ -4,7 +4,7 @@ use lease::Error;
 
 use super::source::Source;
 use crate::Ended;
-use crate::terminal;
+use crate::terminal::{self, Level};
 
 /// Check a genotype and print it, in the notation of its space or as JSON.
 #[derive(clap::Args)]
@@ -19,6 +19,9 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     let genotype = Source::of(&arguments.source)?.genotype()?;
+    if let Err(error) = genotype.check_paths() {
+        terminal::say(Level::Warning, error);
+    }
     if arguments.json {
         terminal::plain(genotype.to_json());
     } else {

@@ -42,7 +42,14 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         let folder = path.join(folder);
         let trained = lease::device::with_threads(config.search.run.threads, || {
             let (train, mut console) = (config.train.clone(), Console::new());
-            train_in(train, genotype, &prepared.dataset, &folder, &mut console, &stop)
+            train_in(
+                train,
+                genotype,
+                &prepared.dataset,
+                &folder,
+                &mut console,
+                &stop,
+            )
         })??;
         let Some(result) = trained else {
             let told = format!("Stopped with a checkpoint. Go on with: {}", again(path));

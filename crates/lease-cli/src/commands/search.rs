@@ -87,7 +87,8 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
             (None, None) => fresh(search),
         };
         let dataset = Dataset::load(&search.data)?;
-        let checked = lease::device::with_threads(search.run.threads, || config.obstacles(&dataset))?;
+        let checked =
+            lease::device::with_threads(search.run.threads, || config.obstacles(&dataset))?;
         Error::all(checked)?;
         Ok(Some(Prepared {
             config,

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use lease::Error;
-use lease::space::Genotype;
+use lease::space::{Genotype, GenotypeError, Read};
+
+use crate::terminal::{self, Level};
 
 /// What an argument names.
 pub enum Source {
@@ -49,12 +51,16 @@ impl Source {
         {
             return Ok(Self::File(file.into(), Some(name.into())));
         }
+        // What is short and has none of the brackets of a notation was meant as a path.
         if text.contains(['(', '{', '|', '[']) {
             return Ok(Self::Text(text.into()));
         }
-        Err(Error::Usage(format!(
-            "there is no folder and no file `{text}`, and it is no genotype in a space's notation"
-        )))
+        match Genotype::read(text, None) {
+            Err(GenotypeError::NoGenotype { .. }) | Ok(_) => Err(Error::Usage(format!(
+                "there is no folder and no file `{text}`, and it is no genotype in a space's notation"
+            ))),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A short name for folders.
@@ -74,8 +80,16 @@ impl Source {
         }
     }
 
-    /// The genotype, where it is not drawn.
+    /// The genotype, where it is not drawn; what there is to say about it is said.
     pub fn genotype(&self) -> Result<Genotype, Error> {
+        let read = self.read()?;
+        for note in &read.notes {
+            terminal::say(Level::Info, note);
+        }
+        Ok(read.value)
+    }
+
+    fn read(&self) -> Result<Read<Genotype>, Error> {
         match self {
             Self::Run(path) => {
                 let file = path.join("genotype.json");
@@ -86,25 +100,13 @@ impl Source {
                             .into(),
                     ));
                 }
-                from_file(&file, None)
+                Genotype::from_file(&file, None)
             }
-            Self::File(path, name) => from_file(path, name.as_deref()),
-            Self::Text(text) => Ok(Genotype::parse(text)?),
+            Self::File(path, name) => Genotype::from_file(path, name.as_deref()),
+            Self::Text(text) => Ok(Genotype::read(text, None)?),
             Self::Random { .. } => Err(Error::Usage(
                 "random: names no genotype here; `lease train random:SEED` draws one".into(),
             )),
         }
     }
-}
-
-/// A genotype from a file.
-fn from_file(path: &Path, _name: Option<&str>) -> Result<Genotype, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::GenotypeFile {
-        path: path.into(),
-        reason: source.to_string(),
-    })?;
-    Genotype::parse(&text).map_err(|e| Error::GenotypeFile {
-        path: path.into(),
-        reason: e.to_string(),
-    })
 }

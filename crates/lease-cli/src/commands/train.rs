@@ -53,7 +53,14 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     Error::all(training::problems(&config, &genotype, &dataset))?;
     let stop = signals::stop_flag();
     let trained = lease::device::with_threads(config.run.threads, || {
-        train_in(config, genotype, &dataset, &folder, &mut Console::new(), &stop)
+        train_in(
+            config,
+            genotype,
+            &dataset,
+            &folder,
+            &mut Console::new(),
+            &stop,
+        )
     })??;
     match trained {
         Some(result) => {
@@ -110,7 +117,9 @@ fn drawn(space: Option<&str>, seed: u64, upper: &Layers) -> Result<Genotype, Err
         flags: Vec::new(),
     };
     let config = SearchConfig::resolve(&search::presets(&layers)?, &layers)?;
-    Ok(config.space.random(&mut stream(seed, Purpose::RandomGenotype, 0)))
+    Ok(config
+        .space
+        .random(&mut stream(seed, Purpose::RandomGenotype, 0)))
 }
 
 /// What came out.

@@ -163,7 +163,11 @@ impl search::Observer for Console {
         let entropies: Vec<String> = m.entropy.values().map(|e| format!("{e:.3}")).collect();
         let standing = m.standing.as_ref();
         let standing = standing.map_or(String::new(), |s| format!("\n  {}", told_standing(s)));
-        event(Level::Info, "epoch", serde_json::to_value(m).unwrap_or_default());
+        event(
+            Level::Info,
+            "epoch",
+            serde_json::to_value(m).unwrap_or_default(),
+        );
         self.tell(&format!(
             "epoch {}/{}  accuracy (train / validation): explainer {} / {}{audience}  \
              entropy {}  skip-connects {}\n  {}{}",
@@ -188,7 +192,8 @@ impl search::Observer for Console {
 impl training::Observer for Console {
     fn started(&mut self, parameters: usize, steps: u64, epochs: usize, done: u64) {
         self.start(steps, epochs, done);
-        let fields = json!({ "parameters": parameters, "epochs": epochs, "steps": steps, "done": done });
+        let fields =
+            json!({ "parameters": parameters, "epochs": epochs, "steps": steps, "done": done });
         event(Level::Info, "training", fields);
         self.tell(&format!("{parameters} parameters, {epochs} epochs"));
     }
@@ -206,7 +211,11 @@ impl training::Observer for Console {
     }
 
     fn epoch(&mut self, m: &TrainMetrics) {
-        event(Level::Info, "epoch", serde_json::to_value(m).unwrap_or_default());
+        event(
+            Level::Info,
+            "epoch",
+            serde_json::to_value(m).unwrap_or_default(),
+        );
         self.tell(&format!(
             "epoch {}/{}  loss {:.4}  training accuracy {}  learning rate {:.4}",
             m.epoch + 1,

@@ -54,7 +54,9 @@ impl Layers {
         text: &str,
         scope: &[&'static SectionInfo],
     ) -> Result<(), ConfigError> {
-        let all = scope.iter().flat_map(|s| s.settings.iter().map(move |x| (s, x)));
+        let all = scope
+            .iter()
+            .flat_map(|s| s.settings.iter().map(move |x| (s, x)));
         let Some((section, setting)) = all.into_iter().find(|(_, s)| s.flag() == flag) else {
             return Err(ConfigError::Flag {
                 flag: flag.into(),
@@ -115,7 +117,9 @@ impl Layers {
                 continue;
             };
             let DeValue::Table(entries) = section.get_ref() else {
-                errors.push(format!("line {at}: [{word}] must be a section with settings"));
+                errors.push(format!(
+                    "line {at}: [{word}] must be a section with settings"
+                ));
                 continue;
             };
             let (read, wrong) = section_values(info, entries, scope, &line);
@@ -160,7 +164,10 @@ fn section_values(
             Ok(value) => {
                 values.insert(word.into(), value);
             }
-            Err(reason) => errors.push(format!("line {at}: {} cannot be used: {reason}", setting.name())),
+            Err(reason) => errors.push(format!(
+                "line {at}: {} cannot be used: {reason}",
+                setting.name()
+            )),
         }
     }
     (values, errors)

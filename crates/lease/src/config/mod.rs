@@ -55,7 +55,10 @@ pub trait Composite: Sized {
         let read = config.tables();
         let mut errors = config.problems();
         for setting in &upper.flags {
-            if !read.iter().any(|(section, _)| section.name == setting.section) {
+            if !read
+                .iter()
+                .any(|(section, _)| section.name == setting.section)
+            {
                 errors.push(ConfigError::Unread {
                     flag: setting.flag(),
                     reason: config.unread(setting),
@@ -71,7 +74,11 @@ pub trait Composite: Sized {
     ///
     /// # Errors
     /// If the text is no TOML, has an unknown key or a value that cannot be used.
-    fn parse(text: &str, place: &str, others: &[&'static SectionInfo]) -> Result<Self, ConfigError> {
+    fn parse(
+        text: &str,
+        place: &str,
+        others: &[&'static SectionInfo],
+    ) -> Result<Self, ConfigError> {
         let layers = Layers::parse(text, place, &Self::scope(), others)?;
         Self::resolve(&[], &layers)
     }

@@ -215,7 +215,10 @@ impl Rule {
             }),
         ];
         let bounds: Vec<String> = bounds.into_iter().flatten().collect();
-        Some(format!("it must be a finite number {}", bounds.join(" and ")))
+        Some(format!(
+            "it must be a finite number {}",
+            bounds.join(" and ")
+        ))
     }
 }
 
@@ -271,10 +274,11 @@ impl Setting {
                 .map_err(|_| wrong("`true` or `false` is needed"))?,
             _ => Value::String(text.into()),
         };
-        self.checked(value, default).map_err(|reason| match default {
-            Value::Integer(_) | Value::Float(_) => self.range(text, reason),
-            _ => wrong(&reason),
-        })
+        self.checked(value, default)
+            .map_err(|reason| match default {
+                Value::Integer(_) | Value::Float(_) => self.range(text, reason),
+                _ => wrong(&reason),
+            })
     }
 
     /// A value as one of the type of `default`, if it is allowed; else what is wrong with it.
@@ -289,9 +293,7 @@ impl Setting {
                     None => Ok(Value::Integer(n)),
                 }
             }
-            (Value::Integer(n), Value::Float(_)) => {
-                self.checked(Value::Float(n as f64), default)
-            }
+            (Value::Integer(n), Value::Float(_)) => self.checked(Value::Float(n as f64), default),
             (Value::Float(x), Value::Float(_)) => match self.rule.refuses(x, false) {
                 Some(reason) => Err(reason),
                 None => Ok(Value::Float(x)),

@@ -187,8 +187,8 @@ impl Iteration<'_> {
         let along_clean = stage2::along_clean(f, images, t.part(&target));
         let through = gradient(along_clean, [explainer, architecture], [0, 1]);
         let [clean_e, clean_a] = through.vectors;
-        let [explainer, architecture] =
-            [(e, clean_e), (a, clean_a)].map(|(p, q)| p.add_scaled(1.0, &q).scale(attack.step_size));
+        let [explainer, architecture] = [(e, clean_e), (a, clean_a)]
+            .map(|(p, q)| p.add_scaled(1.0, &q).scale(attack.step_size));
         Reach {
             explainer,
             architecture,

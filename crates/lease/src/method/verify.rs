@@ -79,7 +79,11 @@ impl Settings {
             ("size", self.size, 256),
             ("batch", self.batch, 256),
             ("widths", self.widths.len(), 8),
-            ("the widest of widths", self.widths.iter().copied().max().unwrap_or(0), 1_024),
+            (
+                "the widest of widths",
+                self.widths.iter().copied().max().unwrap_or(0),
+                1_024,
+            ),
             ("blocks", self.blocks.iter().copied().max().unwrap_or(0), 64),
         ] {
             if n == 0 || n > most {
@@ -159,8 +163,8 @@ impl Case {
             ));
         }
         settings.check().map_err(foreign)?;
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|e| foreign(format!("it is damaged ({e})")))?;
+        let file =
+            SafeTensors::deserialize(bytes).map_err(|e| foreign(format!("it is damaged ({e})")))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
             let values: Vec<f64> = match view.dtype() {
@@ -402,8 +406,14 @@ impl Case {
                 "stage4.grad_first_order_explainer.",
                 &explainer.reach.architecture,
             ),
-            ("stage4.grad_explainer_term.", &iteration.through_stage1(&explainer.reach)),
-            ("stage4.grad_audience_term.", &iteration.through_stage1(&listener.reach)),
+            (
+                "stage4.grad_explainer_term.",
+                &iteration.through_stage1(&explainer.reach),
+            ),
+            (
+                "stage4.grad_audience_term.",
+                &iteration.through_stage1(&listener.reach),
+            ),
             ("stage4.grad_total.", &total.total),
             ("adjoint.audience.", &listener.adjoint_audience),
             ("adjoint.explainer.", &adjoint_e),

@@ -16,7 +16,10 @@ impl Identity {
     /// The settings that the result depends on, and what else it does.
     pub fn new(config: &impl Composite, more: &[(&str, String)]) -> Self {
         let mut all = config.identity();
-        all.extend(more.iter().map(|(name, value)| (name.to_string(), value.clone())));
+        all.extend(
+            more.iter()
+                .map(|(name, value)| (name.to_string(), value.clone())),
+        );
         Self(all)
     }
 

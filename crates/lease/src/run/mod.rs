@@ -45,9 +45,7 @@ pub enum RunError {
         source: io::Error,
     },
     /// A new run was to go where one already is.
-    #[error(
-        "{path} has a {kind} already; choose another --out, or go on with it by {again}"
-    )]
+    #[error("{path} has a {kind} already; choose another --out, or go on with it by {again}")]
     Exists {
         /// The folder.
         path: PathBuf,
@@ -86,9 +84,7 @@ pub enum RunError {
         kind: &'static str,
     },
     /// A log is not as it was written.
-    #[error(
-        "{path} was changed: {reason}; restore it, or start anew in another folder (--out)"
-    )]
+    #[error("{path} was changed: {reason}; restore it, or start anew in another folder (--out)")]
     Changed {
         /// The log.
         path: PathBuf,
@@ -240,7 +236,11 @@ impl RunFolder {
 
     /// Removes what a kill left unfinished; to be called while the run is this process's alone.
     pub fn tidy(&self) {
-        for folder in [self.path.clone(), self.checkpoints(), self.path.join("weights")] {
+        for folder in [
+            self.path.clone(),
+            self.checkpoints(),
+            self.path.join("weights"),
+        ] {
             remove_partial(&folder);
         }
     }

@@ -46,7 +46,8 @@ pub(super) fn too_few(config: &SearchConfig, images: usize) -> Vec<DataError> {
     let parts = partition(config, images);
     let mut all: Vec<DataError> = Vec::new();
     for (indices, (part, _)) in parts.iter().zip(PARTS) {
-        let shared = part.starts_with("the audience") && config.method.split == crate::data::Split::Shared;
+        let shared =
+            part.starts_with("the audience") && config.method.split == crate::data::Split::Shared;
         if indices.len() < config.search.batch && !shared {
             all.push(DataError::TooFew {
                 part,
@@ -59,9 +60,15 @@ pub(super) fn too_few(config: &SearchConfig, images: usize) -> Vec<DataError> {
 }
 
 impl Feed {
-    pub fn new(config: &SearchConfig, dataset: Dataset, device: &Device) -> Result<Self, DataError> {
+    pub fn new(
+        config: &SearchConfig,
+        dataset: Dataset,
+        device: &Device,
+    ) -> Result<Self, DataError> {
         let (batch, seed) = (config.search.batch, config.run.seed);
-        let mut parts = partition(config, dataset.train.len()).into_iter().zip(PARTS);
+        let mut parts = partition(config, dataset.train.len())
+            .into_iter()
+            .zip(PARTS);
         let mut next = || {
             let (indices, (name, purpose)) = parts.next().unwrap_or_else(|| unreachable!("four"));
             BatchOrder::new(name, indices, batch, seed, purpose)
@@ -95,7 +102,10 @@ impl Feed {
             Examples::of(batch, dataset.classes.len(), &self.device)
         };
         Batches {
-            explainer_train: load(self.explainer_train.at(step), Some(Purpose::AugmentExplainer)),
+            explainer_train: load(
+                self.explainer_train.at(step),
+                Some(Purpose::AugmentExplainer),
+            ),
             audience_train: load(self.audience_train.at(step), Some(Purpose::AugmentAudience)),
             explainer_val: load(self.explainer_val.at(step), None),
             audience_val: load(self.audience_val.at(step), None),
@@ -120,7 +130,10 @@ impl Feed {
     /// These training images as they are, in batches.
     pub fn plain<'a>(&'a self, indices: &'a [u32]) -> impl Iterator<Item = Examples> + 'a {
         indices.chunks(self.batch).map(|part| {
-            let batch = self.dataset.train.batch(part, &self.dataset.normalisation, None);
+            let batch = self
+                .dataset
+                .train
+                .batch(part, &self.dataset.normalisation, None);
             Examples::of(batch, self.dataset.classes.len(), &self.device)
         })
     }

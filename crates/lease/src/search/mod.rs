@@ -56,7 +56,11 @@ pub fn problems(config: &SearchConfig, dataset: &Dataset) -> Vec<Error> {
     let mut all: Vec<Error> = Vec::new();
     let parts = batches::too_few(config, dataset.train.len());
     all.extend(parts.into_iter().map(Error::from));
-    all.extend(crate::device::device(&config.run.device).err().map(Error::from));
+    all.extend(
+        crate::device::device(&config.run.device)
+            .err()
+            .map(Error::from),
+    );
     all.extend(config.space.truths().err().map(Error::from));
     match Search::networks(config, dataset, &StageReached::default()) {
         Ok(models) => all.extend(need(config, &models, dataset).problem(SMALLER)),
@@ -80,7 +84,12 @@ fn need(config: &SearchConfig, models: &Models, dataset: &Dataset) -> Need {
     };
     let largest = (dual * explainer).max(2 * audience);
     let weights = models.explainer.weights().len() + models.audience.weights().len();
-    Need::new("this search", largest + largest / 4, weights, dataset.bytes())
+    Need::new(
+        "this search",
+        largest + largest / 4,
+        weights,
+        dataset.bytes(),
+    )
 }
 
 impl Search {
@@ -139,14 +148,17 @@ impl Search {
                 return Err(state::no_checkpoints(&run));
             }
             let mut search = Self::start(config, toml, dataset, path)?;
-            search.notes = vec!["No checkpoint was written yet: starting from the beginning.".into()];
+            search.notes =
+                vec!["No checkpoint was written yet: starting from the beginning.".into()];
             return Ok(search);
         };
         let device = crate::device::device(&config.run.device)?;
         let truths = config.space.truths()?;
         let models = Self::networks(&config, &dataset, &progress.stage)?;
         let feed = Feed::new(&config, dataset, &device)?;
-        progress.check(&config, feed.per_epoch()).map_err(|r| checkpoint.unusable(r))?;
+        progress
+            .check(&config, feed.per_epoch())
+            .map_err(|r| checkpoint.unusable(r))?;
         let metrics = run.log("metrics.jsonl", &progress.metrics)?;
         let timing = run.log("timing.jsonl", &progress.timing)?;
         run.tidy();
@@ -290,7 +302,9 @@ impl Search {
         let need = need(&self.config, &self.models, &self.feed.dataset);
         let told = observer::announcement(&self.config, &self.feed.dataset, size, (need, folder));
         let notes = std::mem::take(&mut self.notes);
-        told.iter().chain(&notes).for_each(|note| observer.note(note));
+        told.iter()
+            .chain(&notes)
+            .for_each(|note| observer.note(note));
     }
 
     /// Tells that a stage began, or that a safeguard fired.
@@ -351,8 +365,11 @@ impl Search {
                 Some(stages) => iteration.explainer_term(stages),
                 None => iteration.first_order_term(),
             };
-            let heard = stages.as_ref().and_then(|s| Some((s, s.audience.as_ref()?)));
-            let audience = heard.map(|(stages, audience)| iteration.audience_term(stages, audience));
+            let heard = stages
+                .as_ref()
+                .and_then(|s| Some((s, s.audience.as_ref()?)));
+            let audience =
+                heard.map(|(stages, audience)| iteration.audience_term(stages, audience));
             let gradient = iteration.architecture_gradient(&explainer, audience.as_ref());
             m.terms(&explainer, audience.as_ref(), &gradient);
             m.check()?;

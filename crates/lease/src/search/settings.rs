@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use crate::config::{Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section};
+use crate::config::{
+    Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section,
+};
 use crate::data::DataSettings;
 use crate::method::iteration::Unrolling;
 use crate::method::optimiser::{SgdRule, cosine};
@@ -12,7 +14,9 @@ use crate::method::settings::{AudienceSettings, MethodSettings, Validate};
 use crate::method::{Method, UnrolledStep};
 use crate::network::{Audience, NetworkError};
 use crate::run::RunSettings;
-use crate::space::{self, Explainer, ExplainerSettings, SearchSpace, Size, StagePlan, StageReached};
+use crate::space::{
+    self, Explainer, ExplainerSettings, SearchSpace, Size, StagePlan, StageReached,
+};
 
 section! {
     /// The search.

@@ -47,10 +47,16 @@ impl Progress {
             return Err(format!("it is at step {}, which there is not", self.step));
         }
         if self.stage.number as u64 != stage {
-            return Err(format!("it is in stage {} at step {}", self.stage.number, self.step));
+            return Err(format!(
+                "it is in stage {} at step {}",
+                self.stage.number, self.step
+            ));
         }
         if self.watched.len() as u64 != epochs {
-            return Err(format!("it remembers {} epochs of {epochs}", self.watched.len()));
+            return Err(format!(
+                "it remembers {} epochs of {epochs}",
+                self.watched.len()
+            ));
         }
         if let Some(fired) = &self.fired {
             let chosen = self.watched.get(fired.epoch);
@@ -84,7 +90,11 @@ pub(super) fn newest(
     };
     let progress: Progress = checkpoint.state()?;
     let told = |e: &CheckpointError| format!("Using the checkpoint before: {e}.");
-    Ok(Some((checkpoint, progress, refused.iter().map(told).collect())))
+    Ok(Some((
+        checkpoint,
+        progress,
+        refused.iter().map(told).collect(),
+    )))
 }
 
 /// The error of a run whose log has lines and whose checkpoints are gone.
@@ -97,7 +107,12 @@ pub(super) fn no_checkpoints(run: &RunFolder) -> Error {
 
 impl State {
     /// The start of a stage.
-    pub fn start(config: &SearchConfig, models: &Models, device: &Device, progress: Progress) -> Self {
+    pub fn start(
+        config: &SearchConfig,
+        models: &Models,
+        device: &Device,
+        progress: Progress,
+    ) -> Self {
         let stage = progress.stage.number as u64;
         let draw = |layout: &std::sync::Arc<crate::network::Layout>, purpose| {
             let values = layout.initial_values(&mut stream(config.run.seed, purpose, stage));

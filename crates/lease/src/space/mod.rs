@@ -11,6 +11,7 @@ mod error;
 mod explainer;
 mod genotype;
 pub mod nas_bench_201;
+mod reading;
 mod settings;
 mod stage;
 pub mod subsets;
@@ -29,6 +30,7 @@ pub use error::{GenotypeError, NotationError};
 pub use explainer::{DerivedNetwork, DerivedShape, Explainer, Mixture, SkipDropout};
 pub use genotype::{Architecture, Genotype};
 pub use nas_bench_201::table::{Standing, Table as Truths, TableError, Truth};
+pub use reading::text::{MOST_BYTES, Read, decode};
 pub use settings::ExplainerSettings;
 pub use stage::{StagePlan, StageReached};
 
@@ -39,9 +41,12 @@ static FAMILIES: [&Family; 3] = [&darts::FAMILY, &nas_bench_201::FAMILY, &subset
 pub struct Family {
     /// The spaces.
     pub spaces: &'static [Entry],
-    /// Reads a genotype; none if the text is not in the family's notation.
-    pub parse: fn(&str) -> Option<Result<Genotype, GenotypeError>>,
+    /// Finds a genotype in a cleaned text, of several the one of this name; none if nothing looks like one.
+    pub read: ReadGenotype,
 }
+
+/// How a family finds a genotype in a text.
+pub type ReadGenotype = fn(&str, Option<&str>) -> Option<Result<Read<Genotype>, GenotypeError>>;
 
 /// A space by its name.
 #[derive(Debug)]

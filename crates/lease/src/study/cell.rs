@@ -67,7 +67,9 @@ impl Cell<'_> {
         }
         let (text, file) = RunFolder::configuration(&self.folder)?;
         let there = ComparisonConfig::parse(&text, &file.display().to_string(), &[])?;
-        let (here, settings) = (&self.config, |c: &ComparisonConfig| c.study.search.identity());
+        let (here, settings) = (&self.config, |c: &ComparisonConfig| {
+            c.study.search.identity()
+        });
         let trained = self.is_done() || self.folder.join("train/run.json").is_file();
         let mut found = differences(&settings(&there), &settings(here));
         // All that is not the search's is the training's or random search's.

@@ -223,7 +223,8 @@ pub fn csv(found: &[Found]) -> Result<Vec<u8>, csv::Error> {
             rank,
         ])?;
     }
-    csv.into_inner().map_err(|e| csv::Error::from(std::io::Error::other(e.to_string())))
+    csv.into_inner()
+        .map_err(|e| csv::Error::from(std::io::Error::other(e.to_string())))
 }
 
 /// The whole comparison as Markdown.

@@ -50,7 +50,12 @@ fn short(config: &ComparisonConfig) -> TrainConfig {
     let mut short = config.study.train.clone();
     let t = &mut short.train;
     t.channels = e.channels;
-    t.cells = config.study.search.stages().first().map_or(e.cells, |stage| stage.cells);
+    t.cells = config
+        .study
+        .search
+        .stages()
+        .first()
+        .map_or(e.cells, |stage| stage.cells);
     t.epochs = config.random.epochs;
     t.batch = s.batch;
     t.learning_rate = s.learning_rate;

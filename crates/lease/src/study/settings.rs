@@ -134,7 +134,11 @@ impl Searching for StudyConfig {
         let genotype = self.random_genotype(0);
         let training = training::problems(&self.train, &genotype, dataset);
         // The device is the search's, and told already.
-        all.extend(training.into_iter().filter(|e| !matches!(e, Error::Device(_))));
+        all.extend(
+            training
+                .into_iter()
+                .filter(|e| !matches!(e, Error::Device(_))),
+        );
         all
     }
 }

@@ -75,7 +75,9 @@ impl Variant {
         });
         let known = |key: &str| {
             let scope = ComparisonConfig::scope();
-            scope.iter().any(|s| s.settings.iter().any(|x| x.flag() == key))
+            scope
+                .iter()
+                .any(|s| s.settings.iter().any(|x| x.flag() == key))
         };
         let flags = pairs.into_iter().map(|(key, value)| {
             if !known(key) {

@@ -121,7 +121,11 @@ pub fn problems(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) ->
             batch,
         }));
     }
-    all.extend(crate::device::device(&config.run.device).err().map(Error::from));
+    all.extend(
+        crate::device::device(&config.run.device)
+            .err()
+            .map(Error::from),
+    );
     let shape = config.shape(dataset.classes.len(), dataset.train.shape);
     match genotype.network(&shape) {
         Ok(network) => {
@@ -193,7 +197,9 @@ impl Training {
         };
         let run = match found {
             Found::Run => RunFolder::open(path)?,
-            Found::Nothing => RunFolder::create(path, Kind::Training, about(&config, &dataset, &identity))?,
+            Found::Nothing => {
+                RunFolder::create(path, Kind::Training, about(&config, &dataset, &identity))?
+            }
         };
         let new = earlier.is_none();
         let (weights, running, progress) = match earlier {
@@ -327,6 +333,9 @@ impl Training {
         observer.started(self.network.parameters(), steps, epochs, self.progress.step);
         for note in std::mem::take(&mut self.notes) {
             observer.note(&note);
+        }
+        if let Err(error) = self.genotype.check_paths() {
+            observer.warn(&error.to_string());
         }
         let mut saved = Instant::now();
         while self.progress.step < steps {

@@ -11,7 +11,7 @@ use super::cell::{Preprocess, kernels};
 use super::genotype::{CellGenotype, DartsGenotype, Edge};
 use super::operation::Operation;
 use super::reduction_positions;
-use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
+use crate::network::kernels::{Compiled, Emitter, Mode, ZERO, only_means};
 use crate::network::layers::{
     BatchNorm, Builder, Conv, FactorizedReduce, LinearLayer, Pass, Separable, Square,
 };
@@ -20,6 +20,7 @@ use crate::space::{DerivedNetwork, DerivedShape};
 
 #[derive(Clone, Debug)]
 enum Layer {
+    None,
     MaxPool(usize),
     AvgPool(usize),
     Identity,
@@ -32,6 +33,7 @@ struct DerivedCell {
     preprocess: [Preprocess; 2],
     nodes: Vec<[(Layer, usize); 2]>,
     concat: Vec<usize>,
+    reduction: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -246,6 +248,7 @@ impl DerivedCell {
             let name = format!("{name}._ops.{edge}");
             edge += 1;
             let layer = match operation {
+                Operation::None => Layer::None,
                 Operation::MaxPool3x3 => Layer::MaxPool(stride),
                 Operation::AvgPool3x3 => Layer::AvgPool(stride),
                 Operation::SkipConnect if stride == 2 => Layer::Reduce(Box::new(
@@ -264,6 +267,7 @@ impl DerivedCell {
             preprocess,
             nodes: genes.nodes.iter().map(|n| n.map(&mut layer)).collect(),
             concat: genes.concat.clone(),
+            reduction,
         }
     }
 
@@ -272,10 +276,20 @@ impl DerivedCell {
         let [first, second] = &self.preprocess;
         let mut states = vec![first.emit(e, s0), second.emit(e, s1)];
         for node in &self.nodes {
-            let terms = node
-                .each_ref()
-                .map(|(layer, state)| layer.emit(e, states[*state]));
-            states.push(e.graph.state(terms.to_vec(), false));
+            let mut terms: Vec<Term> = Vec::with_capacity(2);
+            for (layer, state) in node {
+                terms.extend(layer.emit(e, states[*state]));
+            }
+            if terms.is_empty() {
+                // A node at which nothing arrives is zero.
+                let like = if self.reduction {
+                    e.graph.avg_pool(states[0], Window::three(2))
+                } else {
+                    states[0]
+                };
+                terms.push(Term::new(like, Normalise::Not).times(ZERO));
+            }
+            states.push(e.graph.state(terms, false));
         }
         self.concat.iter().map(|s| states[*s]).collect()
     }
@@ -287,16 +301,29 @@ impl DerivedCell {
             let [a, b] = node
                 .each_ref()
                 .map(|(layer, state)| layer.forward(pass, states[*state].clone(), drop));
-            states.push(a + b);
+            states.push(match (a, b) {
+                (Some(a), Some(b)) => a + b,
+                (Some(only), None) | (None, Some(only)) => only,
+                (None, None) => {
+                    let like = states[0].clone();
+                    let like = if self.reduction {
+                        like.avg_pool_3x3(2)
+                    } else {
+                        like
+                    };
+                    like.linear(|t| t.mul_scalar(0.0))
+                }
+            });
         }
         Dual::cat(self.concat.iter().map(|s| states[*s].clone()).collect(), 1)
     }
 }
 
 impl Layer {
-    /// Adds the layer to a graph, as a summand.
-    fn emit(&self, e: &mut Emitter, state: Id) -> Term {
+    /// Adds the layer to a graph, as a summand; `none` is no summand.
+    fn emit(&self, e: &mut Emitter, state: Id) -> Option<Term> {
         let term = match self {
+            Self::None => return None,
             Self::MaxPool(stride) => Term::new(
                 e.graph.max_pool(state, Window::three(*stride)),
                 Normalise::Not,
@@ -305,28 +332,29 @@ impl Layer {
                 e.graph.avg_pool(state, Window::three(*stride)),
                 Normalise::Not,
             ),
-            Self::Identity => return Term::new(state, Normalise::Not),
+            Self::Identity => return Some(Term::new(state, Normalise::Not)),
             Self::Reduce(layer) => layer.emit(e, &[state]),
             Self::Separable(layer) => layer.emit(e, state),
         };
-        Term {
+        Some(Term {
             drop: Some(e.drop()),
             ..term
-        }
+        })
     }
 
-    fn forward(&self, pass: &Pass, x: Dual<4>, drop: Option<&DropPath>) -> Dual<4> {
+    fn forward(&self, pass: &Pass, x: Dual<4>, drop: Option<&DropPath>) -> Option<Dual<4>> {
         let y = match self {
+            Self::None => return None,
             Self::MaxPool(stride) => x.max_pool_3x3(*stride),
             Self::AvgPool(stride) => x.avg_pool_3x3(*stride),
-            Self::Identity => return x,
+            Self::Identity => return Some(x),
             Self::Reduce(layer) => layer.forward(pass, x),
             Self::Separable(layer) => layer.forward(pass, x),
         };
-        match drop {
+        Some(match drop {
             Some(drop) => drop.apply(y),
             None => y,
-        }
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Derived, Operation, edge_count, notation};
 use crate::network::NetworkError;
+use crate::space::reading::text;
 use crate::space::{Architecture, DerivedNetwork, DerivedShape, GenotypeError};
 
 /// An incoming edge of a node: an operation on a state (0 and 1 are the cell's inputs, 2 the first node).
@@ -35,27 +36,27 @@ pub struct DartsGenotype {
 }
 
 impl DartsGenotype {
-    /// Reads a genotype in JSON or in the notation of PyTorch's DARTS:
-    /// `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=[…], …)`.
+    /// Reads a genotype in JSON or in the notation of PyTorch's DARTS,
+    /// `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=[…], …)`, wherever it stands in
+    /// the text.
     ///
     /// # Errors
     /// Says where the text is wrong, or what in the cells cannot be built.
     pub fn parse(text: &str) -> Result<Self, GenotypeError> {
-        let genotype = if text.trim_start().starts_with('{') {
-            serde_json::from_str(text).map_err(|e| GenotypeError::Json(e.to_string()))?
-        } else {
-            notation::parse(text)?
-        };
-        Self::validated(genotype)
+        let text = text::cleaned(text)?;
+        match notation::read(&text, None) {
+            Some(read) => Ok(read?.value),
+            None => Err(text::nothing_in(&text)),
+        }
     }
 
-    fn validated(genotype: Self) -> Result<Self, GenotypeError> {
-        for (cell, genes) in [("normal", &genotype.normal), ("reduce", &genotype.reduce)] {
+    pub(super) fn validated(self) -> Result<Self, GenotypeError> {
+        for (cell, genes) in [("normal", &self.normal), ("reduce", &self.reduce)] {
             genes
                 .check()
                 .map_err(|reason| GenotypeError::Cell { cell, reason })?;
         }
-        Ok(genotype)
+        Ok(self)
     }
 
     /// The genotype as JSON, with a line for each node.
@@ -109,6 +110,9 @@ impl DartsGenotype {
 }
 
 impl CellGenotype {
+    /// More nodes than this are refused.
+    pub const MOST_NODES: usize = 1000;
+
     /// A cell whose output joins all nodes.
     pub fn joined(nodes: Vec<[Edge; 2]>) -> Self {
         let concat = (2..2 + nodes.len()).collect();
@@ -130,11 +134,14 @@ impl CellGenotype {
         if self.nodes.is_empty() {
             return Err("it has no node".into());
         }
+        if self.nodes.len() > Self::MOST_NODES {
+            let (n, most) = (self.nodes.len(), Self::MOST_NODES);
+            return Err(format!(
+                "it has {n} nodes, and no more than {most} can be built"
+            ));
+        }
         for (node, edges) in self.nodes.iter().enumerate() {
-            for Edge(operation, state) in edges {
-                if *operation == Operation::None {
-                    return Err(format!("node {node} uses `none`, which is no connection"));
-                }
+            for Edge(_, state) in edges {
                 if *state >= node + 2 {
                     return Err(format!(
                         "node {node} takes state {state}, but only states 0 to {} come before it",
@@ -142,24 +149,19 @@ impl CellGenotype {
                     ));
                 }
             }
-            if edges[0].1 == edges[1].1 {
-                return Err(format!(
-                    "both edges of node {node} come from state {}; they must differ",
-                    edges[0].1
-                ));
-            }
         }
         if self.concat.is_empty() {
             return Err("it joins no state into its output".into());
         }
-        for (i, state) in self.concat.iter().enumerate() {
+        let mut joined = vec![false; 2 + self.nodes.len()];
+        for state in &self.concat {
             if *state < 2 || *state >= 2 + self.nodes.len() {
                 return Err(format!(
                     "its output joins state {state}, but its nodes are states 2 to {}",
                     1 + self.nodes.len()
                 ));
             }
-            if self.concat[..i].contains(state) {
+            if std::mem::replace(&mut joined[*state], true) {
                 return Err(format!("its output joins state {state} twice"));
             }
         }
@@ -178,6 +180,10 @@ impl Architecture for DartsGenotype {
 
     fn parameter_free_share(&self) -> f64 {
         Self::parameter_free_share(self)
+    }
+
+    fn check_paths(&self) -> Result<(), GenotypeError> {
+        Self::check_paths(self)
     }
 
     fn recipe(&self) -> &'static str {
@@ -266,11 +272,13 @@ mod tests {
             "{}",
             refused(&late)
         );
-        let same = DARTS_V2.replacen("('sep_conv_3x3', 1)", "('sep_conv_3x3', 0)", 1);
-        assert!(refused(&same).contains("both edges of node 0"));
-        let concat = DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", "normal_concat=[2, 6]");
-        assert!(refused(&concat).contains("joins state 6"));
-        assert!(refused("{\"normal\": 3}").contains("no valid JSON"));
+        let concat = |states: &str| {
+            let text = format!("normal_concat={states}");
+            refused(&DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", &text))
+        };
+        assert!(concat("[2, 6]").contains("joins state 6"));
+        assert!(concat("[2, 3, 2]").contains("joins state 2 twice"));
+        assert!(refused("{\"normal\": 3}").contains("line 1, column 12: `[` or `(`"));
         assert!(refused("").contains("Genotype("));
     }
 

@@ -6,6 +6,7 @@ mod derived;
 mod genotype;
 mod notation;
 mod operation;
+mod paths;
 mod pc_darts;
 mod progressive;
 mod settings;
@@ -25,11 +26,7 @@ pub use supernet::{Supernet, SupernetShape};
 /// The DARTS space in its three forms.
 pub static FAMILY: Family = Family {
     spaces: &[settings::DARTS, pc_darts::PC_DARTS, progressive::P_DARTS],
-    parse: |text| {
-        let text = text.trim_start_matches('\u{feff}').trim();
-        (!text.starts_with('|') && !text.contains("nas_bench_201"))
-            .then(|| Ok(Genotype::new(DartsGenotype::parse(text)?)))
-    },
+    read: |text, name| notation::read(text, name).map(|read| read.map(|r| r.map(Genotype::new))),
 };
 
 /// A cell that keeps the resolution, or one that halves it.

@@ -80,9 +80,11 @@ impl SearchSpace for PDarts {
             reason: format!("there is no stage {}", reached.number + 1),
         })?;
         let candidates = match &reached.candidates {
-            Some(kept) => serde_json::from_value(kept.clone()).map_err(|e| NetworkError::Stage {
-                reason: e.to_string(),
-            })?,
+            Some(kept) => {
+                serde_json::from_value(kept.clone()).map_err(|e| NetworkError::Stage {
+                    reason: e.to_string(),
+                })?
+            }
             None => Candidates::all(self.cells.nodes),
         };
         let size = Size {
@@ -186,7 +188,10 @@ impl Candidates {
     /// If they are not.
     pub fn checked(&self, nodes: usize) -> Result<&Self, NetworkError> {
         let each = self.each();
-        let edges = self.cells.iter().all(|edges| edges.len() == edge_count(nodes));
+        let edges = self
+            .cells
+            .iter()
+            .all(|edges| edges.len() == edge_count(nodes));
         let equal = self.cells.iter().flatten().all(|edge| edge.len() == each);
         let distinct = |edge: &Vec<Operation>| edge.is_sorted_by(|a, b| a < b);
         if edges && equal && each > 0 && self.cells.iter().flatten().all(distinct) {

@@ -10,9 +10,7 @@ use super::progressive::{Candidates, derive_capped};
 use super::{CellKind, edge_count, reduction_positions};
 use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
 use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
-use crate::network::{
-    DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector,
-};
+use crate::network::{DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector};
 use crate::rng::{Purpose, stream};
 use crate::space::{Explainer, Genotype, GenotypeError, Mixture, SkipDropout, softmax};
 

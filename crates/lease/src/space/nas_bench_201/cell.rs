@@ -209,6 +209,33 @@ impl TryFrom<String> for Cell {
     }
 }
 
+impl Cell {
+    /// Whether there is a path from the input to the output.
+    pub fn is_connected(&self) -> bool {
+        let mut operations = self.0.iter();
+        let mut reached = vec![true];
+        while operations.len() > 0 {
+            let edges = reached.iter().zip(operations.by_ref());
+            let arrives = edges.fold(false, |any, (from, operation)| {
+                any || *from && *operation != Operation::None
+            });
+            reached.push(arrives);
+        }
+        reached.last() == Some(&true)
+    }
+
+    /// The same, with words for whom it is from.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn check_paths(&self) -> Result<(), GenotypeError> {
+        if self.is_connected() {
+            return Ok(());
+        }
+        Err(GenotypeError::NoPath { cell: "cell" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,5 +277,32 @@ mod tests {
         assert_eq!(cell.skip_connects(), 5);
         assert_eq!(cell.0[5], Operation::AvgPool3x3);
         assert!(Cell::derive(&vec![vec![f64::NAN; 5]; EDGES], all).is_err());
+    }
+
+    #[test]
+    fn a_cell_of_nas_bench_201_is_connected_if_its_last_node_is_reached() {
+        for (text, connected) in [
+            ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|", false),
+            (
+                "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|none~2|",
+                false,
+            ),
+            (
+                "|none~0|+|none~0|skip_connect~1|+|none~0|skip_connect~1|skip_connect~2|",
+                false,
+            ),
+            (
+                "|none~0|+|none~0|none~1|+|avg_pool_3x3~0|none~1|none~2|",
+                true,
+            ),
+            (
+                "|skip_connect~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|",
+                true,
+            ),
+        ] {
+            let cell = Cell::parse(text).unwrap();
+            assert_eq!(cell.is_connected(), connected, "{text}");
+            assert_eq!(cell.check_paths().is_ok(), connected);
+        }
     }
 }

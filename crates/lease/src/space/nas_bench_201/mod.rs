@@ -6,6 +6,7 @@
 
 mod cell;
 mod network;
+mod notation;
 pub mod table;
 
 use std::path::Path;
@@ -17,8 +18,8 @@ use toml::Table;
 use crate::config::{Rule, Section, SectionInfo, section};
 use crate::network::NetworkError;
 use crate::space::{
-    Architecture, DerivedNetwork, DerivedShape, Entry, Explainer, Family, Genotype, SearchSpace,
-    Size, StageReached, TableError, Truths,
+    Architecture, DerivedNetwork, DerivedShape, Entry, Explainer, Family, Genotype, GenotypeError,
+    SearchSpace, Size, StageReached, TableError, Truths,
 };
 
 pub use cell::{Cell, EDGES, Operation};
@@ -48,19 +49,8 @@ pub static FAMILY: Family = Family {
         recipe: RECIPE,
         read: |values| Ok(Arc::new(NasBench201(Section::of(values)?))),
     }],
-    parse: |text| {
-        let text = text.trim_start_matches('\u{feff}').trim();
-        if text.starts_with('|') {
-            return Some(Cell::parse(text).map(Genotype::new));
-        }
-        let json: serde_json::Value = serde_json::from_str(text).ok()?;
-        let cell = json.get(KEY)?.as_str().unwrap_or_default();
-        Some(Cell::parse(cell).map(Genotype::new))
-    },
+    read: |text, name| notation::read(text, name).map(|read| read.map(|r| r.map(Genotype::new))),
 };
-
-/// The key of a cell in JSON.
-const KEY: &str = "nas_bench_201";
 
 /// How the benchmark's networks were trained (table 1 of the paper).
 const RECIPE: &str = include_str!("recipe.toml");
@@ -104,7 +94,8 @@ impl SearchSpace for NasBench201 {
 
 impl Architecture for Cell {
     fn to_json(&self) -> String {
-        format!("{{\n  \"{KEY}\": \"{self}\"\n}}\n")
+        let key = notation::KEY;
+        format!("{{\n  \"{key}\": \"{self}\"\n}}\n")
     }
 
     fn skip_connects(&self) -> usize {
@@ -113,6 +104,10 @@ impl Architecture for Cell {
 
     fn parameter_free_share(&self) -> f64 {
         Self::parameter_free_share(self)
+    }
+
+    fn check_paths(&self) -> Result<(), GenotypeError> {
+        Self::check_paths(self)
     }
 
     fn recipe(&self) -> &'static str {

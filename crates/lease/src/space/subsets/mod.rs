@@ -82,12 +82,18 @@ type Read = fn(&Table) -> Result<Arc<dyn SearchSpace>, crate::config::ConfigErro
 /// S1 to S3.
 pub static FAMILY: Family = Family {
     spaces: &[
-        entry("s1", "the subset S1 of the DARTS space", |_| Ok(Arc::new(Subset(0)))),
-        entry("s2", "the subset S2 of the DARTS space", |_| Ok(Arc::new(Subset(1)))),
-        entry("s3", "the subset S3 of the DARTS space", |_| Ok(Arc::new(Subset(2)))),
+        entry("s1", "the subset S1 of the DARTS space", |_| {
+            Ok(Arc::new(Subset(0)))
+        }),
+        entry("s2", "the subset S2 of the DARTS space", |_| {
+            Ok(Arc::new(Subset(1)))
+        }),
+        entry("s3", "the subset S3 of the DARTS space", |_| {
+            Ok(Arc::new(Subset(2)))
+        }),
     ],
     // Their genotypes are DARTS's, which that family reads.
-    parse: |_| None,
+    read: |_, _| None,
 };
 
 impl Subset {
@@ -97,7 +103,10 @@ impl Subset {
         Candidates {
             cells: match self.0 {
                 0 => [own(&S1_NORMAL), own(&S1_REDUCTION)],
-                1 => [same(&[SkipConnect, SepConv3x3]), same(&[SkipConnect, SepConv3x3])],
+                1 => [
+                    same(&[SkipConnect, SepConv3x3]),
+                    same(&[SkipConnect, SepConv3x3]),
+                ],
                 _ => {
                     let three = [Zero, SkipConnect, SepConv3x3];
                     [same(&three), same(&three)]
