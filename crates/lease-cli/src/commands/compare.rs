@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lease::Error;
+use lease::config::{Composite, ConfigError};
 use lease::data::{DataSettings, Dataset};
 use lease::run::files::write_atomically;
 use lease::study::ComparisonConfig;
@@ -69,7 +70,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
 /// All cells, seed by seed, none of which was begun with other settings.
 fn cells<'a>(arguments: &Arguments, variants: &'a [Variant]) -> Result<Vec<Cell<'a>>, Error> {
     // Read as a whole first, so that a mistake is told once.
-    arguments.settings.layers()?;
+    let common = arguments.settings.layers()?;
     let flags = arguments.settings.whole_flags();
     let (mut cells, mut errors) = (Vec::new(), Vec::new());
     for seed in 0..arguments.seeds {
@@ -84,6 +85,20 @@ fn cells<'a>(arguments: &Arguments, variants: &'a [Variant]) -> Result<Vec<Cell<
             };
             errors.extend(cell.same_configuration().err());
             cells.push(cell);
+        }
+    }
+    for setting in &common.flags {
+        let reads = |cell: &Cell| {
+            let sections = cell.config.tables();
+            sections
+                .iter()
+                .any(|(section, _)| section.name == setting.section)
+        };
+        if let Some(first) = cells.first().filter(|_| !cells.iter().any(reads)) {
+            errors.push(Error::Config(ConfigError::Unread {
+                flag: setting.flag(),
+                reason: first.config.unread(setting),
+            }));
         }
     }
     Error::all(errors)?;

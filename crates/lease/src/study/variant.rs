@@ -113,7 +113,8 @@ impl Variant {
         Ok(all)
     }
 
-    /// The configuration with a seed, where these are the settings of all methods.
+    /// The configuration with a seed, where `common` are the settings of all methods: such a one need not be read by
+    /// this method, its own must be.
     ///
     /// # Errors
     /// If a setting cannot be used.
@@ -126,7 +127,9 @@ impl Variant {
         let mut flags = common.to_vec();
         flags.extend(self.flags.clone());
         flags.push(("seed".into(), seed.to_string()));
-        let layers = Layers::read(file, &flags, &ComparisonConfig::scope(), &[])?;
+        let mut layers = Layers::read(file, &flags, &ComparisonConfig::scope(), &[])?;
+        let own = |flag: String| self.flags.iter().any(|(own, _)| *own == flag);
+        layers.flags.retain(|setting| own(setting.flag()));
         Ok(ComparisonConfig::resolve(&presets(&layers)?, &layers)?)
     }
 }
