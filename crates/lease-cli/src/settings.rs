@@ -23,18 +23,12 @@ impl<C: Composite> Settings<C> {
     pub fn layers(&self) -> Result<Layers, lease::Error> {
         // A file may have settings of other commands.
         let others = ComparisonConfig::scope();
-        let flags = self.whole_flags();
         Ok(Layers::read(
             self.file.as_deref(),
-            &flags,
+            &self.flags,
             &C::scope(),
             &others,
         )?)
-    }
-
-    /// The flags, with whole paths.
-    pub fn whole_flags(&self) -> Vec<(String, String)> {
-        absolute(&self.flags)
     }
 
     /// The flags that only say where a run takes place, which can change where it goes on; else an error.
@@ -59,28 +53,6 @@ impl<C: Composite> Settings<C> {
             free.join(", ")
         )))
     }
-}
-
-/// Paths are written into run folders, which are gone on with from anywhere.
-fn absolute(flags: &[(String, String)]) -> Vec<(String, String)> {
-    let whole = |(flag, text): &(String, String)| {
-        let is_path = ["path", "nb201-table"].contains(&flag.as_str());
-        match is_path && !text.is_empty() {
-            true => (flag.clone(), whole_path(text)),
-            false => (flag.clone(), text.clone()),
-        }
-    };
-    flags.iter().map(whole).collect()
-}
-
-/// A path from the root, `~/` being the home folder where nothing else is called so.
-fn whole_path(text: &str) -> String {
-    let path = match (text.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) if !PathBuf::from(text).exists() => home.join(rest),
-        _ => PathBuf::from(text),
-    };
-    let whole = std::path::absolute(&path).unwrap_or(path);
-    whole.to_str().map_or(text.into(), String::from)
 }
 
 fn flag(section: &SectionInfo, setting: &Setting) -> Arg {
@@ -113,7 +85,8 @@ fn flag(section: &SectionInfo, setting: &Setting) -> Arg {
     if default.is_bool() {
         arg.num_args(0..=1).default_missing_value("true")
     } else {
-        arg
+        // So that a negative number is refused for what it is.
+        arg.allow_negative_numbers(true)
     }
 }
 

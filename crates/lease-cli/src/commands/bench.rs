@@ -2,7 +2,7 @@
 
 use lease::Error;
 use lease::config::Composite;
-use lease::search::{SearchConfig, presets};
+use lease::search::{self, SearchConfig, presets};
 use lease::study::bench::{self, Timing};
 
 use crate::Ended;
@@ -13,10 +13,10 @@ use crate::terminal;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Runs of each, after one that is not counted
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
     /// Side of the images in pixels
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     side: u32,
     /// Leave out whole iterations, which take longest
     #[arg(long)]
@@ -36,6 +36,8 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     let layers = arguments.settings.layers()?;
     let config = SearchConfig::resolve(&presets(&layers)?, &layers)?;
     let side = arguments.side as usize;
+    let images = bench::images(&config, [CHANNELS, side, side], CLASSES);
+    let memory = search::memory(&config, &images)?;
     let scratch = tempfile::tempdir()?;
     let folder = scratch.path().join("bench");
     let timings = lease::device::with_threads(config.run.threads, || {
@@ -60,15 +62,17 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
             "space": e.space, "channels": e.channels, "cells": cells,
             "batch": s.batch, "side": side, "median_seconds": medians,
             "seconds": timings, "peak_mebibytes": peak,
+            "expected_mebibytes": memory.bytes >> 20,
         });
         terminal::result(report);
         return Ok(Ended::Well);
     }
     terminal::result(format_args!(
-        "{}, {} channels, {cells} cells, batch {}, {side}×{side} pixels",
+        "{}, {} channels, {cells} cells, batch {}, {side}×{side} pixels; expected: {} of memory",
         config.space.entry().about,
         e.channels,
-        s.batch
+        s.batch,
+        memory.told()
     ));
     terminal::result(format_args!(
         "{:28} {:>10} {:>10} {:>10} {:>15}",

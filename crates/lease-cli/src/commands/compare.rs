@@ -71,11 +71,11 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
 fn cells<'a>(arguments: &Arguments, variants: &'a [Variant]) -> Result<Vec<Cell<'a>>, Error> {
     // Read as a whole first, so that a mistake is told once.
     let common = arguments.settings.layers()?;
-    let flags = arguments.settings.whole_flags();
+    let flags = &arguments.settings.flags;
     let (mut cells, mut errors) = (Vec::new(), Vec::new());
     for seed in 0..arguments.seeds {
         for variant in variants {
-            let config = variant.config(arguments.settings.file.as_deref(), &flags, seed)?;
+            let config = variant.config(arguments.settings.file.as_deref(), flags, seed)?;
             let name = format!("seed{seed}");
             let cell = Cell {
                 variant,

@@ -1,6 +1,6 @@
 //! What a file and flags set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
@@ -45,7 +45,24 @@ impl Layers {
             }
         }
         ConfigError::all(errors)?;
+        layers.locate(scope);
         Ok(layers)
+    }
+
+    /// Makes the paths absolute that were given relative to where the program was started.
+    fn locate(&mut self, scope: &[&'static SectionInfo]) {
+        for section in scope {
+            let Some(Value::Table(values)) = self.values.get_mut(section.name) else {
+                continue;
+            };
+            for setting in section.settings.iter().filter(|s| s.rule.is_path()) {
+                if let Some(Value::String(path)) = values.get_mut(setting.key)
+                    && !path.is_empty()
+                {
+                    *path = absolute(path);
+                }
+            }
+        }
     }
 
     fn flag(
@@ -96,8 +113,13 @@ impl Layers {
                 "it is no UTF-8 text (it looks like UTF-16); save it as UTF-8".into(),
             ));
         }
-        let document =
-            DeTable::parse(text).map_err(|e| invalid(e.to_string().trim_end().into()))?;
+        let document = DeTable::parse(text).map_err(|e| {
+            let mut reason = e.to_string().trim_end().to_string();
+            if reason.contains("missing escaped value") {
+                reason += "\nwrite a path with backslashes in single quotes, as in 'C:\\data'";
+            }
+            invalid(reason)
+        })?;
         let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
         let mut values = Table::new();
         let mut errors = Vec::new();
@@ -195,6 +217,16 @@ fn plain(value: &Spanned<DeValue>) -> Result<Value, String> {
     })
 }
 
+/// A path from the root, `~/` being the home folder where nothing else is called so.
+fn absolute(text: &str) -> String {
+    let path = match (text.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) if !Path::new(text).exists() => home.join(rest),
+        _ => PathBuf::from(text),
+    };
+    let whole = std::path::absolute(&path).unwrap_or(path);
+    whole.to_str().map_or(text.into(), String::from)
+}
+
 /// The text of a configuration file.
 fn text_of(path: &Path) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::Read {
@@ -208,7 +240,13 @@ fn text_of(path: &Path) -> Result<String, ConfigError> {
             reason: format!("it has {length} bytes; a configuration has at most {LONGEST}"),
         });
     }
-    std::fs::read_to_string(path).map_err(failed)
+    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::InvalidData => ConfigError::Invalid {
+            place: path.display().to_string(),
+            reason: "it is no UTF-8 text; save it as UTF-8".into(),
+        },
+        _ => failed(source),
+    })
 }
 
 /// A preset that comes with the program. Its values are checked as a file's are where it is laid under others.

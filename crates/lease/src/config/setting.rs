@@ -107,6 +107,7 @@ pub struct Rule {
     above: bool,
     below: bool,
     free: bool,
+    path: bool,
 }
 
 impl Rule {
@@ -117,6 +118,7 @@ impl Rule {
         above: false,
         below: false,
         free: false,
+        path: false,
     };
     /// A finite number above 0.
     pub const POSITIVE: Self = Self {
@@ -150,6 +152,13 @@ impl Rule {
         below: true,
         ..Self::ANY
     };
+    /// A file or folder of input. The result depends on what is in it, not on where it lies; and it is written into run
+    /// folders, which are gone on with from anywhere, so it is made absolute where it is given.
+    pub const PATH: Self = Self {
+        free: true,
+        path: true,
+        ..Self::ANY
+    };
     /// The result does not depend on it.
     pub const FREE: Self = Self {
         free: true,
@@ -173,6 +182,11 @@ impl Rule {
     /// The same rule with a largest number.
     pub const fn at_most(self, most: f64) -> Self {
         Self { most, ..self }
+    }
+
+    /// Whether the setting is a path.
+    pub fn is_path(self) -> bool {
+        self.path
     }
 
     /// Whether the result does not depend on the setting.

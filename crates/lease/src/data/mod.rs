@@ -129,6 +129,19 @@ impl Images {
     }
 }
 
+/// The sizes of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageSet {
+    /// Classes.
+    pub classes: usize,
+    /// Channels, height and width of every image.
+    pub shape: [usize; 3],
+    /// Training images.
+    pub count: usize,
+    /// Bytes of all images in memory.
+    pub bytes: usize,
+}
+
 /// A data set: training images, and test images that are asked for once, after training.
 #[derive(Clone, Debug)]
 pub struct Dataset {
@@ -251,10 +264,15 @@ impl Dataset {
         &self.test
     }
 
-    /// The bytes of all images in memory.
-    pub fn bytes(&self) -> usize {
+    /// Its sizes.
+    pub fn size(&self) -> ImageSet {
         let of = |images: &Images| images.pixels.len() + 2 * images.labels.len();
-        of(&self.train) + of(&self.test)
+        ImageSet {
+            classes: self.classes.len(),
+            shape: self.train.shape,
+            count: self.train.len(),
+            bytes: of(&self.train) + of(&self.test),
+        }
     }
 
     /// The variation of training images that a configuration asks for.

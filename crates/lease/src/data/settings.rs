@@ -48,7 +48,7 @@ section! {
         /// Data set: the embedded digits, CIFAR-10 or CIFAR-100 in the official binary layout, or a folder with one sub-folder per class.
         dataset: DatasetKind = DatasetKind::Digits, ["digits", "cifar10", "cifar100", "folder"];
         /// Where the data set lies; not used for digits.
-        path: String = String::new() => Rule::FREE;
+        path: String = String::new() => Rule::PATH;
         /// Side in pixels to which the images of a folder are resized.
         image_size: usize = 32 => Rule::whole(1, 1_024);
         /// Use only the first N training images; 0 means all.

@@ -286,6 +286,15 @@ impl Checkpoint {
         })
     }
 
+    /// Whether a folder has a whole checkpoint of this kind of run.
+    pub fn any_of(folder: &Path, kind: &str) -> bool {
+        list(folder).iter().any(|path| {
+            let nobody = Identity::default();
+            let loaded = Self::load(path, kind, &nobody);
+            matches!(loaded, Err(CheckpointError::Foreign { .. }))
+        })
+    }
+
     /// The newest usable checkpoint in `folder`, and what was wrong with newer ones.
     ///
     /// # Errors

@@ -25,7 +25,15 @@ impl Identity {
 
     /// What differs, as `NAME is A there, B here`; empty where nothing does.
     pub fn differences(&self, here: &Self) -> Vec<String> {
-        differences(&self.0, &here.0)
+        let hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let digest = |name: &str| self.0.get(name).is_some_and(|value| hex(value));
+        let told = differences(&self.0, &here.0).into_iter();
+        told.map(|difference| match difference.split_once(" is ") {
+            // Nobody reads digests.
+            Some((name, _)) if digest(name) => format!("{name} are others"),
+            _ => difference,
+        })
+        .collect()
     }
 
     /// A digest of all of it.

@@ -40,12 +40,15 @@ impl Log {
             reason,
         };
         let mut file = OpenOptions::new()
-            .create(true)
+            .create(position.bytes == 0)
             .truncate(false)
             .read(true)
             .write(true)
             .open(path)
-            .map_err(failed)?;
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound if position.bytes > 0 => changed("it is gone".into()),
+                _ => failed(source),
+            })?;
         // Held as long as the file is open. Where a file system has no locks, it goes without.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(RunError::Busy { path: path.into() });

@@ -25,6 +25,7 @@ use serde::Serialize;
 
 use crate::config::ConfigError;
 use crate::network::Vector;
+use checkpoint::Checkpoint;
 use files::{contents, remove_partial, write_atomically};
 
 pub use identity::Identity;
@@ -135,6 +136,9 @@ pub enum Found {
 /// The file that says what a folder holds; the first that is written.
 const ABOUT: &str = "run.json";
 
+/// The log of measures.
+const METRICS: &str = "metrics.jsonl";
+
 /// A run folder.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
@@ -156,15 +160,19 @@ impl RunFolder {
         let about = std::fs::read_to_string(path.join(ABOUT)).unwrap_or_default();
         let about: serde_json::Value = serde_json::from_str(&about).unwrap_or_default();
         let ours = about["kind"] == kind.name();
-        // A run that was killed at once leaves no more than an empty folder of checkpoints and what it is.
+        // A run that was killed at once leaves no more than an empty folder of checkpoints, an empty log, and what it is.
         let begun = |file: &PathBuf| {
-            let empty = || contents(file).is_ok_and(|c| c.is_empty());
-            (named(file, "checkpoints") && empty()) || (ours && named(file, ABOUT))
+            let none = || contents(file).is_ok_and(|c| c.is_empty());
+            let empty = || std::fs::metadata(file).is_ok_and(|f| f.is_file() && f.len() == 0);
+            (named(file, "checkpoints") && none())
+                || (named(file, METRICS) && empty())
+                || (ours && named(file, ABOUT))
         };
         if all.iter().all(begun) {
             return Ok(Found::Nothing);
         }
-        if ours {
+        // Where what it is has gone, its checkpoints tell.
+        if ours || (about.is_null() && Checkpoint::any_of(&path.join("checkpoints"), kind.name())) {
             return Ok(Found::Run);
         }
         let names = all.iter().filter_map(|f| f.file_name());
@@ -181,22 +189,51 @@ impl RunFolder {
         })
     }
 
-    /// Makes a new folder, with its parents, and says in it what it will hold: `about`, an object, with the kind.
+    /// Makes a new folder, with its parents, takes it for this process, and says in it what it will hold: `about`, an
+    /// object, with the kind. The log of its measures keeps other processes out while it is open.
     ///
     /// # Errors
-    /// If it cannot be made or written.
-    pub fn create(path: &Path, kind: Kind, about: serde_json::Value) -> Result<Self, RunError> {
+    /// If it cannot be made or written, or another process is at work on it.
+    pub fn create(
+        path: &Path,
+        kind: Kind,
+        about: serde_json::Value,
+    ) -> Result<(Self, Log), RunError> {
         let run = Self::open(path)?;
+        let metrics = run.log(METRICS, &LogPosition::default())?;
+        run.tidy();
+        run.describe(kind, about)?;
+        Ok((run, metrics))
+    }
+
+    /// Goes on with what is in a folder: takes it for this process, and removes what a kill left unfinished.
+    ///
+    /// # Errors
+    /// If the log is not what was written until then, or another process is at work on it.
+    pub fn go_on(
+        &self,
+        kind: Kind,
+        about: serde_json::Value,
+        position: &LogPosition,
+    ) -> Result<Log, RunError> {
+        let metrics = self.log(METRICS, position)?;
+        self.tidy();
+        if !self.path.join(ABOUT).is_file() {
+            self.describe(kind, about)?;
+        }
+        Ok(metrics)
+    }
+
+    fn describe(&self, kind: Kind, about: serde_json::Value) -> Result<(), RunError> {
         let mut all = serde_json::Map::new();
         all.insert("kind".into(), kind.name().into());
         if let serde_json::Value::Object(about) = about {
             all.extend(about);
         }
-        run.write_json(ABOUT, &all)?;
-        Ok(run)
+        self.write_json(ABOUT, &all)
     }
 
-    /// Opens a folder, making what is missing and removing what a kill left unfinished.
+    /// Opens a folder, making what is missing.
     ///
     /// # Errors
     /// If it cannot be made.
@@ -234,8 +271,8 @@ impl RunFolder {
         }
     }
 
-    /// Removes what a kill left unfinished; to be called while the run is this process's alone.
-    pub fn tidy(&self) {
+    /// Removes what a kill left unfinished.
+    fn tidy(&self) {
         for folder in [
             self.path.clone(),
             self.checkpoints(),
@@ -299,9 +336,9 @@ impl RunFolder {
         self.write(name, &bytes)
     }
 
-    /// Whether a log has lines.
-    pub fn has_lines(&self, name: &str) -> bool {
-        let log = std::fs::metadata(self.path.join(name));
+    /// Whether its log of measures has lines.
+    pub fn has_measures(&self) -> bool {
+        let log = std::fs::metadata(self.path.join(METRICS));
         log.is_ok_and(|log| log.len() > 0)
     }
 

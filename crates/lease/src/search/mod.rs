@@ -21,7 +21,7 @@ pub use settings::{SearchConfig, SearchSettings, presets};
 use state::{Progress, State};
 
 use crate::Error;
-use crate::data::Dataset;
+use crate::data::{Dataset, ImageSet};
 use crate::memory::Need;
 use crate::method::product::gradient;
 use crate::method::{Batches, Iteration, Method, Models, stage1};
@@ -52,9 +52,9 @@ pub struct Search {
 }
 
 /// Everything that keeps a search with these settings on these images from being done, found without starting it.
-pub fn problems(config: &SearchConfig, dataset: &Dataset) -> Vec<Error> {
+pub fn problems(config: &SearchConfig, images: &ImageSet) -> Vec<Error> {
     let mut all: Vec<Error> = Vec::new();
-    let parts = batches::too_few(config, dataset.train.len());
+    let parts = batches::too_few(config, images.count);
     all.extend(parts.into_iter().map(Error::from));
     all.extend(
         crate::device::device(&config.run.device)
@@ -62,19 +62,28 @@ pub fn problems(config: &SearchConfig, dataset: &Dataset) -> Vec<Error> {
             .map(Error::from),
     );
     all.extend(config.space.truths().err().map(Error::from));
-    match Search::networks(config, dataset, &StageReached::default()) {
-        Ok(models) => all.extend(need(config, &models, dataset).problem(SMALLER)),
+    match Search::networks(config, images, &StageReached::default()) {
+        Ok(models) => all.extend(need(config, &models, images).problem(SMALLER)),
         Err(error) => all.push(error),
     }
     all
+}
+
+/// About the most memory that a search with these settings on these images needs at once.
+///
+/// # Errors
+/// If a network cannot be built.
+pub fn memory(config: &SearchConfig, images: &ImageSet) -> Result<Need, Error> {
+    let models = Search::networks(config, images, &StageReached::default())?;
+    Ok(need(config, &models, images))
 }
 
 /// What to do about a search that needs more memory than there is.
 const SMALLER: &str = "lower --batch, --channels or --cells";
 
 /// About the most memory that a search with these networks needs at once.
-fn need(config: &SearchConfig, models: &Models, dataset: &Dataset) -> Need {
-    let (batch, image) = (config.search.batch, dataset.train.shape);
+fn need(config: &SearchConfig, models: &Models, images: &ImageSet) -> Need {
+    let (batch, image) = (config.search.batch, images.shape);
     let explainer = models.explainer.bytes(batch, image);
     let audience = models.audience.bytes(batch, image);
     // A pass on dual numbers keeps values and tangents, and its backward pass the gradients of both where they are read.
@@ -84,12 +93,7 @@ fn need(config: &SearchConfig, models: &Models, dataset: &Dataset) -> Need {
     };
     let largest = (dual * explainer).max(2 * audience);
     let weights = models.explainer.weights().len() + models.audience.weights().len();
-    Need::new(
-        "this search",
-        largest + largest / 4,
-        weights,
-        dataset.bytes(),
-    )
+    Need::new("this search", largest + largest / 16, weights, images.bytes)
 }
 
 impl Search {
@@ -107,14 +111,15 @@ impl Search {
     ) -> Result<Self, Error> {
         let device = crate::device::device(&config.run.device)?;
         let truths = config.space.truths()?;
-        let models = Self::networks(&config, &dataset, &StageReached::default())?;
+        let models = Self::networks(&config, &dataset.size(), &StageReached::default())?;
         let feed = Feed::new(&config, dataset, &device)?;
         let state = State::start(&config, &models, &device, Progress::default());
-        let run = RunFolder::create(path, Kind::Search, observer::about(&config, &feed.dataset))?;
+        let about = observer::about(&config, &feed.dataset);
+        let (run, metrics) = RunFolder::create(path, Kind::Search, about)?;
         run.write("config.toml", toml.as_bytes())?;
         let mut search = Self {
             identity: Self::identity(&config, &feed.dataset),
-            metrics: run.log("metrics.jsonl", &state.progress.metrics)?,
+            metrics,
             timing: run.log("timing.jsonl", &state.progress.timing)?,
             notes: Vec::new(),
             config,
@@ -144,7 +149,7 @@ impl Search {
         let run = RunFolder::open(path)?;
         let identity = Self::identity(&config, &dataset);
         let Some((checkpoint, progress, mut notes)) = state::newest(&run, &identity)? else {
-            if run.has_lines("metrics.jsonl") {
+            if run.has_measures() {
                 return Err(state::no_checkpoints(&run));
             }
             let mut search = Self::start(config, toml, dataset, path)?;
@@ -154,14 +159,14 @@ impl Search {
         };
         let device = crate::device::device(&config.run.device)?;
         let truths = config.space.truths()?;
-        let models = Self::networks(&config, &dataset, &progress.stage)?;
+        let models = Self::networks(&config, &dataset.size(), &progress.stage)?;
         let feed = Feed::new(&config, dataset, &device)?;
         progress
             .check(&config, feed.per_epoch())
             .map_err(|r| checkpoint.unusable(r))?;
-        let metrics = run.log("metrics.jsonl", &progress.metrics)?;
+        let about = observer::about(&config, &feed.dataset);
+        let metrics = run.go_on(Kind::Search, about, &progress.metrics)?;
         let timing = run.log("timing.jsonl", &progress.timing)?;
-        run.tidy();
         run.write("config.toml", toml.as_bytes())?;
         notes.push(format!("Resuming after step {}.", progress.step));
         Ok(Self {
@@ -182,10 +187,10 @@ impl Search {
     /// The two networks in a stage of the search.
     fn networks(
         config: &SearchConfig,
-        dataset: &Dataset,
+        images: &ImageSet,
         reached: &StageReached,
     ) -> Result<Models, Error> {
-        let (classes, image) = (dataset.classes.len(), dataset.train.shape);
+        let (classes, image) = (images.classes, images.shape);
         Ok(Models {
             explainer: config.supernet(classes, image, reached)?,
             audience: config.audience(classes, image)?,
@@ -285,7 +290,7 @@ impl Search {
             number,
             candidates: self.models.explainer.kept(architecture, keep),
         };
-        self.models = Self::networks(&self.config, &self.feed.dataset, &reached)?;
+        self.models = Self::networks(&self.config, &self.feed.dataset.size(), &reached)?;
         let progress = Progress {
             stage: reached,
             ..std::mem::take(&mut self.state.progress)
@@ -299,7 +304,7 @@ impl Search {
         let stage = self.config.stages()[self.state.progress.stage.number];
         let size = (&stage, self.models.explainer.weights().len());
         let folder = self.run.path().display();
-        let need = need(&self.config, &self.models, &self.feed.dataset);
+        let need = need(&self.config, &self.models, &self.feed.dataset.size());
         let told = observer::announcement(&self.config, &self.feed.dataset, size, (need, folder));
         let notes = std::mem::take(&mut self.notes);
         told.iter()

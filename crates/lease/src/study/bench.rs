@@ -8,12 +8,12 @@ use burn::tensor::{DType, Device};
 use serde::Serialize;
 
 use crate::Error;
-use crate::data::Dataset;
+use crate::data::{Dataset, ImageSet};
 use crate::method::product::{MixedProduct, gradient};
 use crate::method::{stage1, stage3};
 use crate::network::{Layout, Vector};
 use crate::rng::{Purpose, stream};
-use crate::search::{Search, SearchConfig};
+use crate::search::{self, Search, SearchConfig};
 
 /// The seconds of one kind of pass, run by run.
 #[derive(Clone, Debug, Serialize)]
@@ -67,6 +67,18 @@ fn timed(
     })
 }
 
+/// The sizes of the random images that are measured on.
+pub fn images(config: &SearchConfig, shape: [usize; 3], classes: usize) -> ImageSet {
+    let count = 4 * config.search.batch;
+    ImageSet {
+        classes,
+        shape,
+        count,
+        // They serve as test images too.
+        bytes: 2 * count * shape.iter().product::<usize>(),
+    }
+}
+
 /// Times, on random images of `image` (channels, height, width) and with a scratch run folder in `folder`:
 /// one forward and backward pass of the explainer (gradients of E and A) and of the audience, one mixed
 /// product with respect to A, and unless only those parts are wanted whole iterations of the search as configured.
@@ -81,7 +93,9 @@ pub fn run(
     parts_only: bool,
     folder: &Path,
 ) -> Result<Vec<Timing>, Error> {
-    let dataset = Dataset::random(image, classes, 4 * config.search.batch, config.run.seed);
+    let size = images(&config, image, classes);
+    Error::all(search::problems(&config, &size))?;
+    let dataset = Dataset::random(image, classes, size.count, config.run.seed);
     let (seed, warmup) = (config.run.seed, config.search.warmup_epochs);
     let mut search = Search::start(config, "", dataset, folder)?;
     let batches = search.batches(0);

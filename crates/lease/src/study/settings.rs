@@ -119,7 +119,7 @@ impl Searching for SearchConfig {
     }
 
     fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
-        search::problems(self, dataset)
+        search::problems(self, &dataset.size())
     }
 }
 
@@ -129,7 +129,7 @@ impl Searching for StudyConfig {
     }
 
     fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
-        let mut all = search::problems(&self.search, dataset);
+        let mut all = search::problems(&self.search, &dataset.size());
         // Whatever is found builds as any other architecture of the space does.
         let genotype = self.random_genotype(0);
         let training = training::problems(&self.train, &genotype, dataset);

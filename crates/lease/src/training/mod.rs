@@ -131,7 +131,7 @@ pub fn problems(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) ->
         Ok(network) => {
             let activations = network.bytes(batch, dataset.train.shape);
             let weights = network.weights().len();
-            let need = Need::new("this training", activations, weights, dataset.bytes());
+            let need = Need::new("this training", activations, weights, dataset.size().bytes);
             all.extend(need.problem("lower --train-batch, --train-channels or --train-cells"));
         }
         Err(error) => all.push(error.into()),
@@ -195,12 +195,6 @@ impl Training {
             Found::Run => Self::newest(path, &identity)?,
             Found::Nothing => None,
         };
-        let run = match found {
-            Found::Run => RunFolder::open(path)?,
-            Found::Nothing => {
-                RunFolder::create(path, Kind::Training, about(&config, &dataset, &identity))?
-            }
-        };
         let new = earlier.is_none();
         let (weights, running, progress) = match earlier {
             Some((checkpoint, refused)) => {
@@ -226,8 +220,15 @@ impl Training {
                 Progress::default(),
             ),
         };
-        let metrics = run.log("metrics.jsonl", &progress.metrics)?;
-        run.tidy();
+        let about = about(&config, &dataset, &identity);
+        let (run, metrics) = match found {
+            Found::Nothing => RunFolder::create(path, Kind::Training, about)?,
+            Found::Run => {
+                let run = RunFolder::open(path)?;
+                let metrics = run.go_on(Kind::Training, about, &progress.metrics)?;
+                (run, metrics)
+            }
+        };
         run.write("genotype.json", genotype.to_json().as_bytes())?;
         run.write("config.toml", config.to_toml().as_bytes())?;
         let augmentation = dataset.augmentation(config.data.augment, config.train.cutout);
@@ -274,7 +275,7 @@ impl Training {
         let run = RunFolder::open(path)?;
         match Checkpoint::newest(&run.checkpoints(), Kind::Training.name(), identity) {
             Ok(found) => Ok(Some(found)),
-            Err(CheckpointError::None { .. }) if run.has_lines("metrics.jsonl") => {
+            Err(CheckpointError::None { .. }) if run.has_measures() => {
                 Err(Error::Run(RunError::NoCheckpoints {
                     path: path.into(),
                     kind: Kind::Training.name(),

@@ -31,7 +31,7 @@ section! {
         /// Whether `none` can be an edge's choice, as in the benchmark's own code; false follows DARTS's rule, and random cells are drawn without it too.
         derive_none: bool = true;
         /// CSV file, gz or not, with the true accuracies of all architectures of NAS-Bench-201, to say after each epoch what the choice is worth. The search does not use it.
-        nb201_table: String = String::new() => Rule::FREE;
+        nb201_table: String = String::new() => Rule::PATH;
     }
 }
 
