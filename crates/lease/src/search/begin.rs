@@ -1,0 +1,165 @@
+//! How a search begins: what keeps it from being done, its start in a new folder, and how an earlier one is gone on with.
+
+use std::path::Path;
+
+use super::batches::{self, Feed};
+use super::state::{self, Progress, State};
+use super::{Search, SearchConfig, observer};
+use crate::Error;
+use crate::data::{Dataset, ImageSet};
+use crate::memory::Need;
+use crate::method::{Method, Models};
+use crate::run::{Identity, Kind, RunFolder};
+use crate::space::StageReached;
+
+/// Everything that keeps a search with these settings on these images from being done, found without starting it.
+pub fn problems(config: &SearchConfig, images: &ImageSet) -> Vec<Error> {
+    let mut all: Vec<Error> = Vec::new();
+    let parts = batches::too_few(config, images.count);
+    all.extend(parts.into_iter().map(Error::from));
+    all.extend(
+        crate::device::device(&config.run.device)
+            .err()
+            .map(Error::from),
+    );
+    all.extend(config.space.truths().err().map(Error::from));
+    match Search::networks(config, images, &StageReached::default()) {
+        Ok(models) => all.extend(need(config, &models, images).problem(SMALLER)),
+        Err(error) => all.push(error),
+    }
+    all
+}
+
+/// About the most memory that a search with these settings on these images needs at once.
+///
+/// # Errors
+/// If a network cannot be built.
+pub fn memory(config: &SearchConfig, images: &ImageSet) -> Result<Need, Error> {
+    let models = Search::networks(config, images, &StageReached::default())?;
+    Ok(need(config, &models, images))
+}
+
+/// What to do about a search that needs more memory than there is.
+const SMALLER: &str = "lower --batch, --channels or --cells";
+
+/// About the most memory that a search with these networks needs at once.
+pub(super) fn need(config: &SearchConfig, models: &Models, images: &ImageSet) -> Need {
+    let (batch, image) = (config.search.batch, images.shape);
+    let explainer = models.explainer.bytes(batch, image);
+    let audience = models.audience.bytes(batch, image);
+    // A pass on dual numbers keeps values and tangents, and its backward pass the gradients of both where they are read.
+    let dual = match config.method.method {
+        Method::DartsFirst => 1,
+        Method::Darts | Method::Lease => 2,
+    };
+    let largest = (dual * explainer).max(2 * audience);
+    let weights = models.explainer.weights().len() + models.audience.weights().len();
+    Need::new("this search", largest + largest / 16, weights, images.bytes)
+}
+
+impl Search {
+    /// Starts a search in a new run folder at `path`, which is made only once all else is in order. `toml` is the whole
+    /// configuration of the command, to be written there.
+    ///
+    /// # Errors
+    /// If the device is absent, the data are too few for a batch, a network cannot be built, or the folder
+    /// holds anything or cannot be written.
+    pub fn start(
+        config: SearchConfig,
+        toml: &str,
+        dataset: Dataset,
+        path: &Path,
+    ) -> Result<Self, Error> {
+        let device = crate::device::device(&config.run.device)?;
+        let truths = config.space.truths()?;
+        let models = Self::networks(&config, &dataset.size(), &StageReached::default())?;
+        let feed = Feed::new(&config, dataset, &device)?;
+        let state = State::start(&config, &models, &device, Progress::default());
+        let about = observer::about(&config, &feed.dataset);
+        let (run, metrics) = RunFolder::create(path, Kind::Search, about)?;
+        run.write("config.toml", toml.as_bytes())?;
+        let mut search = Self {
+            identity: Self::identity(&config, &feed.dataset),
+            metrics,
+            timing: run.log("timing.jsonl", &state.progress.timing)?,
+            notes: Vec::new(),
+            config,
+            device,
+            models,
+            feed,
+            run,
+            state,
+            truths,
+        };
+        // A run that has a log has a checkpoint from now on.
+        search.save()?;
+        Ok(search)
+    }
+
+    /// Goes on with the search in a run folder from its newest usable checkpoint, or from the start if it
+    /// was killed before the first.
+    ///
+    /// # Errors
+    /// As [`Search::start`]; also if every checkpoint is damaged, of other settings or images, or gone.
+    pub fn resume(
+        config: SearchConfig,
+        toml: &str,
+        dataset: Dataset,
+        path: &Path,
+    ) -> Result<Self, Error> {
+        let run = RunFolder::open(path)?;
+        let identity = Self::identity(&config, &dataset);
+        let Some((checkpoint, progress, mut notes)) = state::newest(&run, &identity)? else {
+            if run.has_measures() {
+                return Err(state::no_checkpoints(&run));
+            }
+            let mut search = Self::start(config, toml, dataset, path)?;
+            search.notes =
+                vec!["No checkpoint was written yet: starting from the beginning.".into()];
+            return Ok(search);
+        };
+        let device = crate::device::device(&config.run.device)?;
+        let truths = config.space.truths()?;
+        let models = Self::networks(&config, &dataset.size(), &progress.stage)?;
+        let feed = Feed::new(&config, dataset, &device)?;
+        progress
+            .check(&config, feed.per_epoch())
+            .map_err(|r| checkpoint.unusable(r))?;
+        let about = observer::about(&config, &feed.dataset);
+        let metrics = run.go_on(Kind::Search, about, &progress.metrics)?;
+        let timing = run.log("timing.jsonl", &progress.timing)?;
+        run.write("config.toml", toml.as_bytes())?;
+        notes.push(format!("Resuming after step {}.", progress.step));
+        Ok(Self {
+            state: State::restore(&config, &models, &device, (checkpoint, progress))?,
+            config,
+            device,
+            models,
+            feed,
+            run,
+            identity,
+            metrics,
+            timing,
+            truths,
+            notes,
+        })
+    }
+
+    /// The two networks in a stage of the search.
+    pub(super) fn networks(
+        config: &SearchConfig,
+        images: &ImageSet,
+        reached: &StageReached,
+    ) -> Result<Models, Error> {
+        let (classes, image) = (images.classes, images.shape);
+        Ok(Models {
+            explainer: config.supernet(classes, image, reached)?,
+            audience: config.audience(classes, image)?,
+        })
+    }
+
+    /// What the search's result depends on.
+    fn identity(config: &SearchConfig, dataset: &Dataset) -> Identity {
+        Identity::new(config, &[("the training images", dataset.digest())])
+    }
+}
