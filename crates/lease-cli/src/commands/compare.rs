@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lease::Error;
 use lease::config::{Composite, ConfigError};
 use lease::data::{DataSettings, Dataset};
-use lease::run::files::write_atomically;
+use lease::run::files::{remove_partial, write_atomically};
 use lease::study::ComparisonConfig;
 use lease::study::cell::{Cell, collect};
 use lease::study::compare::{Found, csv, differences, markdown, summaries};
@@ -133,6 +133,7 @@ fn checked(cells: &[Cell]) -> Result<Vec<(DataSettings, Dataset)>, Error> {
 }
 
 fn report(folder: &Path, found: &[Found]) -> Result<(), Error> {
+    remove_partial(folder);
     let text = markdown(found);
     write_atomically(&folder.join("comparison.md"), text.as_bytes())?;
     let json = serde_json::json!({

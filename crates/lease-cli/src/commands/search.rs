@@ -81,15 +81,17 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
         }
         let search = config.search();
         // The folder first, since reading images may take long; then all that is wrong with the rest.
-        let folder = match (&self.resume, &self.out) {
-            (Some(path), _) => path.clone(),
-            (None, Some(path)) => free(path)?,
-            (None, None) => fresh(search),
-        };
+        if let Some(path) = &self.out {
+            free(path)?;
+        }
         let dataset = Dataset::load(&search.data)?;
         let checked =
             lease::device::with_threads(search.run.threads, || config.obstacles(&dataset))?;
         Error::all(checked)?;
+        let folder = match self.resume.as_ref().or(self.out.as_ref()) {
+            Some(path) => path.clone(),
+            None => fresh(search)?,
+        };
         Ok(Some(Prepared {
             config,
             dataset,
@@ -100,23 +102,24 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
     /// The configuration of an earlier run, with what can be given anew.
     fn resumed(&self, path: &Path) -> Result<C, Error> {
         let upper = self.settings.only_free()?;
-        let (text, file) = RunFolder::configuration(path)?;
-        if RunFolder::look(path, Kind::Search)? == Found::Nothing {
-            return Err(Error::Run(RunError::Foreign {
-                path: path.into(),
-                missing: "run",
-            }));
+        if path.is_dir() && RunFolder::look(path, Kind::Search)? == Found::Nothing {
+            return Err(Error::Usage(format!(
+                "nothing was written yet in {}, so there is nothing to go on with; start the run anew, with --out {}",
+                path.display(),
+                quoted(path)
+            )));
         }
+        let (text, file) = RunFolder::configuration(path)?;
         let others = ComparisonConfig::scope();
         let there = Layers::parse(&text, &file.display().to_string(), &C::scope(), &others)?;
         Ok(C::resolve(&[there.values], &upper)?)
     }
 }
 
-/// A folder in which a new run can be put.
-fn free(path: &Path) -> Result<PathBuf, Error> {
+/// Whether a new run can be put into a folder.
+fn free(path: &Path) -> Result<(), Error> {
     match RunFolder::look(path, Kind::Search)? {
-        Found::Nothing => Ok(path.into()),
+        Found::Nothing => Ok(()),
         Found::Run => Err(Error::Run(RunError::Exists {
             path: path.into(),
             kind: Kind::Search.name(),
@@ -125,16 +128,33 @@ fn free(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// `runs/DATASET-METHOD-seedN`, with a number where that is taken.
-fn fresh(config: &SearchConfig) -> PathBuf {
+/// `runs/DATASET-METHOD-seedN`, with a number where that is taken; made at once, so that of several runs that are started
+/// together each has its own.
+fn fresh(config: &SearchConfig) -> Result<PathBuf, Error> {
     let data = serde_json::to_value(config.data.dataset).unwrap_or_default();
     let (data, method) = (data.as_str().unwrap_or("data"), config.method.method);
     let name = format!("runs/{data}-{method}-seed{}", config.run.seed);
-    let numbered = (2..).map(|i| PathBuf::from(format!("{name}-{i}")));
-    std::iter::once(PathBuf::from(&name))
-        .chain(numbered)
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| name.into())
+    let failed = |path: &Path, source| {
+        Error::Run(RunError::Io {
+            action: "create",
+            path: path.into(),
+            source,
+        })
+    };
+    let runs = Path::new("runs");
+    std::fs::create_dir_all(runs).map_err(|e| failed(runs, e))?;
+    let mut number = 1;
+    loop {
+        let path = match number {
+            1 => PathBuf::from(&name),
+            _ => PathBuf::from(format!("{name}-{number}")),
+        };
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(e) => return Err(failed(&path, e)),
+        }
+    }
 }
 
 impl<C: Searching + Send + Sync> Prepared<C> {

@@ -1,7 +1,7 @@
 //! Logs of JSON lines, which a run appends to and a resumed one goes on with.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,8 @@ impl Log {
             .create(position.bytes == 0)
             .truncate(false)
             .read(true)
-            .write(true)
+            // What something else does to the file must not move where the next line goes.
+            .append(true)
             .open(path)
             .map_err(|source| match source.kind() {
                 io::ErrorKind::NotFound if position.bytes > 0 => changed("it is gone".into()),
@@ -66,9 +67,7 @@ impl Log {
                 "its lines from before the checkpoint are no longer what was written".into(),
             ));
         }
-        file.set_len(position.bytes)
-            .and_then(|()| file.seek(SeekFrom::Start(position.bytes)))
-            .map_err(failed)?;
+        file.set_len(position.bytes).map_err(failed)?;
         Ok(Self {
             file,
             path: path.into(),
@@ -114,6 +113,28 @@ impl Log {
                 _ => hex(&self.hash.clone().finalize()),
             },
         })
+    }
+
+    /// Checks that the file is still what was written: before a result says that it is finished.
+    ///
+    /// # Errors
+    /// If it is not, or cannot be read.
+    pub fn verify(&mut self) -> Result<(), RunError> {
+        let position = self.position()?;
+        let failed = |source| RunError::Io {
+            action: "read",
+            path: self.path.clone(),
+            source,
+        };
+        let mut file = File::open(&self.path).map_err(failed)?;
+        let hash = digest_of(&mut file, self.bytes).map_err(failed)?;
+        if self.bytes > 0 && hex(&hash.finalize()) != position.digest {
+            return Err(RunError::Changed {
+                path: self.path.clone(),
+                reason: "its lines are no longer what was written".into(),
+            });
+        }
+        Ok(())
     }
 
     fn failed(&self, source: io::Error) -> RunError {

@@ -206,7 +206,8 @@ impl RunFolder {
         Ok((run, metrics))
     }
 
-    /// Goes on with what is in a folder: takes it for this process, and removes what a kill left unfinished.
+    /// Goes on with what is in a folder: takes it for this process, removes what a kill left unfinished, and says again
+    /// what it holds where that was lost, or where nothing was done yet.
     ///
     /// # Errors
     /// If the log is not what was written until then, or another process is at work on it.
@@ -218,7 +219,9 @@ impl RunFolder {
     ) -> Result<Log, RunError> {
         let metrics = self.log(METRICS, position)?;
         self.tidy();
-        if !self.path.join(ABOUT).is_file() {
+        let there = std::fs::read(self.path.join(ABOUT)).unwrap_or_default();
+        let there: serde_json::Value = serde_json::from_slice(&there).unwrap_or_default();
+        if there["kind"] != kind.name() || position.bytes == 0 {
             self.describe(kind, about)?;
         }
         Ok(metrics)
@@ -272,7 +275,7 @@ impl RunFolder {
     }
 
     /// Removes what a kill left unfinished.
-    fn tidy(&self) {
+    pub fn tidy(&self) {
         for folder in [
             self.path.clone(),
             self.checkpoints(),
@@ -298,9 +301,15 @@ impl RunFolder {
     /// As the file system reports.
     pub fn write(&self, name: &str, contents: &[u8]) -> Result<(), RunError> {
         let path = self.path.join(name);
-        let folder = path.parent().unwrap_or(&self.path);
-        std::fs::create_dir_all(folder)
-            .and_then(|()| write_atomically(&path, contents))
+        // A folder in it may have to be made; the run's own, if it has gone, must not be made anew around one file.
+        let made = match path.parent() {
+            Some(folder) if folder != self.path => match std::fs::create_dir(folder) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        };
+        made.and_then(|()| write_atomically(&path, contents))
             .map_err(|source| RunError::Io {
                 action: "write",
                 path,

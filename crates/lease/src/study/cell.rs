@@ -174,6 +174,7 @@ impl Cell<'_> {
             Kind::Random => {
                 let genotype = config.study.random_genotype(self.seed);
                 let run = RunFolder::open(&self.folder)?;
+                run.tidy();
                 run.write("config.toml", config.to_toml().as_bytes())?;
                 run.write("genotype.json", genotype.to_json().as_bytes())?;
                 let standing = truths()?.and_then(|t| t.standing_of(&genotype));

@@ -113,6 +113,7 @@ pub fn random_search(
     Error::all(problems(config, dataset))?;
     let dataset = dataset.validating(&parts.explainer_train, &parts.explainer_val);
     let run = RunFolder::open(path)?;
+    run.tidy();
     run.write("config.toml", config.to_toml().as_bytes())?;
     let short = short(config);
     let mut draws = Vec::with_capacity(config.random.draws);

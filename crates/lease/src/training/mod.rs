@@ -308,9 +308,11 @@ impl Training {
             path: path.into(),
             reason,
         };
-        let there = std::fs::read_to_string(&about)?;
-        let there: About =
-            serde_json::from_str(&there).map_err(|e| damaged(&about, e.to_string()))?;
+        let there = std::fs::read_to_string(&about).unwrap_or_default();
+        // Where what it is has been lost, its checkpoints tell.
+        let Ok(there) = serde_json::from_str::<About>(&there) else {
+            return Ok(None);
+        };
         let here = Self::identity(config, genotype, dataset);
         let differences = there.identity.differences(&here);
         if !differences.is_empty() {
@@ -447,7 +449,7 @@ impl Training {
     }
 
     /// The test error, and the weights.
-    fn finish(&self) -> Result<TrainResult, Error> {
+    fn finish(&mut self) -> Result<TrainResult, Error> {
         let test = self.dataset.test();
         let indices: Vec<u32> = (0..test.len() as u32).collect();
         let leaves = self.weights.open(None, false);
@@ -473,6 +475,8 @@ impl Training {
         };
         self.run
             .write_weights("weights.safetensors", &[&self.weights, &self.running])?;
+        self.metrics.verify()?;
+        // Last, since it says that the training is finished.
         self.run.write_json(RESULT, &result)?;
         Ok(result)
     }
