@@ -6,8 +6,7 @@ use lease::method::curvature::dominant_eigenvalue;
 use lease::method::product::MixedProduct;
 use lease::method::product::gradient;
 use lease::method::stage1;
-use lease::method::stage2::Attack;
-use lease::method::stage2::Explained;
+use lease::method::stage2::{Attack, AttackScale, Explained};
 use lease::method::stage3::Told;
 use lease::method::{
     Batches, Examples, Gamma, Iteration, Method, Models, Point, Starts, UnrolledStep, Unrolling,
@@ -108,8 +107,9 @@ fn setting() -> Setting {
         explainer: step,
         audience: step,
         attack: Attack {
-            epsilon: 0.1,
+            epsilon: vec![0.1; SHAPE[1]],
             step_size: 300.0,
+            scale: AttackScale::Absolute,
             steps: 1,
             signed: false,
         },
@@ -130,17 +130,27 @@ fn setting() -> Setting {
 
 #[test]
 fn an_audience_validated_on_reweighted_images_is_differentiated_through_their_explanations() {
-    differentiated_through_explanations(Explained::Attack);
+    differentiated_through_explanations(setting());
 }
 
 #[test]
 fn an_audience_told_of_other_images_is_differentiated_too() {
-    differentiated_through_explanations(Explained::Shuffled);
+    let mut setting = setting();
+    setting.settings.told.explained = Explained::Shuffled;
+    differentiated_through_explanations(setting);
 }
 
-fn differentiated_through_explanations(explained: Explained) {
+/// Every image's step is measured against its own gradient, and each channel has its own bound.
+#[test]
+fn a_relative_attack_is_differentiated_through_the_scale_of_its_step() {
     let mut setting = setting();
-    setting.settings.told.explained = explained;
+    let attack = &mut setting.settings.attack;
+    (attack.scale, attack.step_size) = (AttackScale::Relative, 0.7);
+    attack.epsilon = vec![0.1, 0.13];
+    differentiated_through_explanations(setting);
+}
+
+fn differentiated_through_explanations(setting: Setting) {
     let term = |setting: &Setting| {
         let iteration = setting.iteration();
         let stages = iteration.stages();

@@ -33,7 +33,7 @@ fn cases() -> Vec<PathBuf> {
 
 #[test]
 fn every_quantity_of_every_case_agrees_to_eight_digits_in_f64() {
-    assert_eq!(cases().len(), 5);
+    assert_eq!(cases().len(), 7);
     for path in cases() {
         let case = Case::load(&path).unwrap();
         let table = case

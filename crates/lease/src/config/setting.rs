@@ -278,10 +278,9 @@ impl Setting {
                 }
                 _ => return Err(wrong("a whole number of at least 0 is needed")),
             },
-            Value::Float(_) => text
-                .parse()
+            Value::Float(_) => number(text)
                 .map(Value::Float)
-                .map_err(|_| wrong("a number is needed"))?,
+                .ok_or_else(|| wrong("a number, or a fraction such as 8/255, is needed"))?,
             Value::Boolean(_) => text
                 .parse()
                 .map(Value::Boolean)
@@ -308,6 +307,10 @@ impl Setting {
                 }
             }
             (Value::Integer(n), Value::Float(_)) => self.checked(Value::Float(n as f64), default),
+            (Value::String(text), Value::Float(_)) => match number(&text) {
+                Some(x) => self.checked(Value::Float(x), default),
+                None => Err("a number, or a fraction such as \"8/255\", is needed".into()),
+            },
             (Value::Float(x), Value::Float(_)) => match self.rule.refuses(x, false) {
                 Some(reason) => Err(reason),
                 None => Ok(Value::Float(x)),
@@ -326,6 +329,17 @@ impl Setting {
             (_, Value::Boolean(_)) => Err("true or false is needed".into()),
             _ => Err("a text in quotes is needed".into()),
         }
+    }
+}
+
+/// A number, or a fraction of two.
+fn number(text: &str) -> Option<f64> {
+    match text.split_once('/') {
+        Some((above, below)) => {
+            let [above, below] = [above, below].map(|part| part.trim().parse::<f64>().ok());
+            Some(above? / below?)
+        }
+        None => text.trim().parse().ok(),
     }
 }
 

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::iteration::{Gamma, Method};
 use super::product::MixedProduct;
-use super::stage2::{Attack, Explained};
+use super::stage2::{Attack, AttackScale, Explained};
 use super::stage3::{Reweighting, Told};
 use crate::config::{Rule, section};
-use crate::data::Split;
+use crate::data::{Normalisation, Split};
 use crate::network::ResNet;
 
 /// What the audience is validated on.
@@ -30,6 +30,17 @@ pub enum GammaScale {
     Absolute,
     /// The norm of the explainer's term.
     Relative,
+}
+
+/// What ε is measured in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EpsilonUnit {
+    /// Standard deviations of a channel's pixels.
+    #[default]
+    Deviations,
+    /// The range of the pixels, from black to white.
+    Range,
 }
 
 /// How mixed products are computed.
@@ -70,13 +81,17 @@ section! {
         gamma_scale: GammaScale = GammaScale::Absolute, ["absolute", "relative"];
         /// Steps from one to the next that carries the two terms of the architecture's gradient apart, so that their norms are known, which takes one more mixed product; 0 means never. With a relative gamma, and by finite differences, every step does.
         norms_every: u64 = 10 => Rule::whole(0, u32::MAX);
-        /// Largest perturbation of a pixel, ε, in standard deviations of the pixels.
+        /// Largest perturbation of a pixel, ε; a fraction such as 8/255 can be given.
         epsilon: f64 = 0.03 => Rule::POSITIVE;
-        /// Step along the attack's gradient, η_δ; with signed_attack the step itself.
+        /// What ε is measured in: standard deviations of the pixels, or their whole range from black to white.
+        epsilon_unit: EpsilonUnit = EpsilonUnit::Deviations, ["deviations", "range"];
+        /// Step of the attack, η: the mean step of a pixel as a multiple of ε, or with an absolute attack_scale what multiplies the gradient.
         attack_step: f64 = 1.0 => Rule::POSITIVE;
+        /// relative: the attack's step is measured against the gradient, image by image; absolute: the gradient itself is multiplied, whose size depends on network, data and batch.
+        attack_scale: AttackScale = AttackScale::Relative, ["relative", "absolute"];
         /// Attack steps; the derivative goes through the last.
         attack_steps: usize = 1 => Rule::whole(1, 1_000);
-        /// Step along the gradient's sign (PGD). This cuts the audience's path back to the architecture: its term becomes 0.
+        /// Step along the gradient's sign (PGD), by attack_step · ε, or with an absolute attack_scale by attack_step. This cuts the audience's path back to the architecture: its term becomes 0.
         signed_attack: bool = false;
         /// What the audience is given as explanations: attack is the method; the others are controls: shuffled (those of another image), random-signs, or plain (images as they are). The last two do not depend on the architecture, so its gradient is that of darts.
         explanation: Explained = Explained::Attack, ["attack", "shuffled", "random-signs", "plain"];
@@ -96,11 +111,16 @@ section! {
 }
 
 impl MethodSettings {
-    /// The attack of stage II.
-    pub fn attack(&self) -> Attack {
+    /// The attack of stage II on images that were normalised by this.
+    pub fn attack(&self, normalisation: &Normalisation) -> Attack {
+        let channel = |deviation: &f32| match self.epsilon_unit {
+            EpsilonUnit::Deviations => self.epsilon,
+            EpsilonUnit::Range => self.epsilon / f64::from(*deviation),
+        };
         Attack {
-            epsilon: self.epsilon,
+            epsilon: normalisation.std.iter().map(channel).collect(),
             step_size: self.attack_step,
+            scale: self.attack_scale,
             steps: self.attack_steps,
             signed: self.signed_attack,
         }

@@ -1,25 +1,42 @@
-//! Stage II, the explainer explains: Δ' = clamp(Δ0 + η_δ ∇_Δ J(E', A, Δ0), −ε, ε) with
-//! J = Σ_i ℓ(f(x_i + δ_i), f(x_i)), the cross-entropy of the perturbed against the clean prediction.
+//! Stage II, the explainer explains: Δ' = clamp(Δ0 + η ε g / rms(g), −ε, ε), image by image, with g = ∇_Δ J(E', A, Δ0) and
+//! J = Σ_i ℓ(f(x_i + δ_i), f(x_i)), the cross-entropy of the perturbed against the clean prediction; or, by an absolute
+//! step, clamp(Δ0 + η_δ g, −ε, ε).
 
-use burn::tensor::{Bool, Tensor};
+use burn::tensor::{Bool, Tensor, TensorData};
 
 use super::product::gradient;
 use crate::network::{Dual, Leaves, Slot, Vector};
 use crate::space::Explainer;
 
 /// The adversarial attack that makes an explanation.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Attack {
-    /// ε: the largest |δ|, in units of the normalised images.
-    pub epsilon: f64,
-    /// η_δ: the step along ∇_Δ J.
+    /// ε: the largest |δ| of each channel, in units of the normalised images.
+    pub epsilon: Vec<f64>,
+    /// η: the step.
     pub step_size: f64,
+    /// What the step is measured in.
+    pub scale: AttackScale,
     /// How many steps, at least 1. The derivative of stage IV goes through the last.
     pub steps: usize,
     /// Whether to step along the gradient's sign (PGD). Its derivative is zero almost everywhere, which
     /// cuts the audience's path back to the architecture.
     pub signed: bool,
 }
+
+/// What an attack's step is measured in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttackScale {
+    /// η ε g / rms(g), image by image: η means the same whatever network, data and batch.
+    #[default]
+    Relative,
+    /// η g.
+    Absolute,
+}
+
+/// Added to the mean square of an image's gradient before its root is taken, so that no gradient is no step.
+const TINY: f64 = 1e-30;
 
 /// What the audience is given as explanations. All but the first are controls: they tell whether the explanation
 /// matters or only the second network.
@@ -48,6 +65,8 @@ pub struct Explanation {
     pub slot: Slot<4>,
     /// Where the last step was clamped.
     pub clamped: Tensor<1, Bool>,
+    /// What the last step did with the gradient g = ∇_Δ J.
+    stride: Stride,
     /// The clean predictions, `[batch, classes]`; none if the explanation depends on no network.
     pub clean: Option<Tensor<2>>,
     /// J at `start`.
@@ -112,21 +131,34 @@ pub fn explain(
         perturbed(explainer, images, &slot, [delta, &e_leaves, &a_leaves])
             .soft_cross_entropy(clean.clone())
     };
-    let mut step = attacked(&start, objective, attack);
+    let bound = bound(&attack.epsilon, &slot, &start);
+    let mut step = attacked(&start, objective, attack, &bound);
     for _ in 1..attack.steps.max(1) {
         start = step.delta;
-        step = attacked(&start, objective, attack);
+        step = attacked(&start, objective, attack, &bound);
     }
-    let at_epsilon = step.delta.flat().abs().greater_equal_scalar(attack.epsilon);
+    let at_epsilon = step.delta.flat().abs().greater_equal(bound);
     Explanation {
         start,
         share_at_epsilon: at_epsilon.float().mean().into_scalar::<f64>(),
         delta: step.delta,
         slot: slot.clone(),
         clamped: step.clamped,
+        stride: step.stride,
         clean: Some(clean.value.clone()),
         objective: step.objective,
     }
+}
+
+/// ε of every number of δ, flat.
+fn bound(epsilon: &[f64], slot: &Slot<4>, like: &Vector) -> Tensor<1> {
+    let shape = slot.shape();
+    let flat = like.flat();
+    let (device, dtype) = (flat.device(), flat.dtype());
+    let data = TensorData::new(epsilon.to_vec(), [1, epsilon.len(), 1, 1]);
+    let each: Tensor<4> = Tensor::from_data(data, (&device, dtype));
+    each.expand(shape)
+        .reshape([shape.iter().product::<usize>()])
 }
 
 /// An explanation that depends on no network, from a random start.
@@ -134,11 +166,12 @@ pub fn constant(delta0: Tensor<4>, how: Explained, attack: &Attack) -> Explanati
     let (start, slot) = Vector::single("delta", delta0);
     let delta = match how {
         Explained::Plain => start.flat().ones_like(),
-        _ => start.flat().sign().mul_scalar(attack.epsilon),
+        _ => start.flat().sign() * bound(&attack.epsilon, &slot, &start),
     };
     Explanation {
         clamped: start.flat().ones_like().greater_scalar(0.0),
         delta: start.with(delta),
+        stride: Stride::None,
         start,
         slot,
         clean: None,
@@ -147,29 +180,107 @@ pub fn constant(delta0: Tensor<4>, how: Explained, attack: &Attack) -> Explanati
     }
 }
 
+/// How a step depends on the gradient g.
+#[derive(Clone)]
+enum Stride {
+    /// Not at all, almost everywhere.
+    None,
+    /// η g.
+    Absolute(f64),
+    /// η ε n(g) with n(g) = g / rms(g): η ε, n, `[batch, numbers]`, and rms, `[batch, 1]`.
+    Relative {
+        factor: Tensor<2>,
+        normal: Tensor<2>,
+        rms: Tensor<2>,
+    },
+}
+
+impl Explanation {
+    /// The adjoint of g = ∇_Δ J at `start` where that of the clamped Δ' is `adjoint`; none where g has no say.
+    ///
+    /// With u = η ε ⊙ v and n = g / rms(g) it is (u − n · mean(n ⊙ u)) / rms(g), image by image; η v if the step is
+    /// absolute. What was clamped does not move.
+    pub fn adjoint_of_gradient(&self, adjoint: &Vector) -> Option<Vector> {
+        let free = adjoint.flat().mask_fill(self.clamped.clone(), 0.0);
+        let flat = match &self.stride {
+            Stride::None => return None,
+            Stride::Absolute(step) => free.mul_scalar(*step),
+            Stride::Relative {
+                factor,
+                normal,
+                rms,
+            } => {
+                let [images, numbers] = normal.dims();
+                let u = free.reshape([images, numbers]) * factor.clone();
+                let along = (u.clone() * normal.clone()).mean_dim(1);
+                let across = u - normal.clone() * along;
+                (across / rms.clone()).reshape([images * numbers])
+            }
+        };
+        Some(adjoint.with(flat))
+    }
+}
+
 struct AttackStep {
     delta: Vector,
     clamped: Tensor<1, Bool>,
+    stride: Stride,
     objective: f64,
 }
 
-/// One attack step.
+/// One attack step within ±`bound`.
 fn attacked(
     start: &Vector,
     objective: impl Fn([&Leaves; 1]) -> Dual<1>,
     attack: &Attack,
+    bound: &Tensor<1>,
 ) -> AttackStep {
     let ascent = gradient(objective, [start], [0]);
-    let [direction] = ascent.vectors;
-    let direction = if attack.signed {
-        direction.with(direction.flat().sign())
-    } else {
-        direction
+    let [g] = ascent.vectors;
+    let (step, stride) = match (attack.scale, attack.signed) {
+        (AttackScale::Absolute, true) => {
+            (g.flat().sign().mul_scalar(attack.step_size), Stride::None)
+        }
+        (AttackScale::Relative, true) => (
+            (g.flat().sign() * bound.clone()).mul_scalar(attack.step_size),
+            Stride::None,
+        ),
+        (AttackScale::Absolute, false) => (
+            g.flat().mul_scalar(attack.step_size),
+            Stride::Absolute(attack.step_size),
+        ),
+        (AttackScale::Relative, false) => relative(&g, attack, bound),
     };
-    let free = start.add_scaled(attack.step_size, &direction);
+    let free = start.flat() + step;
     AttackStep {
-        clamped: free.flat().abs().greater_scalar(attack.epsilon),
-        delta: free.with(free.flat().clamp(-attack.epsilon, attack.epsilon)),
+        clamped: free.clone().abs().greater(bound.clone()),
+        delta: start.with(free.max_pair(bound.clone().neg()).min_pair(bound.clone())),
+        stride,
         objective: ascent.value,
     }
+}
+
+/// η ε g / rms(g), image by image.
+fn relative(g: &Vector, attack: &Attack, bound: &Tensor<1>) -> (Tensor<1>, Stride) {
+    let images = attack_images(g);
+    let numbers = g.layout().len() / images;
+    let g = g.flat().reshape([images, numbers]);
+    let rms = g.clone().square().mean_dim(1).add_scalar(TINY).sqrt();
+    let normal = g / rms.clone();
+    let factor = bound
+        .clone()
+        .mul_scalar(attack.step_size)
+        .reshape([images, numbers]);
+    let step = (normal.clone() * factor.clone()).reshape([images * numbers]);
+    let stride = Stride::Relative {
+        factor,
+        normal,
+        rms,
+    };
+    (step, stride)
+}
+
+/// The images that a vector of explanations is of.
+fn attack_images(delta: &Vector) -> usize {
+    delta.layout().entries()[0].shape[0]
 }

@@ -159,7 +159,8 @@ impl Iteration<'_> {
             .add_scaled(-self.settings.explainer.learning_rate, &product)
     }
 
-    /// η_δ · mixed(J, Δ0, v_Δ; E', A): how E' and A act through an explanation whose adjoint is v_Δ.
+    /// mixed(J, Δ0, v_g; E', A), v_g the adjoint of the attack's gradient: how E' and A act through an explanation whose
+    /// adjoint is v_Δ.
     fn through_stage2(
         &self,
         stages: &Stages,
@@ -168,30 +169,25 @@ impl Iteration<'_> {
         adjoint: &Vector,
     ) -> Reach {
         let (explainer, architecture) = (&stages.explainer, &self.at.architecture);
-        let attack = &self.settings.attack;
-        let clean = explanation.clean.clone();
-        let Some(clean) = clean.filter(|_| !attack.signed) else {
+        let v = explanation.adjoint_of_gradient(adjoint);
+        let (Some(clean), Some(v)) = (explanation.clean.clone(), v) else {
             return Reach {
                 explainer: explainer.scale(0.0),
                 architecture: architecture.scale(0.0),
             };
         };
         let f = &*self.models.explainer;
-        let flat = adjoint.flat().mask_fill(explanation.clamped.clone(), 0.0);
         let (clean, target) = Vector::single("clean", clean);
         let objective = stage2::objective(f, images, &explanation.slot, &target);
         let at = [&explanation.start, explainer, architecture, &clean];
-        let along = (0, &adjoint.with(flat));
         let product = self.settings.product;
-        let [e, a, t] = product.product(objective, at, along, [1, 2, 3]);
+        let [e, a, t] = product.product(objective, at, (0, &v), [1, 2, 3]);
         let along_clean = stage2::along_clean(f, images, t.part(&target));
         let through = gradient(along_clean, [explainer, architecture], [0, 1]);
         let [clean_e, clean_a] = through.vectors;
-        let [explainer, architecture] = [(e, clean_e), (a, clean_a)]
-            .map(|(p, q)| p.add_scaled(1.0, &q).scale(attack.step_size));
         Reach {
-            explainer,
-            architecture,
+            explainer: e.add_scaled(1.0, &clean_e),
+            architecture: a.add_scaled(1.0, &clean_a),
         }
     }
 

@@ -13,7 +13,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::product::MixedProduct;
-use super::stage2::Attack;
+use super::stage2::{Attack, AttackScale};
 use super::stage3::{Reweighting, Told};
 use super::{
     Batches, Examples, Gamma, Iteration, Method, Models, Point, Starts, UnrolledStep, Unrolling,
@@ -64,7 +64,14 @@ struct Settings {
     gamma: f64,
     epsilon: f64,
     reweight: Reweighting,
+    /// The cases made before there was a choice are absolute.
+    #[serde(default = "absolute")]
+    attack_scale: AttackScale,
     ops: Vec<Operation>,
+}
+
+fn absolute() -> AttackScale {
+    AttackScale::Absolute
 }
 
 impl Settings {
@@ -323,8 +330,9 @@ impl Case {
                 weight_decay: s.wd_audience,
             },
             attack: Attack {
-                epsilon: s.epsilon,
+                epsilon: vec![s.epsilon; s.in_channels],
                 step_size: s.lr_delta,
+                scale: s.attack_scale,
                 steps: 1,
                 signed: false,
             },

@@ -57,6 +57,11 @@ pub struct Slot<const D: usize> {
 }
 
 impl<const D: usize> Slot<D> {
+    /// The tensor's shape.
+    pub fn shape(&self) -> [usize; D] {
+        self.shape
+    }
+
     /// Where the tensor starts in the flat vector.
     pub fn place(&self) -> usize {
         self.start

@@ -14,7 +14,7 @@ pub(super) struct Feed {
     augmentation: Augmentation,
     batch: usize,
     seed: u64,
-    epsilon: f64,
+    epsilon: Vec<f64>,
     explainer_train: BatchOrder,
     audience_train: BatchOrder,
     pub explainer_val: BatchOrder,
@@ -78,12 +78,12 @@ impl Feed {
             audience_train: next()?,
             explainer_val: next()?,
             audience_val: next()?,
+            epsilon: config.method.attack(&dataset.normalisation).epsilon,
             augmentation: dataset.augmentation(config.data.augment, 0.0),
             dataset,
             device: device.clone(),
             batch,
             seed,
-            epsilon: config.method.epsilon,
         })
     }
 
@@ -118,7 +118,11 @@ impl Feed {
         let shape = [self.batch, channels, height, width];
         let draw = |purpose| {
             let mut rng = stream(self.seed, purpose, step);
-            let values = symmetric(&mut rng, shape.iter().product(), self.epsilon);
+            let mut values = symmetric(&mut rng, shape.iter().product(), 1.0);
+            let planes = values.chunks_exact_mut(height * width);
+            for (plane, epsilon) in planes.zip(self.epsilon.iter().cycle()) {
+                plane.iter_mut().for_each(|x| *x *= *epsilon as f32);
+            }
             Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F32))
         };
         Starts {

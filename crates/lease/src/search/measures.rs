@@ -48,7 +48,7 @@ impl Search {
         });
         Ok(EpochMetrics {
             epoch,
-            explainer_learning_rate: self.config.unrolling(0, epoch).explainer.learning_rate,
+            explainer_learning_rate: self.unrolling(0, epoch).explainer.learning_rate,
             explainer_train_accuracy: train,
             explainer_val_accuracy: explainer_val,
             audience_train_accuracy: listens.then_some(audience_train),

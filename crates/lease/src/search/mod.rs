@@ -23,7 +23,7 @@ use state::{Progress, State};
 
 use crate::Error;
 use crate::method::product::gradient;
-use crate::method::{Batches, Iteration, Method, Models, stage1};
+use crate::method::{Batches, Iteration, Method, Models, Unrolling, stage1};
 use crate::run::{Identity, Log, RunFolder};
 use crate::space::{Genotype, SkipDropout, StageReached, Standing, Truths};
 
@@ -198,7 +198,7 @@ impl Search {
 
     /// One iteration: stages I to IV, then the real steps of E and W.
     pub(crate) fn step(&mut self, step: u64, epoch: usize) -> Result<StepMetrics, Error> {
-        let settings = self.config.unrolling(step, epoch);
+        let settings = self.unrolling(step, epoch);
         let batches = self.feed.batches(step);
         let starts = self.config.listens().then(|| self.feed.starts(step));
         let (models, at) = (self.models_at(step, epoch), self.state.point.clone());
@@ -259,6 +259,12 @@ impl Search {
         Ok(m)
     }
 
+    /// The settings of a step's iteration.
+    fn unrolling(&self, step: u64, epoch: usize) -> Unrolling {
+        let normalisation = &self.feed.dataset.normalisation;
+        self.config.unrolling(step, epoch, normalisation)
+    }
+
     /// The genotype that would be derived now.
     fn genotype(&self) -> Result<Genotype, Error> {
         let architecture = &self.state.point.architecture;
@@ -292,13 +298,15 @@ impl Search {
         ] {
             self.run.write_weights(name, &[vector])?;
         }
+        self.metrics.verify()?;
+        self.timing.verify()?;
         // Last, since it says that the search is finished.
         self.run
             .write("genotype.json", genotype.to_json().as_bytes())?;
         let (steps, per_epoch) = (progress.step, self.feed.per_epoch());
         let passes = |step: u64| {
             let epoch = (step / per_epoch) as usize;
-            let settings = self.config.unrolling(step, epoch);
+            let settings = self.unrolling(step, epoch);
             settings.explainer_passes(self.config.warms_up(epoch))
         };
         Ok(Summary {

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::config::{
     Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section,
 };
-use crate::data::DataSettings;
+use crate::data::{DataSettings, Normalisation};
 use crate::method::iteration::Unrolling;
 use crate::method::optimiser::{SgdRule, cosine};
 use crate::method::settings::{AudienceSettings, MethodSettings, Validate};
@@ -246,7 +246,7 @@ impl SearchConfig {
     }
 
     /// The settings of a step's iteration.
-    pub fn unrolling(&self, step: u64, epoch: usize) -> Unrolling {
+    pub fn unrolling(&self, step: u64, epoch: usize, normalisation: &Normalisation) -> Unrolling {
         let (m, s, w) = (&self.method, &self.search, &self.audience);
         let within = epoch % s.epochs;
         let rate = |first, last| cosine(first, last, within, s.epochs);
@@ -260,7 +260,7 @@ impl SearchConfig {
                 learning_rate: rate(w.learning_rate, w.min_learning_rate),
                 weight_decay: w.weight_decay,
             },
-            attack: m.attack(),
+            attack: m.attack(normalisation),
             told: m.told(),
             validate_reweighted: m.validate == Validate::Reweighted,
             product: m.product(),
