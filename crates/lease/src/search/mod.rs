@@ -25,6 +25,7 @@ use crate::data::Dataset;
 use crate::memory::Need;
 use crate::method::product::gradient;
 use crate::method::{Batches, Iteration, Method, Models, stage1};
+use crate::network::NetworkError;
 use crate::run::{Identity, Kind, Log, RunFolder};
 use crate::space::{Genotype, SkipDropout, StageReached, Standing, Truths};
 
@@ -154,11 +155,17 @@ impl Search {
         };
         let device = crate::device::device(&config.run.device)?;
         let truths = config.space.truths()?;
-        let models = Self::networks(&config, &dataset, &progress.stage)?;
         let feed = Feed::new(&config, dataset, &device)?;
         progress
             .check(&config, feed.per_epoch())
             .map_err(|r| checkpoint.unusable(r))?;
+        let models = Self::networks(&config, &feed.dataset, &progress.stage);
+        let models = models.map_err(|e| match e {
+            Error::Network(e @ NetworkError::Stage { .. }) => {
+                checkpoint.unusable(e.to_string()).into()
+            }
+            other => other,
+        })?;
         let metrics = run.log("metrics.jsonl", &progress.metrics)?;
         let timing = run.log("timing.jsonl", &progress.timing)?;
         run.tidy();
