@@ -97,7 +97,10 @@ const COLUMNS: [&str; 9] = [
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// No table has more MiB, packed or unpacked; that of the benchmark has 3.
-const MOST_MIB: u64 = 32;
+const MOST_MIB: u64 = 8;
+
+/// No table has more columns.
+const MOST_COLUMNS: usize = 1000;
 
 /// The bytes that a reader gives, if they are not more than a table has.
 fn bounded(from: impl Read) -> std::io::Result<Option<Vec<u8>>> {
@@ -148,6 +151,12 @@ impl Table {
         let text = unpacked.as_deref().unwrap_or(bytes);
         let mut reader = csv::Reader::from_reader(text);
         let headers = reader.headers().map_err(|e| wrong(e.to_string()))?.clone();
+        if headers.len() > MOST_COLUMNS {
+            let n = headers.len();
+            return Err(wrong(format!(
+                "it has {n} columns, and no table has more than {MOST_COLUMNS}"
+            )));
+        }
         let missing = COLUMNS.iter().filter(|c| !headers.iter().any(|h| h == **c));
         let missing: Vec<&str> = missing.copied().collect();
         if !missing.is_empty() {
@@ -286,6 +295,14 @@ mod tests {
     }
 
     #[test]
+    fn columns_without_end_are_refused_before_any_line_is_read() {
+        let more = ",x".repeat(MOST_COLUMNS);
+        let text = text().replace("flops", &format!("flops{more}"));
+        let error = read(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("it has 1009 columns"), "{error}");
+    }
+
+    #[test]
     fn what_unpacks_to_more_than_a_table_is_refused() {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         let part = vec![b' '; 1 << 20];
@@ -295,9 +312,9 @@ mod tests {
         let bomb = packed.finish().unwrap();
         assert!(bomb.len() < 1 << 16, "{}", bomb.len());
         let error = read(&bomb).unwrap_err().to_string();
-        assert!(error.contains("unpacks to more than the 32 MiB"), "{error}");
+        assert!(error.contains("unpacks to more than the 8 MiB"), "{error}");
         let long = vec![b' '; (MOST_MIB << 20) as usize + 1];
         let error = read(&long).unwrap_err().to_string();
-        assert!(error.contains("longer than the 32 MiB"), "{error}");
+        assert!(error.contains("longer than the 8 MiB"), "{error}");
     }
 }
