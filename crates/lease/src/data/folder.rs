@@ -71,9 +71,16 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
     let folders = entries(path)?.into_iter().filter(|e| e.is_dir());
-    let names: Vec<String> = folders
-        .filter_map(|f| Some(f.file_name()?.to_string_lossy().into_owned()))
-        .collect();
+    let mut names: Vec<String> = Vec::new();
+    for folder in folders {
+        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
+            return Err(DataError::Invalid {
+                path: folder,
+                reason: "its name, which is the class, is no UTF-8; rename it".into(),
+            });
+        };
+        names.push(name.into());
+    }
     if names.len() < 2 {
         return Err(DataError::Invalid {
             path: path.into(),
@@ -287,7 +294,9 @@ mod tests {
         };
         let two = |n: u16| n.to_le_bytes();
         let (side, long) = (two(60_000), 60_000i32.to_le_bytes());
-        let gif = [b"GIF89a", &side[..], &side, b"\0\0\0", b";"].concat();
+        // A palette of two colours, and a picture that begins.
+        let palette = [&[0x80, 0, 0][..], &[0; 6]].concat();
+        let gif = [b"GIF89a", &side[..], &side, &palette, b",", &[0; 9]].concat();
         let bmp = |width: [u8; 4], height: [u8; 4]| {
             let file = [&b"BM"[..], &[0; 8], &[54, 0, 0, 0], &[40, 0, 0, 0]].concat();
             let depth = [&two(1)[..], &two(24), &[0; 24]].concat();

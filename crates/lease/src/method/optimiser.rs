@@ -111,7 +111,7 @@ impl<O: Optimizer> Stepper<O> {
         for (key, scalar) in &scalars {
             let counts = matches!(scalar, Scalar::UInt(n) if *n <= steps);
             if key.starts_with(&format!("{name}.")) && !counts {
-                let reason = format!("{key} is {scalar:?} after {steps} steps");
+                let reason = format!("{key} is no count of {steps} steps or fewer ({scalar:?})");
                 return Err(checkpoint.unusable(reason));
             }
         }
@@ -177,7 +177,7 @@ mod tests {
             "{longer}"
         );
         let early = refused(&at, 0);
-        assert!(early.contains("after 0 steps"), "{early}");
+        assert!(early.contains("no count of 0 steps or fewer"), "{early}");
         other.load("o", &checkpoint, (&at, 1), &device).unwrap();
         let (ours, theirs) = (one.step(0.1, &at, &ones(2)), other.step(0.1, &at, &ones(2)));
         assert_eq!(ours.to_f64(), theirs.to_f64());
