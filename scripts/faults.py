@@ -206,7 +206,7 @@ def go_on(run, first, disturb=lambda process: None, from_the_start=False):
             continue
         refusals += 1
         need(status == 1 and refusals < 3, f"neither starts nor goes on, status {status}: {told}")
-        if command is the_next and ("is no run folder" in told or "No such file" in told):
+        if command is the_next and ("nothing was written yet" in told or "No such file" in told):
             command = the_first
         else:
             need(command is the_first and "--resume" in told, f"cannot be gone on with, status {status}: {told}")

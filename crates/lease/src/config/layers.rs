@@ -10,6 +10,9 @@ use super::{ConfigError, SectionInfo, Setting, nearest};
 /// No configuration is longer than this, in bytes.
 const LONGEST: u64 = 1 << 20;
 
+/// No error tells of more things that are wrong with a file.
+const MOST_TOLD: usize = 20;
+
 /// Values from a file and from flags, checked one by one.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
@@ -120,9 +123,10 @@ impl Layers {
             }
             invalid(reason)
         })?;
-        let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
+        let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line = |at: usize| 1 + ends.partition_point(|end| *end < at);
         let mut values = Table::new();
-        let mut errors = Vec::new();
+        let mut errors = Wrong::default();
         for (name, section) in document.get_ref().iter() {
             let at = line(name.span().start);
             let word = name.get_ref().as_ref();
@@ -130,26 +134,27 @@ impl Layers {
                 continue;
             }
             let Some(info) = scope.iter().find(|s| s.name == word) else {
-                let owner = scope.iter().find(|s| s.find(word).is_some());
-                let advice = match owner {
-                    Some(owner) => format!("; the setting `{word}` belongs under [{}]", owner.name),
-                    None => nearest(word, scope.iter().map(|s| s.name)),
-                };
-                errors.push(format!("line {at}: there is no section [{word}]{advice}"));
+                errors.add(|| {
+                    let owner = scope.iter().find(|s| s.find(word).is_some());
+                    let advice = match owner {
+                        Some(owner) => {
+                            format!("; the setting `{word}` belongs under [{}]", owner.name)
+                        }
+                        None => nearest(word, scope.iter().map(|s| s.name)),
+                    };
+                    format!("line {at}: there is no section [{word}]{advice}")
+                });
                 continue;
             };
             let DeValue::Table(entries) = section.get_ref() else {
-                errors.push(format!(
-                    "line {at}: [{word}] must be a section with settings"
-                ));
+                errors.add(|| format!("line {at}: [{word}] must be a section with settings"));
                 continue;
             };
-            let (read, wrong) = section_values(info, entries, scope, &line);
+            let read = section_values(info, entries, scope, (&line, &mut errors));
             values.insert(word.into(), Value::Table(read));
-            errors.extend(wrong);
         }
-        if !errors.is_empty() {
-            return Err(invalid(errors.join("\n  ")));
+        if let Some(told) = errors.told() {
+            return Err(invalid(told));
         }
         Ok(Self {
             values,
@@ -158,27 +163,54 @@ impl Layers {
     }
 }
 
-/// A section's values, and what is wrong with others.
+/// What is wrong with a file, line by line, as far as it is told.
+#[derive(Default)]
+struct Wrong {
+    told: Vec<String>,
+    more: usize,
+}
+
+impl Wrong {
+    fn add(&mut self, tell: impl FnOnce() -> String) {
+        if self.told.len() < MOST_TOLD {
+            self.told.push(tell());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// All of it; nothing if nothing is wrong.
+    fn told(mut self) -> Option<String> {
+        if self.more > 0 {
+            self.told.push(format!("and {} more", self.more));
+        }
+        (!self.told.is_empty()).then(|| self.told.join("\n  "))
+    }
+}
+
+/// A section's values.
 fn section_values(
     info: &'static SectionInfo,
     entries: &DeTable,
     scope: &[&'static SectionInfo],
-    line: &dyn Fn(usize) -> usize,
-) -> (Table, Vec<String>) {
-    let (mut values, mut errors) = (Table::new(), Vec::new());
+    (line, errors): (&dyn Fn(usize) -> usize, &mut Wrong),
+) -> Table {
+    let mut values = Table::new();
     let defaults = (info.defaults)();
     for (key, value) in entries.iter() {
         let (at, word) = (line(key.span().start), key.get_ref().as_ref());
         let Some(setting) = info.find(word) else {
-            let owner = scope.iter().find(|s| s.find(word).is_some());
-            let advice = match owner {
-                Some(owner) => format!("; it belongs under [{}]", owner.name),
-                None => nearest(word, info.settings.iter().map(|s| s.key)),
-            };
-            errors.push(format!(
-                "line {at}: there is no setting `{word}` in [{}]{advice}",
-                info.name
-            ));
+            errors.add(|| {
+                let owner = scope.iter().find(|s| s.find(word).is_some());
+                let advice = match owner {
+                    Some(owner) => format!("; it belongs under [{}]", owner.name),
+                    None => nearest(word, info.settings.iter().map(|s| s.key)),
+                };
+                format!(
+                    "line {at}: there is no setting `{word}` in [{}]{advice}",
+                    info.name
+                )
+            });
             continue;
         };
         let checked = plain(value).and_then(|v| setting.checked(v, &defaults[setting.key]));
@@ -186,13 +218,12 @@ fn section_values(
             Ok(value) => {
                 values.insert(word.into(), value);
             }
-            Err(reason) => errors.push(format!(
-                "line {at}: {} cannot be used: {reason}",
-                setting.name()
-            )),
+            Err(reason) => {
+                errors.add(|| format!("line {at}: {} cannot be used: {reason}", setting.name()))
+            }
         }
     }
-    (values, errors)
+    values
 }
 
 /// A value without its place.
@@ -259,4 +290,28 @@ pub fn preset(text: &str) -> Result<Table, ConfigError> {
             place: "a preset".into(),
             reason: e.to_string(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Section;
+    use crate::run::RunSettings;
+
+    #[test]
+    fn many_mistakes_are_told_by_their_lines_at_once_and_not_all() {
+        let lines: Vec<String> = (0..70_000).map(|n| format!("k{n} = 1")).collect();
+        let text = format!("\n[run]\n{}\n", lines.join("\n"));
+        let started = std::time::Instant::now();
+        let refused = Layers::parse(&text, "lease.toml", &[RunSettings::INFO], &[]);
+        let error = refused.unwrap_err().to_string();
+        // Counting lines anew and looking for a likely name for each took minutes.
+        assert!(started.elapsed().as_secs() < 20);
+        assert!(
+            error.contains("line 3: there is no setting `k0`"),
+            "{error}"
+        );
+        assert!(error.ends_with("and 69980 more"), "{error}");
+        assert_eq!(error.lines().count(), MOST_TOLD + 1);
+    }
 }

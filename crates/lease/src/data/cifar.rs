@@ -18,43 +18,61 @@ struct Layout {
     label_bytes: usize,
 }
 
+const CIFAR_10: Layout = Layout {
+    name: "cifar10",
+    folder: "cifar-10-batches-bin",
+    train: &[
+        "data_batch_1.bin",
+        "data_batch_2.bin",
+        "data_batch_3.bin",
+        "data_batch_4.bin",
+        "data_batch_5.bin",
+    ],
+    test: "test_batch.bin",
+    names: "batches.meta.txt",
+    classes: 10,
+    label_bytes: 1,
+};
+
+const CIFAR_100: Layout = Layout {
+    name: "cifar100",
+    folder: "cifar-100-binary",
+    train: &["train.bin"],
+    test: "test.bin",
+    names: "fine_label_names.txt",
+    classes: 100,
+    label_bytes: 2,
+};
+
 /// Reads `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin` from `path`, or from
 /// `cifar-10-batches-bin` in it.
 pub(super) fn load_10(path: &Path) -> Result<Loaded, DataError> {
-    load(
-        path,
-        &Layout {
-            name: "cifar10",
-            folder: "cifar-10-batches-bin",
-            train: &[
-                "data_batch_1.bin",
-                "data_batch_2.bin",
-                "data_batch_3.bin",
-                "data_batch_4.bin",
-                "data_batch_5.bin",
-            ],
-            test: "test_batch.bin",
-            names: "batches.meta.txt",
-            classes: 10,
-            label_bytes: 1,
-        },
-    )
+    load(path, &CIFAR_10)
 }
 
 /// Reads `train.bin` and `test.bin` from `path`, or from `cifar-100-binary` in it; the fine labels.
 pub(super) fn load_100(path: &Path) -> Result<Loaded, DataError> {
-    load(
-        path,
-        &Layout {
-            name: "cifar100",
-            folder: "cifar-100-binary",
-            train: &["train.bin"],
-            test: "test.bin",
-            names: "fine_label_names.txt",
-            classes: 100,
-            label_bytes: 2,
-        },
-    )
+    load(path, &CIFAR_100)
+}
+
+/// The images that the bytes of a file of CIFAR-10 are.
+///
+/// # Errors
+/// If they are no whole records, or a label is of no class.
+pub fn cifar_10(bytes: &[u8], path: &Path) -> Result<Images, DataError> {
+    let mut images = none();
+    CIFAR_10.read(bytes, path, &mut images)?;
+    Ok(images)
+}
+
+/// The images that the bytes of a file of CIFAR-100 are, with the fine labels.
+///
+/// # Errors
+/// As [`cifar_10`].
+pub fn cifar_100(bytes: &[u8], path: &Path) -> Result<Images, DataError> {
+    let mut images = none();
+    CIFAR_100.read(bytes, path, &mut images)?;
+    Ok(images)
 }
 
 fn load(path: &Path, layout: &Layout) -> Result<Loaded, DataError> {
@@ -67,24 +85,35 @@ fn load(path: &Path, layout: &Layout) -> Result<Loaded, DataError> {
 }
 
 fn images(files: &[PathBuf], layout: &Layout) -> Result<Images, DataError> {
-    let mut images = Images {
-        shape: [3, 32, 32],
-        white: 255,
-        pixels: Vec::new(),
-        labels: Vec::new(),
-    };
-    let record = layout.label_bytes + PIXELS;
+    let mut images = none();
     for file in files {
         let advice = format!(
             "{} in the official binary version has this file; --path is the folder that holds it",
             layout.name
         );
-        let bytes = read(file, &advice)?;
+        layout.read(&read(file, &advice)?, file, &mut images)?;
+    }
+    Ok(images)
+}
+
+fn none() -> Images {
+    Images {
+        shape: [3, 32, 32],
+        white: 255,
+        pixels: Vec::new(),
+        labels: Vec::new(),
+    }
+}
+
+impl Layout {
+    /// Adds the images of a file.
+    fn read(&self, bytes: &[u8], file: &Path, images: &mut Images) -> Result<(), DataError> {
+        let record = self.label_bytes + PIXELS;
         let invalid = |reason: String| DataError::Invalid {
-            path: file.clone(),
+            path: file.into(),
             reason,
         };
-        if bytes.is_empty() || bytes.len() % record != 0 {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
             return Err(invalid(format!(
                 "its {} bytes are not whole records of {record} bytes: record {} is cut off; \
                  fetch the file again",
@@ -93,20 +122,20 @@ fn images(files: &[PathBuf], layout: &Layout) -> Result<Images, DataError> {
             )));
         }
         for (i, record) in bytes.chunks_exact(record).enumerate() {
-            let (label, pixels) = record.split_at(layout.label_bytes);
-            let label = u16::from(label[layout.label_bytes - 1]);
-            if usize::from(label) >= layout.classes {
+            let (label, pixels) = record.split_at(self.label_bytes);
+            let label = u16::from(label[self.label_bytes - 1]);
+            if usize::from(label) >= self.classes {
                 return Err(invalid(format!(
                     "record {} has label {label}, but there are only {} classes",
                     i + 1,
-                    layout.classes
+                    self.classes
                 )));
             }
             images.pixels.extend(pixels);
             images.labels.push(label);
         }
+        Ok(())
     }
-    Ok(images)
 }
 
 /// The names beside the data, or numbers.

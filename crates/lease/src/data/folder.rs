@@ -1,11 +1,21 @@
 //! A folder of images with one sub-folder per class.
 
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use image::imageops::FilterType;
-use image::{DynamicImage, GenericImageView, ImageFormat};
+use image::{
+    DynamicImage, GenericImageView, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+};
 
 use super::{DataError, Images, Loaded, every_fifth};
+
+/// Images with more pixels on a side are refused.
+pub const MOST_SIDE: u32 = 16_384;
+
+/// Files with more bytes are refused, and images whose pixels take more.
+pub const MOST_IMAGE_BYTES: u64 = 512 << 20;
 
 /// Reads `train/CLASS/*` and `test/CLASS/*` if both exist; else `CLASS/*`, of which every fifth image of each
 /// class (in the order of the file names) is a test image. Images are resized to `side` × `side`, and are
@@ -61,9 +71,16 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>, DataError> {
 
 fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
     let folders = entries(path)?.into_iter().filter(|e| e.is_dir());
-    let names: Vec<String> = folders
-        .filter_map(|f| Some(f.file_name()?.to_string_lossy().into_owned()))
-        .collect();
+    let mut names: Vec<String> = Vec::new();
+    for folder in folders {
+        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
+            return Err(DataError::Invalid {
+                path: folder,
+                reason: "its name, which is the class, is no UTF-8; rename it".into(),
+            });
+        };
+        names.push(name.into());
+    }
     if names.len() < 2 {
         return Err(DataError::Invalid {
             path: path.into(),
@@ -105,19 +122,63 @@ fn decode(path: &Path, classes: &[String], side: usize) -> Result<Decoded, DataE
 }
 
 fn open(file: &Path) -> Result<DynamicImage, DataError> {
-    let broken = |reason: &str| DataError::Invalid {
+    let mut bytes = Vec::new();
+    // A byte more than can be, to be refused.
+    File::open(file)
+        .and_then(|file| file.take(MOST_IMAGE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|source| DataError::Read {
+            path: file.into(),
+            source,
+        })?;
+    decode_image(&bytes, file)
+}
+
+/// The image that these bytes of a file are: PNG, JPEG, BMP, GIF (the first picture) or WebP. What it takes is known
+/// from its header before anything is decoded.
+///
+/// # Errors
+/// If it is no such image, damaged or cut off, or larger than [`MOST_SIDE`] and [`MOST_IMAGE_BYTES`] allow.
+pub fn decode_image(bytes: &[u8], file: &Path) -> Result<DynamicImage, DataError> {
+    let invalid = |reason: String| DataError::Invalid {
         path: file.into(),
-        reason: format!("it is no readable image ({reason}); remove or replace it"),
+        reason,
     };
-    let bytes = std::fs::read(file).map_err(|source| DataError::Read {
-        path: file.into(),
-        source,
-    })?;
-    let format = image::guess_format(&bytes).map_err(|e| broken(&e.to_string()))?;
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(&bytes) {
-        return Err(broken("the end of the file is missing"));
+    let broken = |reason: &str| format!("it is no readable image ({reason}); remove or replace it");
+    let too_large = |what: String| {
+        let mib = MOST_IMAGE_BYTES >> 20;
+        format!(
+            "{what}, and no more than {MOST_SIDE} pixels a side and {mib} MiB are read; make it smaller, or remove it"
+        )
+    };
+    let failed = |error: ImageError| match error {
+        ImageError::Limits(_) => invalid(too_large(
+            "decoding it takes more memory than its pixels".into(),
+        )),
+        error => invalid(broken(&error.to_string())),
+    };
+    if bytes.len() as u64 > MOST_IMAGE_BYTES {
+        return Err(invalid(too_large("the file is too long".into())));
     }
-    image::load_from_memory_with_format(&bytes, format).map_err(|e| broken(&e.to_string()))
+    let format = image::guess_format(bytes).map_err(failed)?;
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        return Err(invalid(broken("the end of the file is missing")));
+    }
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MOST_IMAGE_BYTES);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    let size = decoder.total_bytes();
+    if width.max(height) > MOST_SIDE || size > MOST_IMAGE_BYTES {
+        let mib = size.div_ceil(1 << 20);
+        return Err(invalid(too_large(format!(
+            "it says that it has {width} × {height} pixels, {mib} MiB"
+        ))));
+    }
+    limits.reserve(size).map_err(failed)?;
+    decoder.set_limits(limits).map_err(failed)?;
+    DynamicImage::from_decoder(decoder).map_err(failed)
 }
 
 /// Whether the segments of a JPEG file lead to its end marker. The decoder would accept a truncated file and
@@ -223,5 +284,40 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(few.contains("no image is left for testing"), "{few}");
+    }
+
+    #[test]
+    fn images_that_say_they_are_huge_are_refused_with_the_limit() {
+        let refused = |bytes: &[u8]| {
+            let error = decode_image(bytes, Path::new("huge.bin")).unwrap_err();
+            error.to_string()
+        };
+        let two = |n: u16| n.to_le_bytes();
+        let (side, long) = (two(60_000), 60_000i32.to_le_bytes());
+        // A palette of two colours, and a picture that begins.
+        let palette = [&[0x80, 0, 0][..], &[0; 6]].concat();
+        let gif = [b"GIF89a", &side[..], &side, &palette, b",", &[0; 9]].concat();
+        let bmp = |width: [u8; 4], height: [u8; 4]| {
+            let file = [&b"BM"[..], &[0; 8], &[54, 0, 0, 0], &[40, 0, 0, 0]].concat();
+            let depth = [&two(1)[..], &two(24), &[0; 24]].concat();
+            [&file[..], &width, &height, &depth].concat()
+        };
+        for (bytes, told) in [
+            (gif, "60000 × 60000 pixels, 13733 MiB"),
+            (bmp(long, long), "60000 × 60000 pixels, 10300 MiB"),
+            (bmp(long, [1, 0, 0, 0]), "60000 × 1 pixels, 1 MiB"),
+            (
+                bmp([0, 64, 0, 0], [0, 64, 0, 0]),
+                "16384 × 16384 pixels, 768 MiB",
+            ),
+        ] {
+            let error = refused(&bytes);
+            assert!(
+                error.contains("huge.bin") && error.contains(told),
+                "{error}"
+            );
+            let limit = "no more than 16384 pixels a side and 512 MiB are read";
+            assert!(error.contains(limit), "{error}");
+        }
     }
 }

@@ -10,6 +10,8 @@ mod split;
 use std::path::{Path, PathBuf};
 
 pub use batch::{Augmentation, Batch, Normalisation};
+pub use cifar::{cifar_10, cifar_100};
+pub use folder::{MOST_IMAGE_BYTES, MOST_SIDE, decode_image};
 pub use settings::{Augment, DataSettings, DatasetKind};
 pub use split::{BatchOrder, Partition, Split};
 

@@ -73,6 +73,11 @@ impl Tally {
         self.seen += batch.images.dims()[0] as u64;
     }
 
+    /// Whether it can be one of at most so many images.
+    pub fn is_of_at_most(self, images: u64) -> bool {
+        self.correct <= self.seen && self.seen <= images
+    }
+
     /// The share of those seen.
     pub fn accuracy(self) -> f64 {
         self.correct as f64 / self.seen.max(1) as f64

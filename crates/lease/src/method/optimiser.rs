@@ -10,6 +10,7 @@ use burn::optim::{
     Adam, AdamConfig, Optimizer, RecordState, Sgd, SgdConfig, StateSink, StateSource,
 };
 use burn::tensor::Device;
+use burn_pack::Scalar;
 
 use crate::network::Vector;
 use crate::run::checkpoint::{Checkpoint, CheckpointError};
@@ -94,18 +95,35 @@ impl<O: Optimizer> Stepper<O> {
         }
     }
 
-    /// Takes the state out of a checkpoint.
+    /// Takes the state out of a checkpoint: that for vectors as `at`, after at most `steps` steps.
     ///
     /// # Errors
-    /// If the checkpoint has a state that is not this optimiser's.
+    /// If the checkpoint has a state that is not this optimiser's, or not for such vectors.
     pub fn load(
         &mut self,
         name: &str,
         checkpoint: &Checkpoint,
+        (at, steps): (&Vector, u64),
         device: &Device,
     ) -> Result<(), CheckpointError> {
-        let mut source = StateSource::new(checkpoint.scalars());
+        let scalars = checkpoint.scalars();
+        // Optimisers count their steps, and keep no other numbers.
+        for (key, scalar) in &scalars {
+            let counts = matches!(scalar, Scalar::UInt(n) if *n <= steps);
+            if key.starts_with(&format!("{name}.")) && !counts {
+                let reason = format!("{key} is no count of {steps} steps or fewer ({scalar:?})");
+                return Err(checkpoint.unusable(reason));
+            }
+        }
+        let mut source = StateSource::new(scalars);
         for (key, data) in checkpoint.tensors_under(name) {
+            if data.shape().as_slice() != [at.layout().len()] {
+                return Err(checkpoint.unusable(format!(
+                    "{key} has shape {:?} where {:?} is needed",
+                    data.shape().as_slice(),
+                    [at.layout().len()]
+                )));
+            }
             source.insert_tensor(key, data);
         }
         self.state = if source.has_under(name) {
@@ -123,4 +141,45 @@ impl<O: Optimizer> Stepper<O> {
 pub fn cosine(initial: f64, last: f64, epoch: usize, epochs: usize) -> f64 {
     let phase = std::f64::consts::PI * epoch as f64 / epochs as f64;
     last + 0.5 * (initial - last) * (1.0 + phase.cos())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use burn::tensor::DType;
+
+    use super::*;
+    use crate::network::{Init, Layout};
+    use crate::run::Identity;
+
+    fn ones(numbers: usize) -> Vector {
+        let mut layout = Layout::default();
+        layout.push("w", [numbers], Init::Ones);
+        let values = vec![1.0; numbers];
+        Vector::from_values(Arc::new(layout), values, &Device::flex(), DType::F32)
+    }
+
+    #[test]
+    fn states_of_other_vectors_or_of_more_steps_are_refused() {
+        let mut checkpoint = Checkpoint::new("search", &Identity::default(), Default::default());
+        let (mut one, mut other) = (adam(0.0), adam(0.0));
+        let at = one.step(0.1, &ones(2), &ones(2));
+        one.save("o", &mut checkpoint);
+        let device = Device::flex();
+        let mut refused = |at: &Vector, steps| {
+            let loaded = other.load("o", &checkpoint, (at, steps), &device);
+            loaded.unwrap_err().to_string()
+        };
+        let longer = refused(&ones(3), 1);
+        assert!(
+            longer.contains("has shape [2] where [3] is needed"),
+            "{longer}"
+        );
+        let early = refused(&at, 0);
+        assert!(early.contains("no count of 0 steps or fewer"), "{early}");
+        other.load("o", &checkpoint, (&at, 1), &device).unwrap();
+        let (ours, theirs) = (one.step(0.1, &at, &ones(2)), other.step(0.1, &at, &ones(2)));
+        assert_eq!(ours.to_f64(), theirs.to_f64());
+    }
 }

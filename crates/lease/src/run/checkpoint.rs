@@ -367,7 +367,7 @@ pub fn joined<'a>(
             return Err(format!(
                 "{} has shape {:?} where {:?} is needed",
                 entry.name,
-                data.shape(),
+                data.shape().as_slice(),
                 entry.shape
             ));
         }

@@ -9,6 +9,7 @@ use crate::Error;
 use crate::data::{Dataset, ImageSet};
 use crate::memory::Need;
 use crate::method::{Method, Models};
+use crate::network::NetworkError;
 use crate::run::{Identity, Kind, RunFolder};
 use crate::space::StageReached;
 
@@ -120,11 +121,17 @@ impl Search {
         };
         let device = crate::device::device(&config.run.device)?;
         let truths = config.space.truths()?;
-        let models = Self::networks(&config, &dataset.size(), &progress.stage)?;
         let feed = Feed::new(&config, dataset, &device)?;
         progress
             .check(&config, feed.per_epoch())
             .map_err(|r| checkpoint.unusable(r))?;
+        let models = Self::networks(&config, &feed.dataset.size(), &progress.stage);
+        let models = models.map_err(|e| match e {
+            Error::Network(e @ NetworkError::Stage { .. }) => {
+                checkpoint.unusable(e.to_string()).into()
+            }
+            other => other,
+        })?;
         let about = observer::about(&config, &feed.dataset);
         let metrics = run.go_on(Kind::Search, about, &progress.metrics)?;
         let timing = run.log("timing.jsonl", &progress.timing)?;

@@ -58,11 +58,22 @@ impl Progress {
                 self.watched.len()
             ));
         }
-        if let Some(fired) = &self.fired {
-            let chosen = self.watched.get(fired.epoch);
-            if chosen.is_none_or(|w| Genotype::parse(&w.genotype).is_err()) {
-                return Err(format!("epoch {} has no choice to go back to", fired.epoch));
+        for (epoch, watched) in self.watched.iter().enumerate() {
+            if let Err(error) = Genotype::parse(&watched.genotype) {
+                return Err(format!("its choice of epoch {epoch}: {error}"));
             }
+        }
+        if let Some(fired) = self.fired.as_ref().filter(|f| f.epoch as u64 >= epochs) {
+            return Err(format!("epoch {} has no choice to go back to", fired.epoch));
+        }
+        let images = per_epoch * config.search.batch as u64;
+        if ![self.explainer, self.audience]
+            .iter()
+            .all(|t| t.is_of_at_most(images))
+        {
+            return Err(format!(
+                "it counts more images than the {images} of an epoch"
+            ));
         }
         Ok(())
     }
@@ -171,15 +182,25 @@ impl State {
             architecture: vector("architecture", models.explainer.architecture())?,
         };
         let mut state = Self::at(config, point, progress);
-        state
-            .explainer_stepper
-            .load("optimiser.explainer", &checkpoint, device)?;
-        state
-            .audience_stepper
-            .load("optimiser.audience", &checkpoint, device)?;
-        state
-            .architecture_stepper
-            .load("optimiser.architecture", &checkpoint, device)?;
+        let (p, steps) = (&state.point, state.progress.step);
+        state.explainer_stepper.load(
+            "optimiser.explainer",
+            &checkpoint,
+            (&p.explainer, steps),
+            device,
+        )?;
+        state.audience_stepper.load(
+            "optimiser.audience",
+            &checkpoint,
+            (&p.audience, steps),
+            device,
+        )?;
+        state.architecture_stepper.load(
+            "optimiser.architecture",
+            &checkpoint,
+            (&p.architecture, steps),
+            device,
+        )?;
         Ok(state)
     }
 

@@ -204,15 +204,19 @@ impl Training {
                     let reason = format!("it is at step {} of {steps}", progress.step);
                     return Err(checkpoint.unusable(reason).into());
                 }
+                let images = order.batches_per_epoch() * t.batch as u64;
+                if !progress.tally.is_of_at_most(images) {
+                    let reason = format!("it counts more images than the {images} of an epoch");
+                    return Err(checkpoint.unusable(reason).into());
+                }
                 let told = |e: &CheckpointError| format!("Using the checkpoint before: {e}.");
                 notes.extend(refused.iter().map(told));
                 notes.push(format!("Resuming after step {}.", progress.step));
-                stepper.load("optimiser", &checkpoint, &device)?;
-                (
-                    checkpoint.vector("network", network.weights(), &device)?,
-                    checkpoint.vector("running", network.running(), &device)?,
-                    progress,
-                )
+                let weights = checkpoint.vector("network", network.weights(), &device)?;
+                let at = (&weights, progress.step);
+                stepper.load("optimiser", &checkpoint, at, &device)?;
+                let running = checkpoint.vector("running", network.running(), &device)?;
+                (weights, running, progress)
             }
             None => (
                 draw(network.weights()),

@@ -87,6 +87,12 @@ impl SearchSpace for PDarts {
             }
             None => Candidates::all(self.cells.nodes),
         };
+        if candidates.each() != plan.candidates {
+            let (each, of) = (candidates.each(), plan.candidates);
+            return Err(NetworkError::Stage {
+                reason: format!("it has {each} candidates on an edge where {of} belong"),
+            });
+        }
         let size = Size {
             cells: plan.cells,
             ..*size

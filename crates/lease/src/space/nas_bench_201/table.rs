@@ -1,7 +1,7 @@
 //! The true accuracies of all architectures of NAS-Bench-201, from a CSV file.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
@@ -96,29 +96,67 @@ const COLUMNS: [&str; 9] = [
 /// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
+/// No table has more MiB, packed or unpacked; that of the benchmark has 3.
+const MOST_MIB: u64 = 8;
+
+/// No table has more columns.
+const MOST_COLUMNS: usize = 1000;
+
+/// The bytes that a reader gives, if they are not more than a table has.
+fn bounded(from: impl Read) -> std::io::Result<Option<Vec<u8>>> {
+    let most = MOST_MIB << 20;
+    let mut bytes = Vec::new();
+    from.take(most + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
+}
+
 impl Table {
     /// Reads a table, CSV or CSV in gzip, with a line for each of the [`Cell::COUNT`] architectures.
     ///
     /// # Errors
-    /// If the file cannot be read, a column is missing, a line is no architecture or has a value that is no
-    /// number, or an architecture is missing or there twice.
+    /// If the file cannot be read, and as [`Table::from_bytes`].
     pub fn read(path: &Path) -> Result<Self, TableError> {
         let wrong = |reason: String| TableError {
             path: path.into(),
             reason,
         };
-        let unreadable = |e: std::io::Error| wrong(format!("it cannot be read ({e})"));
-        let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(unreadable)?;
-        if text.starts_with(&GZIP) {
-            let mut inside = Vec::new();
-            let mut decoder = MultiGzDecoder::new(text.as_slice());
-            decoder.read_to_end(&mut inside).map_err(unreadable)?;
-            text = inside;
+        match File::open(path).and_then(bounded) {
+            Ok(Some(bytes)) => Self::from_bytes(&bytes, path),
+            Ok(None) => Err(wrong(format!(
+                "it is longer than the {MOST_MIB} MiB that a table has at most"
+            ))),
+            Err(e) => Err(wrong(format!("it cannot be read ({e})"))),
         }
-        let mut reader = csv::Reader::from_reader(text.as_slice());
+    }
+
+    /// The table that these bytes of a file are.
+    ///
+    /// # Errors
+    /// If it unpacks to more than a table has, a column is missing, a line is no architecture or has a value that is
+    /// no number, an architecture is missing or there twice, or the accuracies are fractions.
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, TableError> {
+        let wrong = |reason: String| TableError {
+            path: path.into(),
+            reason,
+        };
+        let unpacked = if bytes.starts_with(&GZIP) {
+            let inside = bounded(MultiGzDecoder::new(bytes))
+                .map_err(|e| wrong(format!("it cannot be unpacked ({e})")))?;
+            let too_long =
+                || format!("it unpacks to more than the {MOST_MIB} MiB that a table has at most");
+            Some(inside.ok_or_else(|| wrong(too_long()))?)
+        } else {
+            None
+        };
+        let text = unpacked.as_deref().unwrap_or(bytes);
+        let mut reader = csv::Reader::from_reader(text);
         let headers = reader.headers().map_err(|e| wrong(e.to_string()))?.clone();
+        if headers.len() > MOST_COLUMNS {
+            let n = headers.len();
+            return Err(wrong(format!(
+                "it has {n} columns, and no table has more than {MOST_COLUMNS}"
+            )));
+        }
         let missing = COLUMNS.iter().filter(|c| !headers.iter().any(|h| h == **c));
         let missing: Vec<&str> = missing.copied().collect();
         if !missing.is_empty() {
@@ -155,6 +193,13 @@ impl Table {
             )));
         }
         let truths: Vec<Truth> = found.into_iter().flatten().collect();
+        let mut accuracies = truths.iter().flat_map(Truth::accuracies);
+        if accuracies.all(|a| a <= 1.0) {
+            return Err(wrong(
+                "none of its accuracies is above 1, so they are fractions; percent are needed: multiply them by 100"
+                    .into(),
+            ));
+        }
         let mut sorted: Vec<f64> = truths.iter().map(|t| t.cifar10_test).collect();
         sorted.sort_by(f64::total_cmp);
         Ok(Self { truths, sorted })
@@ -229,5 +274,47 @@ mod tests {
         );
         assert!(refused(&whole.replacen(",9\n", ",many\n", 1)).contains("many"));
         assert!(refused("").contains("no column"));
+    }
+
+    #[test]
+    fn fractions_are_not_taken_for_percent() {
+        let fraction = |column: &str| match column.parse::<f64>() {
+            Ok(percent) => (percent / 100.0).to_string(),
+            Err(_) => column.to_string(),
+        };
+        let lines: Vec<String> = text()
+            .lines()
+            .map(|line| {
+                let columns: Vec<&str> = line.split(',').collect();
+                let accuracies: Vec<String> = columns[..7].iter().map(|c| fraction(c)).collect();
+                format!("{},{}", accuracies.join(","), columns[7..].join(","))
+            })
+            .collect();
+        let error = read(lines.join("\n").as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("fractions; percent are needed"), "{error}");
+    }
+
+    #[test]
+    fn columns_without_end_are_refused_before_any_line_is_read() {
+        let more = ",x".repeat(MOST_COLUMNS);
+        let text = text().replace("flops", &format!("flops{more}"));
+        let error = read(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("it has 1009 columns"), "{error}");
+    }
+
+    #[test]
+    fn what_unpacks_to_more_than_a_table_is_refused() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let part = vec![b' '; 1 << 20];
+        for _ in 0..=MOST_MIB {
+            packed.write_all(&part).unwrap();
+        }
+        let bomb = packed.finish().unwrap();
+        assert!(bomb.len() < 1 << 16, "{}", bomb.len());
+        let error = read(&bomb).unwrap_err().to_string();
+        assert!(error.contains("unpacks to more than the 8 MiB"), "{error}");
+        let long = vec![b' '; (MOST_MIB << 20) as usize + 1];
+        let error = read(&long).unwrap_err().to_string();
+        assert!(error.contains("longer than the 8 MiB"), "{error}");
     }
 }
