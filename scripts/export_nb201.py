@@ -6,6 +6,11 @@
 One line for each of the 15,625 architectures: mean accuracies in percent over all trainings of 200 epochs
 (CIFAR-10 validation accuracy from trainings on half of the training images, as the benchmark has it),
 parameters, and multiply-adds on CIFAR-10.
+
+    python scripts/export_nb201.py --check NAS-Bench-201-v1_1-096897.pth nb201.csv.gz
+
+compares a table that is there with the official file instead, line by line: accuracies to a hundredth of a point, costs to
+the last digit.
 """
 import csv
 import gzip
@@ -18,22 +23,51 @@ COLUMNS = [("cifar10_valid", "cifar10-valid", "valid-accuracy"), ("cifar10_test"
            ("in16_valid", "ImageNet16-120", "valid-accuracy"), ("in16_test", "ImageNet16-120", "test-accuracy")]
 
 
-def main(source, target):
+NAMES = ["arch", *[name for name, _, _ in COLUMNS], "params", "flops"]
+
+
+def lines(source):
+    """The lines of the official file."""
     api = NASBench201API(source, verbose=False)
-    opened = gzip.open if target.endswith(".gz") else open
-    with opened(target, "wt", newline="") as file:
+    for index in range(len(api)):
+        line = [api.arch(index)]
+        for _, dataset, key in COLUMNS:
+            info = api.get_more_info(index, dataset, hp="200", is_random=False)
+            line.append(round(info[key], 4))
+        cost = api.get_cost_info(index, "cifar10", hp="200")
+        yield line + [round(1e6 * cost["params"]), round(1e6 * cost["flops"])]
+
+
+def opened(path, mode):
+    return (gzip.open if path.endswith(".gz") else open)(path, mode, newline="")
+
+
+def write(source, target):
+    with opened(target, "wt") as file:
         table = csv.writer(file)
-        table.writerow(["arch", *[name for name, _, _ in COLUMNS], "params", "flops"])
-        for index in range(len(api)):
-            line = [api.arch(index)]
-            for _, dataset, key in COLUMNS:
-                info = api.get_more_info(index, dataset, hp="200", is_random=False)
-                line.append(round(info[key], 4))
-            cost = api.get_cost_info(index, "cifar10", hp="200")
-            table.writerow(line + [round(1e6 * cost["params"]), round(1e6 * cost["flops"])])
+        table.writerow(NAMES)
+        table.writerows(lines(source))
+
+
+def check(source, target):
+    with opened(target, "rt") as file:
+        there = {row["arch"]: row for row in csv.DictReader(file)}
+    different = 0
+    for line in lines(source):
+        row = there.pop(line[0], {})
+        bounds = [0.01] * len(COLUMNS) + [0, 0]
+        for name, value, bound in zip(NAMES[1:], line[1:], bounds):
+            if name not in row or abs(float(row[name]) - value) > bound:
+                different += 1
+                print(f"{line[0]} {name}: {row.get(name)} there, {value} in the official file")
+    print(f"{different} differences, {len(there)} lines too many")
+    return 1 if different or there else 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    arguments = sys.argv[1:]
+    if len(arguments) == 3 and arguments[0] == "--check":
+        sys.exit(check(*arguments[1:]))
+    if len(arguments) != 2:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    write(*arguments)

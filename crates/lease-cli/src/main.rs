@@ -36,6 +36,7 @@ enum Command {
     Verify(commands::verify::Arguments),
     Bench(commands::bench::Arguments),
     Genotype(commands::genotype::Arguments),
+    Table(commands::table::Arguments),
 }
 
 /// How a command ended when nothing went wrong.
@@ -57,6 +58,7 @@ fn run(command: Command) -> Result<Ended, lease::Error> {
         Command::Verify(arguments) => commands::verify::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
         Command::Genotype(arguments) => commands::genotype::run(arguments),
+        Command::Table(arguments) => commands::table::run(arguments),
     }
 }
 

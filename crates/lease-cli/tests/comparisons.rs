@@ -89,3 +89,39 @@ fn a_comparison_goes_on_adds_methods_and_refuses_other_settings() {
     let told = refused(compare(&["fast:speed=3"], &[]));
     assert!(told.contains("there is no setting `speed`"), "{told}");
 }
+
+#[test]
+fn settings_of_the_training_can_change_as_long_as_none_was_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("comparison");
+    let compare = |epochs: &str, more: &[&str]| {
+        let mut command = lease(&["compare", "darts-first", "--seeds", "1", "--out"]);
+        command.arg(&out).args(TINY_TRAINING);
+        command.args([
+            "--channels",
+            "2",
+            "--nodes",
+            "1",
+            "--batch",
+            "20",
+            "--epochs",
+            "1",
+        ]);
+        command.args(["--train-epochs", epochs]).args(more);
+        command
+    };
+    done(compare("1", &[]));
+    let cell = out.join("darts-first/seed0");
+    let told = refused(compare("2", &[]));
+    assert!(told.contains("train.epochs is 1 there, 2 here"), "{told}");
+    fs::remove_file(cell.join("found.json")).unwrap();
+    fs::remove_dir_all(cell.join("train")).unwrap();
+    let told = refused(compare("2", &["--gamma", "9"]));
+    assert!(
+        told.contains("method.gamma is 1.0 there, 9.0 here"),
+        "{told}"
+    );
+    done(compare("2", &[]));
+    let result = fs::read_to_string(cell.join("train/result.json")).unwrap();
+    assert!(result.contains("\"epochs\": 2"), "{result}");
+}

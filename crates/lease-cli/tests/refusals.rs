@@ -97,27 +97,38 @@ fn all_that_a_later_phase_will_miss_is_told_at_once_before_the_first_step() {
     let data = folder.path().join("data");
     cifar(&data);
     let out = folder.path().join("out");
-    // Too few images for the search's batch and the training's, and an auxiliary head that the cell's space has not.
-    let of = |command: &[&str], batch: &str| {
+    let of = |command: &[&str], space: &str| {
         let mut command = lease(command);
         command.args(["--dataset", "cifar10", "--path", data.to_str().unwrap()]);
-        command.args(["--space", "nas-bench-201", "--train-auxiliary", "0.4"]);
-        command.args(["--channels", "2", "--cells", "1", "--batch", batch]);
+        command.args([
+            "--space",
+            space,
+            "--train-auxiliary",
+            "0.4",
+            "--train-batch",
+            "256",
+        ]);
+        command.args(["--channels", "2", "--cells", "1", "--batch", "60"]);
         command.args(["--out", out.to_str().unwrap()]);
         command
     };
-    for command in [vec!["run"], vec!["compare", "darts-first", "random"]] {
-        let told = refused(of(&command, "60"));
-        assert!(
-            told.starts_with("error: 4 things keep this from being done:"),
-            "{told}"
-        );
-        for part in [
-            "the explainer's training part has 50 images",
-            "the explainer's validation part has 50 images",
-            "the training set (--train-batch) has 100 images, fewer than one batch of 256",
-            "networks of NAS-Bench-201 have no auxiliary head",
-        ] {
+    let parts = [
+        "the explainer's training part has 50 images",
+        "the explainer's validation part has 50 images",
+        "the training set (--train-batch) has 100 images, fewer than one batch of 256",
+        "networks of NAS-Bench-201 have no auxiliary head",
+    ];
+    let compare = ["compare", "darts-first", "random"];
+    for (command, space, count) in [
+        (&["run"][..], "nas-bench-201", 4),
+        (&compare[..], "darts", 3),
+        // There the table knows what a training would tell.
+        (&compare[..], "nas-bench-201", 2),
+    ] {
+        let told = refused(of(command, space));
+        let first = format!("error: {count} things keep this from being done:");
+        assert!(told.starts_with(&first), "{told}");
+        for part in &parts[..count] {
             assert!(told.contains(part), "{told}");
         }
         assert!(!out.exists(), "a run was left behind");
@@ -371,4 +382,17 @@ fn one_of_several_genotypes_in_a_file_is_chosen_by_name() {
     );
     let told = refused(lease(&["genotype", file.to_str().unwrap()]));
     assert!(told.contains("A and B"), "{told}");
+}
+
+#[test]
+fn the_table_tells_what_a_cell_reaches_and_knows_no_other_space() {
+    let output = done(lease(&["table", CELL, "--json"]));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["genotype"], CELL);
+    assert_eq!(
+        (told["rank"].as_u64(), told["regret"].as_f64()),
+        (Some(1), Some(0.0))
+    );
+    let other = "Genotype(normal=[('skip_connect', 0), ('skip_connect', 1)], reduce=[('skip_connect', 0), ('skip_connect', 1)])";
+    assert!(refused(lease(&["table", other])).contains("no cell of NAS-Bench-201"));
 }

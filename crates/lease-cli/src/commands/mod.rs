@@ -6,5 +6,6 @@ pub mod genotype;
 pub mod run;
 pub mod search;
 pub mod source;
+pub mod table;
 pub mod train;
 pub mod verify;

@@ -101,17 +101,27 @@ fn percent(share: f64) -> String {
 }
 
 /// What the benchmark knows of an architecture.
-pub fn told_standing(standing: &Standing) -> String {
-    let truth = &standing.truth;
+pub fn told_standing(s: &Standing) -> String {
+    let of = |name, test: f64, rank, regret: f64| {
+        format!("{name} {test:.2} % (rank {rank}, {regret:.2} below the best)")
+    };
     format!(
-        "true test accuracy: CIFAR-10 {:.2} %, CIFAR-100 {:.2} %, ImageNet16-120 {:.2} %; rank {} of {}; \
-         {} parameters",
-        truth.cifar10_test,
-        truth.cifar100_test,
-        truth.in16_test,
-        standing.rank,
+        "true test accuracy: {}, {}, {}; of {}; {} parameters",
+        of("CIFAR-10", s.truth.cifar10_test, s.rank, s.regret),
+        of(
+            "CIFAR-100",
+            s.truth.cifar100_test,
+            s.cifar100_rank,
+            s.cifar100_regret
+        ),
+        of(
+            "ImageNet16-120",
+            s.truth.in16_test,
+            s.in16_rank,
+            s.in16_regret
+        ),
         Cell::COUNT,
-        truth.params
+        s.truth.params
     )
 }
 

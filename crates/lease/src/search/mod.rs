@@ -95,7 +95,7 @@ impl Search {
                 self.save()?;
                 saved = Instant::now();
             }
-            // Whoever watches is told of nothing that is not saved.
+            // Of an epoch whoever watches is told once it is saved.
             observer.step(&metrics);
             if let Some(ended) = ended {
                 observer.epoch(&ended);

@@ -114,7 +114,7 @@ pub trait SearchSpace: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// What is known of its architectures, where the settings name a table.
+    /// What is known of its architectures, where there is a table.
     ///
     /// # Errors
     /// If the table cannot be read.

@@ -9,11 +9,11 @@ use super::random_search::{self, random_search};
 use super::variant::{Kind, Variant};
 use crate::Error;
 use crate::config::{Composite, differences};
-use crate::data::Dataset;
+use crate::data::{Dataset, DatasetKind};
 use crate::run::files::write_atomically;
 use crate::run::{self, RunError, RunFolder};
 use crate::search::{self, Search, SearchConfig};
-use crate::space::{Genotype, Standing};
+use crate::space::{Genotype, Standing, Truths};
 use crate::training::{self, TrainConfig, Training};
 
 /// The file that says that a cell is done.
@@ -87,6 +87,21 @@ impl Cell<'_> {
         })
     }
 
+    /// Whether architectures are judged by a table instead of being trained: the benchmark's, where it is of the images that
+    /// are searched on, or one of the user's.
+    fn judges(&self, truths: &Truths) -> bool {
+        let dataset = self.config.study.search.data.dataset;
+        truths.is_own() || matches!(dataset, DatasetKind::Cifar10 | DatasetKind::Cifar100)
+    }
+
+    /// The accuracy that a table says.
+    fn judged(&self, standing: &Standing) -> f64 {
+        match self.config.study.search.data.dataset {
+            DatasetKind::Cifar100 => standing.truth.cifar100_test,
+            _ => standing.truth.cifar10_test,
+        }
+    }
+
     /// Everything that keeps the cell from being done on these images, found without starting it.
     pub fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
         let study = &self.config.study;
@@ -97,8 +112,8 @@ impl Cell<'_> {
         };
         match study.search.space.truths() {
             // Nothing is trained where the truth is known.
-            Ok(Some(_)) => {}
-            Ok(None) => {
+            Ok(Some(truths)) if self.judges(&truths) => {}
+            Ok(_) => {
                 let genotype = study.random_genotype(self.seed);
                 let training = training::problems(&study.train, &genotype, dataset);
                 let told = |e: &Error| all.iter().any(|a| a.to_string() == e.to_string());
@@ -127,8 +142,12 @@ impl Cell<'_> {
         let Some((genotype, standing, costs)) = self.find(dataset, watcher, stop)? else {
             return Ok(None);
         };
-        let (accuracy, parameters) = match &standing {
-            Some(standing) => (standing.truth.cifar10_test, standing.truth.params),
+        let known = match self.config.study.search.space.truths()? {
+            Some(truths) if self.judges(&truths) => standing,
+            _ => None,
+        };
+        let (accuracy, parameters) = match known {
+            Some(standing) => (self.judged(&standing), standing.truth.params),
             None => {
                 let folder = self.folder.join("train");
                 let train = self.config.study.train.clone();

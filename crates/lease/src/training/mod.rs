@@ -129,14 +129,21 @@ pub fn problems(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) ->
     let shape = config.shape(dataset.classes.len(), dataset.train.shape);
     match genotype.network(&shape) {
         Ok(network) => {
-            let activations = network.bytes(batch, dataset.train.shape);
-            let weights = network.weights().len();
-            let need = Need::new("this training", activations, weights, dataset.size().bytes);
+            let need = need(config, &*network, dataset);
             all.extend(need.problem("lower --train-batch, --train-channels or --train-cells"));
         }
         Err(error) => all.push(error.into()),
     }
     all
+}
+
+/// About the most memory that a training of this network needs at once.
+fn need(config: &TrainConfig, network: &dyn DerivedNetwork, dataset: &Dataset) -> Need {
+    let activations = network.bytes(config.train.batch, dataset.train.shape);
+    // Values, and the gradients that are under way.
+    let activations = activations + activations / 4;
+    let weights = network.weights().len();
+    Need::new("this training", activations, weights, dataset.size().bytes)
 }
 
 /// The file that says what came out; a training that has one is finished.
@@ -338,6 +345,8 @@ impl Training {
         let per_epoch = self.order.batches_per_epoch();
         let steps = per_epoch * epochs as u64;
         observer.started(self.network.parameters(), steps, epochs, self.progress.step);
+        let need = need(&self.config, &*self.network, &self.dataset);
+        observer.note(&format!("About {} of memory.", need.told()));
         for note in std::mem::take(&mut self.notes) {
             observer.note(&note);
         }

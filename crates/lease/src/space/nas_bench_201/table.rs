@@ -1,4 +1,4 @@
-//! The true accuracies of all architectures of NAS-Bench-201, from a CSV file.
+//! The true accuracies of all architectures of NAS-Bench-201: those that come with the program, or from a CSV file.
 
 use std::fs::File;
 use std::io::Read;
@@ -33,6 +33,11 @@ pub struct Truth {
 }
 
 impl Truth {
+    /// The test accuracies on CIFAR-10, CIFAR-100 and ImageNet16-120.
+    pub fn tests(&self) -> [f64; 3] {
+        [self.cifar10_test, self.cifar100_test, self.in16_test]
+    }
+
     fn accuracies(&self) -> [f64; 6] {
         [
             self.cifar10_valid,
@@ -53,6 +58,21 @@ pub struct Standing {
     pub truth: Truth,
     /// 1 + how many architectures have a higher accuracy on CIFAR-10's test images.
     pub rank: usize,
+    /// The same on CIFAR-100's.
+    #[serde(default)]
+    pub cifar100_rank: usize,
+    /// The same on ImageNet16-120's.
+    #[serde(default)]
+    pub in16_rank: usize,
+    /// Points below the highest accuracy on CIFAR-10's test images.
+    #[serde(default)]
+    pub regret: f64,
+    /// The same on CIFAR-100's.
+    #[serde(default)]
+    pub cifar100_regret: f64,
+    /// The same on ImageNet16-120's.
+    #[serde(default)]
+    pub in16_regret: f64,
 }
 
 /// The whole table.
@@ -60,9 +80,13 @@ pub struct Standing {
 pub struct Table {
     /// By [`Cell::index`].
     truths: Vec<Truth>,
-    /// Test accuracies on CIFAR-10, from the lowest.
-    sorted: Vec<f64>,
+    /// Test accuracies on CIFAR-10, CIFAR-100 and ImageNet16-120, from the lowest.
+    sorted: [Vec<f64>; 3],
+    own: bool,
 }
+
+/// The benchmark's table (see `data/README.md` for source and licence).
+const EMBEDDED: &[u8] = include_bytes!("../../../data/nas_bench_201.csv.gz");
 
 /// A file that is no such table.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +135,23 @@ fn bounded(from: impl Read) -> std::io::Result<Option<Vec<u8>>> {
 }
 
 impl Table {
+    /// The table that comes with the program.
+    ///
+    /// # Errors
+    /// If it is not what it was made as.
+    pub fn embedded() -> Result<Self, TableError> {
+        let table = Self::from_bytes(EMBEDDED, Path::new("the embedded table"))?;
+        Ok(Self {
+            own: false,
+            ..table
+        })
+    }
+
+    /// Whether it is a file of the user's.
+    pub fn is_own(&self) -> bool {
+        self.own
+    }
+
     /// Reads a table, CSV or CSV in gzip, with a line for each of the [`Cell::COUNT`] architectures.
     ///
     /// # Errors
@@ -200,9 +241,16 @@ impl Table {
                     .into(),
             ));
         }
-        let mut sorted: Vec<f64> = truths.iter().map(|t| t.cifar10_test).collect();
-        sorted.sort_by(f64::total_cmp);
-        Ok(Self { truths, sorted })
+        let sorted = [0, 1, 2].map(|set| {
+            let mut all: Vec<f64> = truths.iter().map(|t| t.tests()[set]).collect();
+            all.sort_by(f64::total_cmp);
+            all
+        });
+        Ok(Self {
+            truths,
+            sorted,
+            own: true,
+        })
     }
 
     /// Where a genotype stands; none if it is of another space.
@@ -213,10 +261,21 @@ impl Table {
     /// Where a cell stands.
     pub fn standing(&self, cell: &Cell) -> Standing {
         let truth = self.truths[cell.index()];
-        let not_better = self.sorted.partition_point(|a| *a <= truth.cifar10_test);
+        let tests = truth.tests();
+        let [first, second, third] = [0, 1, 2].map(|set| {
+            let sorted = &self.sorted[set];
+            let not_better = sorted.partition_point(|a| *a <= tests[set]);
+            let best = sorted.last().copied().unwrap_or(tests[set]);
+            (1 + sorted.len() - not_better, best - tests[set])
+        });
         Standing {
             truth,
-            rank: 1 + self.sorted.len() - not_better,
+            rank: first.0,
+            cifar100_rank: second.0,
+            in16_rank: third.0,
+            regret: first.1,
+            cifar100_regret: second.1,
+            in16_regret: third.1,
         }
     }
 }
@@ -241,6 +300,31 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text).unwrap();
         Table::read(file.path())
+    }
+
+    /// The best test accuracies, and those of the cell that is all skip-connects, as published.
+    #[test]
+    fn the_embedded_table_is_the_benchmarks() {
+        let table = Table::embedded().unwrap();
+        assert!(!table.is_own());
+        let all = (0..Cell::COUNT).map(|index| table.standing(&Cell::numbered(index)));
+        let best = all
+            .filter(|s| s.rank == 1)
+            .map(|s| (s.truth.tests()[0], s.regret));
+        assert_eq!(
+            best.collect::<Vec<_>>(),
+            [(94.3733, 0.0); 2],
+            "two are the best"
+        );
+        let rounded = |tests: [f64; 3]| tests.map(|t| (100.0 * t).round() / 100.0);
+        let tops = table.sorted.each_ref().map(|s| *s.last().unwrap());
+        assert_eq!(rounded(tops), [94.37, 73.51, 47.31]);
+        let skips = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+\
+            |skip_connect~0|skip_connect~1|skip_connect~2|";
+        let standing = table.standing(&Cell::parse(skips).unwrap());
+        assert_eq!(rounded(standing.truth.tests()), [54.3, 15.61, 16.32]);
+        assert!((standing.cifar100_regret - (tops[1] - standing.truth.cifar100_test)).abs() < 1e-9);
+        assert!(standing.cifar100_rank > 14_000 && standing.in16_rank > 14_000);
     }
 
     #[test]

@@ -1,0 +1,84 @@
+//! `lease table`: what NAS-Bench-201 knows of a cell.
+
+use std::path::PathBuf;
+
+use lease::Error;
+use lease::space::Truths;
+use lease::space::nas_bench_201::Cell;
+
+use super::source::Source;
+use crate::Ended;
+use crate::terminal;
+
+/// Tell the true accuracies and costs of a cell of NAS-Bench-201, and where it stands among all.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A run folder, a file (FILE:NAME for one of several), or the cell itself
+    #[arg(value_name = "RUN|CELL")]
+    source: String,
+    /// CSV file, gz or not, with accuracies instead of the benchmark's, which come along
+    #[arg(long, value_name = "FILE")]
+    nb201_table: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: Arguments) -> Result<Ended, Error> {
+    let genotype = Source::of(&arguments.source)?.genotype()?;
+    let truths = match &arguments.nb201_table {
+        Some(path) => Truths::read(path)?,
+        None => Truths::embedded()?,
+    };
+    let Some(standing) = truths.standing_of(&genotype) else {
+        return Err(Error::Usage(format!(
+            "{genotype} is no cell of NAS-Bench-201, and the table has no other"
+        )));
+    };
+    if arguments.json {
+        let mut all = serde_json::to_value(standing).unwrap_or_default();
+        all["genotype"] = genotype.to_string().into();
+        terminal::result(all);
+        return Ok(Ended::Well);
+    }
+    let t = &standing.truth;
+    terminal::result(&genotype);
+    terminal::result(format_args!(
+        "{:16} {:>12} {:>9} {:>7} {:>15}",
+        "after 200 epochs", "validation %", "test %", "rank", "below the best"
+    ));
+    for (name, valid, test, rank, regret) in [
+        (
+            "CIFAR-10",
+            t.cifar10_valid,
+            t.cifar10_test,
+            standing.rank,
+            standing.regret,
+        ),
+        (
+            "CIFAR-100",
+            t.cifar100_valid,
+            t.cifar100_test,
+            standing.cifar100_rank,
+            standing.cifar100_regret,
+        ),
+        (
+            "ImageNet16-120",
+            t.in16_valid,
+            t.in16_test,
+            standing.in16_rank,
+            standing.in16_regret,
+        ),
+    ] {
+        terminal::result(format_args!(
+            "{name:16} {valid:>12.2} {test:>9.2} {rank:>7} {regret:>15.2}"
+        ));
+    }
+    terminal::result(format_args!(
+        "Ranks are of {} architectures. {} parameters, {} multiply-adds on CIFAR-10.",
+        Cell::COUNT,
+        t.params,
+        t.flops
+    ));
+    Ok(Ended::Well)
+}
