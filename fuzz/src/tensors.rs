@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use burn::tensor::{DType, Device, Shape};
+use burn::tensor::{DType, Device};
 use lease::method::product::MixedProduct;
 use lease::method::verify::Case;
 use lease::network::{Init, Layout};
@@ -86,8 +86,7 @@ fn signed(bytes: &[u8]) -> Option<Vec<u8>> {
     hash.update(metadata.get("lease")?.as_str()?);
     let sorted: BTreeMap<&str, _> = file.iter().collect();
     for (name, tensor) in sorted {
-        let shape = Shape::from(tensor.shape().to_vec());
-        hash.update(format!("{name} {shape:?} "));
+        hash.update(format!("{name} {:?} ", tensor.shape()));
         hash.update(tensor.data());
     }
     metadata.insert("sha256".into(), hex(&hash.finalize()).into());

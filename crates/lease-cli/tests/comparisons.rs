@@ -96,17 +96,11 @@ fn settings_of_the_training_can_change_as_long_as_none_was_begun() {
     let out = folder.path().join("comparison");
     let compare = |epochs: &str, more: &[&str]| {
         let mut command = lease(&["compare", "darts-first", "--seeds", "1", "--out"]);
-        command.arg(&out).args(TINY_TRAINING);
-        command.args([
-            "--channels",
-            "2",
-            "--nodes",
-            "1",
-            "--batch",
-            "20",
-            "--epochs",
-            "1",
-        ]);
+        command
+            .arg(&out)
+            .args(["--limit", "200", "--channels", "2", "--nodes", "1"]);
+        command.args(["--batch", "20", "--epochs", "1", "--train-batch", "20"]);
+        command.args(["--train-channels", "2", "--train-cells", "3"]);
         command.args(["--train-epochs", epochs]).args(more);
         command
     };

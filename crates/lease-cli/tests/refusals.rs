@@ -389,9 +389,10 @@ fn the_table_tells_what_a_cell_reaches_and_knows_no_other_space() {
     let output = done(lease(&["table", CELL, "--json"]));
     let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["genotype"], CELL);
-    assert_eq!(
-        (told["rank"].as_u64(), told["regret"].as_f64()),
-        (Some(1), Some(0.0))
+    let (rank, regret) = (told["rank"].as_u64(), told["regret"].as_f64());
+    assert!(
+        rank == Some(3) && (regret.unwrap() - 0.01).abs() < 1e-9,
+        "{told}"
     );
     let other = "Genotype(normal=[('skip_connect', 0), ('skip_connect', 1)], reduce=[('skip_connect', 0), ('skip_connect', 1)])";
     assert!(refused(lease(&["table", other])).contains("no cell of NAS-Bench-201"));

@@ -187,12 +187,19 @@ enum Stride {
     None,
     /// η g.
     Absolute(f64),
-    /// η ε n(g) with n(g) = g / rms(g): η ε, n, `[batch, numbers]`, and rms, `[batch, 1]`.
-    Relative {
-        factor: Tensor<2>,
-        normal: Tensor<2>,
-        rms: Tensor<2>,
-    },
+    /// η ε n(g).
+    Relative(Box<Relative>),
+}
+
+/// η ε n(g) with n(g) = g / rms(g).
+#[derive(Clone)]
+struct Relative {
+    /// η ε, `[batch, numbers]`.
+    factor: Tensor<2>,
+    /// n, the same.
+    normal: Tensor<2>,
+    /// rms, `[batch, 1]`.
+    rms: Tensor<2>,
 }
 
 impl Explanation {
@@ -205,11 +212,12 @@ impl Explanation {
         let flat = match &self.stride {
             Stride::None => return None,
             Stride::Absolute(step) => free.mul_scalar(*step),
-            Stride::Relative {
-                factor,
-                normal,
-                rms,
-            } => {
+            Stride::Relative(relative) => {
+                let Relative {
+                    factor,
+                    normal,
+                    rms,
+                } = &**relative;
                 let [images, numbers] = normal.dims();
                 let u = free.reshape([images, numbers]) * factor.clone();
                 let along = (u.clone() * normal.clone()).mean_dim(1);
@@ -272,11 +280,11 @@ fn relative(g: &Vector, attack: &Attack, bound: &Tensor<1>) -> (Tensor<1>, Strid
         .mul_scalar(attack.step_size)
         .reshape([images, numbers]);
     let step = (normal.clone() * factor.clone()).reshape([images * numbers]);
-    let stride = Stride::Relative {
+    let stride = Stride::Relative(Box::new(Relative {
         factor,
         normal,
         rms,
-    };
+    }));
     (step, stride)
 }
 

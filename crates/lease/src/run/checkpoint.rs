@@ -418,7 +418,7 @@ fn digest(header: &str, tensors: &BTreeMap<String, TensorData>) -> String {
     let mut hash = Sha256::new();
     hash.update(header);
     for (name, data) in tensors {
-        hash.update(format!("{name} {:?} ", data.shape()));
+        hash.update(format!("{name} {:?} ", data.shape().to_vec()));
         hash.update(data.as_bytes());
     }
     hex(&hash.finalize())
