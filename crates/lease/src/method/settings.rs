@@ -85,7 +85,7 @@ section! {
         epsilon: f64 = 0.03 => Rule::POSITIVE;
         /// What ε is measured in: standard deviations of the pixels, or their whole range from black to white.
         epsilon_unit: EpsilonUnit = EpsilonUnit::Deviations, ["deviations", "range"];
-        /// Step of the attack, η: the mean step of a pixel as a multiple of ε, or with an absolute attack_scale what multiplies the gradient.
+        /// Step of the attack, η: its root mean square over an image as a multiple of ε, or with an absolute attack_scale what multiplies the gradient.
         attack_step: f64 = 1.0 => Rule::POSITIVE;
         /// relative: the attack's step is measured against the gradient, image by image; absolute: the gradient itself is multiplied, whose size depends on network, data and batch.
         attack_scale: AttackScale = AttackScale::Relative, ["relative", "absolute"];

@@ -133,7 +133,7 @@ impl Composite for SearchConfig {
             "it needs --eigenvalue-every 1",
         );
         let whole = self.space.can_end_early();
-        let early = "a search in stages does not end early; p-darts has --max-skip-connects";
+        let early = "a search in stages does not end early";
         ensure(
             whole || s.stop_skip_connects == 0,
             "stop_skip_connects",

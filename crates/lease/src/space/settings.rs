@@ -5,11 +5,11 @@ use crate::config::{Rule, section};
 section! {
     /// The explainer's supernet.
     ExplainerSettings, "explainer", "" {
-        /// Search space: that of DARTS, the same by PC-DARTS's supernet or in P-DARTS's stages, that of NAS-Bench-201, or one of the subsets S1 to S3 of DARTS's space on which it fails.
+        /// Search space; the guide says what each is.
         space: String = "darts".into(), from super::names;
         /// Channels of the first cells; doubled at each reduction.
         channels: usize = 16 => Rule::whole(1, 4_096);
-        /// Cells; those at 1/3 and 2/3 of the depth reduce the resolution. In nas-bench-201 the cells of each of its three stages.
+        /// Cells; those at 1/3 and 2/3 of the depth reduce the resolution. Where a space's networks have stages of equal cells, the cells of each.
         cells: usize = 8 => Rule::whole(1, 256);
     }
 }

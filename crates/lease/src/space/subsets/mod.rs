@@ -167,10 +167,12 @@ impl SearchSpace for Subset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Vector;
     use crate::rng::{Purpose, stream};
+    use burn::tensor::{DType, Device};
 
     #[test]
-    fn supernets_mix_and_derive_nothing_but_an_edges_own_candidates() {
+    fn cells_are_drawn_and_derived_from_an_edges_own_candidates_alone() {
         let size = Size {
             channels: 2,
             cells: 3,
@@ -180,19 +182,25 @@ mod tests {
         for number in 0..FAMILY.spaces.len() {
             let space = Subset(number);
             let candidates = space.candidates();
-            assert!(candidates.checked(NODES).is_ok());
             let supernet = space.supernet(&size, &StageReached::default()).unwrap();
             let layout = supernet.architecture();
             assert_eq!(layout.len(), 2 * EDGES * candidates.each());
             for seed in 0..20 {
                 let mut rng = stream(seed, Purpose::RandomGenotype, 0);
-                let genotype = space.random(&mut rng);
-                let genotype: &DartsGenotype = genotype.downcast().unwrap();
-                for (kind, cell) in [&genotype.normal, &genotype.reduce].into_iter().enumerate() {
-                    for (node, edges) in cell.nodes.iter().enumerate() {
-                        for Edge(operation, state) in edges {
-                            let of = &candidates.cells[kind][edge_index(node, *state)];
-                            assert!(of.contains(operation) && *operation != Zero);
+                let values = layout.initial_values(&mut rng);
+                let device = Device::flex();
+                let alphas = Vector::from_values(layout.clone(), values, &device, DType::F32);
+                let derived = supernet.derive(&alphas.scale(1e3)).unwrap();
+                for genotype in [space.random(&mut rng), derived] {
+                    let genotype: &DartsGenotype = genotype.downcast().unwrap();
+                    let cells = [&genotype.normal, &genotype.reduce];
+                    for (cell, candidates) in cells.into_iter().zip(&candidates.cells) {
+                        for (node, edges) in cell.nodes.iter().enumerate() {
+                            assert_ne!(edges[0].1, edges[1].1);
+                            for Edge(operation, state) in edges {
+                                let of = &candidates[edge_index(node, *state)];
+                                assert!(of.contains(operation) && *operation != Zero);
+                            }
                         }
                     }
                 }
