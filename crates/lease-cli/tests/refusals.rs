@@ -224,6 +224,13 @@ fn a_folder_with_anything_else_in_it_is_left_as_it_is() {
         assert!(told.contains("has files that are no"), "{told}");
         assert!(told.contains("config.toml, genotype.json"), "{told}");
     }
+    let cell = folder.path().join("comparison/random/seed0");
+    fs::create_dir_all(&cell).unwrap();
+    fs::write(cell.join("genotype.json"), "mine").unwrap();
+    let mut command = lease(&["compare", "random", "--seeds", "1", "--out"]);
+    let told = refused_by(command.arg(folder.path().join("comparison")));
+    assert!(told.contains("no cell of a comparison"), "{told}");
+    assert_eq!(fs::read(cell.join("genotype.json")).unwrap(), b"mine");
     for file in files {
         assert_eq!(
             fs::read_to_string(mine.join(file)).unwrap(),

@@ -139,6 +139,22 @@ const ABOUT: &str = "run.json";
 /// The log of measures.
 const METRICS: &str = "metrics.jsonl";
 
+/// The error of a folder with these other files.
+fn occupied(path: &Path, kind: &'static str, all: &[PathBuf]) -> RunError {
+    let names = all.iter().filter_map(|f| f.file_name());
+    let mut names: Vec<String> = names.map(|n| n.to_string_lossy().into_owned()).collect();
+    let more = names.len().saturating_sub(4);
+    names.truncate(4);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    RunError::Occupied {
+        path: path.into(),
+        kind,
+        files: names.join(", "),
+    }
+}
+
 /// A run folder.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
@@ -175,18 +191,27 @@ impl RunFolder {
         if ours || (about.is_null() && Checkpoint::any_of(&path.join("checkpoints"), kind.name())) {
             return Ok(Found::Run);
         }
-        let names = all.iter().filter_map(|f| f.file_name());
-        let mut names: Vec<String> = names.map(|n| n.to_string_lossy().into_owned()).collect();
-        let more = names.len().saturating_sub(4);
-        names.truncate(4);
-        if more > 0 {
-            names.push(format!("and {more} more"));
-        }
-        Err(RunError::Occupied {
+        Err(occupied(path, kind.name(), &all))
+    }
+
+    /// Whether nothing is in a folder in which something is to be begun that is no run by itself.
+    ///
+    /// # Errors
+    /// If something is, or it is no folder or cannot be read.
+    pub fn empty(path: &Path) -> Result<(), RunError> {
+        let all = contents(path).map_err(|source| RunError::Io {
+            action: "read",
             path: path.into(),
-            kind: kind.name(),
-            files: names.join(", "),
-        })
+            source,
+        })?;
+        let begun = |file: &PathBuf| {
+            let none = || contents(file).is_ok_and(|c| c.is_empty());
+            file.file_name().is_some_and(|f| f == "checkpoints") && none()
+        };
+        if all.iter().all(begun) {
+            return Ok(());
+        }
+        Err(occupied(path, "cell of a comparison", &all))
     }
 
     /// Makes a new folder, with its parents, takes it for this process, and says in it what it will hold: `about`, an

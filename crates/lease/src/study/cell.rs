@@ -63,7 +63,11 @@ impl Cell<'_> {
     /// If other settings were used.
     pub fn same_configuration(&self) -> Result<(), Error> {
         if !self.folder.join("config.toml").is_file() {
-            return Ok(());
+            return match self.variant.kind {
+                // A search looks at its folder itself.
+                Kind::Search => Ok(()),
+                Kind::Random | Kind::RandomSearch => Ok(RunFolder::empty(&self.folder)?),
+            };
         }
         let (text, file) = RunFolder::configuration(&self.folder)?;
         let there = ComparisonConfig::parse(&text, &file.display().to_string(), &[])?;
