@@ -139,6 +139,24 @@ const ABOUT: &str = "run.json";
 /// The log of measures.
 const METRICS: &str = "metrics.jsonl";
 
+/// What is in a folder but for unfinished files.
+fn listed(path: &Path) -> Result<Vec<PathBuf>, RunError> {
+    contents(path).map_err(|source| RunError::Io {
+        action: "read",
+        path: path.into(),
+        source,
+    })
+}
+
+fn named(file: &Path, name: &str) -> bool {
+    file.file_name().is_some_and(|f| f == name)
+}
+
+/// Whether it is a folder for checkpoints without any.
+fn is_no_checkpoints(file: &Path) -> bool {
+    named(file, "checkpoints") && contents(file).is_ok_and(|c| c.is_empty())
+}
+
 /// The error of a folder with these other files.
 fn occupied(path: &Path, kind: &'static str, all: &[PathBuf]) -> RunError {
     let names = all.iter().filter_map(|f| f.file_name());
@@ -167,20 +185,14 @@ impl RunFolder {
     /// # Errors
     /// If it is no folder or cannot be read, or holds anything else.
     pub fn look(path: &Path, kind: Kind) -> Result<Found, RunError> {
-        let all = contents(path).map_err(|source| RunError::Io {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
-        let named = |file: &Path, name: &str| file.file_name().is_some_and(|f| f == name);
+        let all = listed(path)?;
         let about = std::fs::read_to_string(path.join(ABOUT)).unwrap_or_default();
         let about: serde_json::Value = serde_json::from_str(&about).unwrap_or_default();
         let ours = about["kind"] == kind.name();
         // A run that was killed at once leaves no more than an empty folder of checkpoints, an empty log, and what it is.
         let begun = |file: &PathBuf| {
-            let none = || contents(file).is_ok_and(|c| c.is_empty());
             let empty = || std::fs::metadata(file).is_ok_and(|f| f.is_file() && f.len() == 0);
-            (named(file, "checkpoints") && none())
+            is_no_checkpoints(file)
                 || (named(file, METRICS) && empty())
                 || (ours && named(file, ABOUT))
         };
@@ -199,16 +211,8 @@ impl RunFolder {
     /// # Errors
     /// If something is, or it is no folder or cannot be read.
     pub fn empty(path: &Path) -> Result<(), RunError> {
-        let all = contents(path).map_err(|source| RunError::Io {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
-        let begun = |file: &PathBuf| {
-            let none = || contents(file).is_ok_and(|c| c.is_empty());
-            file.file_name().is_some_and(|f| f == "checkpoints") && none()
-        };
-        if all.iter().all(begun) {
+        let all = listed(path)?;
+        if all.iter().all(|file| is_no_checkpoints(file)) {
             return Ok(());
         }
         Err(occupied(path, "cell of a comparison", &all))

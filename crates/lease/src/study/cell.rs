@@ -39,6 +39,12 @@ struct Costs {
     seconds: f64,
 }
 
+/// An architecture and its costs.
+struct Discovery {
+    genotype: Genotype,
+    costs: Costs,
+}
+
 impl Cell<'_> {
     /// Whether it is done.
     pub fn is_done(&self) -> bool {
@@ -143,13 +149,13 @@ impl Cell<'_> {
     where
         W: search::Observer + training::Observer,
     {
-        let Some((genotype, standing, costs)) = self.find(dataset, watcher, stop)? else {
+        let Some(Discovery { genotype, costs }) = self.find(dataset, watcher, stop)? else {
             return Ok(None);
         };
-        let known = match self.config.study.search.space.truths()? {
-            Some(truths) if self.judges(&truths) => standing,
-            _ => None,
-        };
+        let truths = self.config.study.search.space.truths()?;
+        let standing = truths.as_ref().and_then(|t| t.standing_of(&genotype));
+        let judging = truths.is_some_and(|truths| self.judges(&truths));
+        let known = standing.filter(|_| judging);
         let (accuracy, parameters) = match known {
             Some(standing) => (self.judged(&standing), standing.truth.params),
             None => {
@@ -180,46 +186,45 @@ impl Cell<'_> {
         Ok(Some(found))
     }
 
-    /// The architecture, what the table says of it, and what it cost.
-    #[allow(clippy::type_complexity)]
+    /// Searches or draws; nothing if it was stopped.
     fn find<W>(
         &self,
         dataset: &Dataset,
         watcher: &mut W,
         stop: &AtomicBool,
-    ) -> Result<Option<(Genotype, Option<Standing>, Costs)>, Error>
+    ) -> Result<Option<Discovery>, Error>
     where
         W: search::Observer + training::Observer,
     {
         let config = &self.config;
-        let truths = || config.study.search.space.truths();
-        match self.variant.kind {
+        Ok(Some(match self.variant.kind {
             Kind::Random => {
                 let genotype = config.study.random_genotype(self.seed);
                 let run = RunFolder::open(&self.folder)?;
                 run.tidy();
                 run.write("config.toml", config.to_toml().as_bytes())?;
                 run.write("genotype.json", genotype.to_json().as_bytes())?;
-                let standing = truths()?.and_then(|t| t.standing_of(&genotype));
                 let costs = Costs {
                     steps: 0,
                     explainer_passes: 0,
                     seconds: 0.0,
                 };
-                Ok(Some((genotype, standing, costs)))
+                Discovery { genotype, costs }
             }
             Kind::RandomSearch => {
                 let found = random_search(config, dataset, &self.folder, watcher, stop)?;
                 let Some(found) = found else {
                     return Ok(None);
                 };
-                let standing = truths()?.and_then(|t| t.standing_of(&found.genotype));
                 let costs = Costs {
                     steps: found.steps,
                     explainer_passes: found.steps,
                     seconds: found.draws.iter().map(|d| d.seconds).sum(),
                 };
-                Ok(Some((found.genotype, standing, costs)))
+                Discovery {
+                    genotype: found.genotype,
+                    costs,
+                }
             }
             Kind::Search => {
                 let settings = config.study.search.clone();
@@ -232,9 +237,12 @@ impl Cell<'_> {
                     explainer_passes: summary.explainer_passes,
                     seconds: seconds(&self.folder)?,
                 };
-                Ok(Some((summary.genotype, summary.standing, costs)))
+                Discovery {
+                    genotype: summary.genotype,
+                    costs,
+                }
             }
-        }
+        }))
     }
 }
 

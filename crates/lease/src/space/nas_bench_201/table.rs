@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,7 @@ pub struct Table {
 const EMBEDDED: &[u8] = include_bytes!("../../../data/nas_bench_201.csv.gz");
 
 /// A file that is no such table.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{path} is no table of NAS-Bench-201: {reason}")]
 pub struct TableError {
     path: PathBuf,
@@ -140,11 +141,15 @@ impl Table {
     /// # Errors
     /// If it is not what it was made as.
     pub fn embedded() -> Result<Self, TableError> {
-        let table = Self::from_bytes(EMBEDDED, Path::new("the embedded table"))?;
-        Ok(Self {
-            own: false,
-            ..table
-        })
+        // Comparisons ask for it in every cell.
+        static TABLE: LazyLock<Result<Table, TableError>> = LazyLock::new(|| {
+            let table = Table::from_bytes(EMBEDDED, Path::new("the embedded table"))?;
+            Ok(Table {
+                own: false,
+                ..table
+            })
+        });
+        TABLE.clone()
     }
 
     /// Whether it is a file of the user's.
