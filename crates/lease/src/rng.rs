@@ -52,6 +52,12 @@ pub enum Purpose {
     DropSkip = 20,
     /// The draws of random search.
     RandomSearch = 21,
+    /// A drawn mixture.
+    Mixture = 22,
+    /// A perturbed architecture.
+    Perturbation = 23,
+    /// The order in which edges are decided.
+    Selection = 24,
 }
 
 /// The stream of a purpose and index under a seed.
@@ -62,6 +68,11 @@ pub fn stream(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
     key[16..24].copy_from_slice(&index.to_le_bytes());
     key[24..].copy_from_slice(b"lease v1");
     ChaCha8Rng::from_seed(key)
+}
+
+/// A uniform number in (0, 1) from 53 random bits.
+pub fn unit(rng: &mut impl Rng) -> f64 {
+    ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
 }
 
 /// `n` numbers uniform in [−bound, bound].

@@ -75,6 +75,7 @@ fn setting() -> Setting {
             })
             .unwrap(),
         ),
+        learner: None,
         audience: Audience::new(&ResNetShape {
             widths: vec![3, 4],
             blocks: vec![1, 1],

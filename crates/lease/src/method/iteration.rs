@@ -128,7 +128,7 @@ pub struct AudienceStages {
 impl Iteration<'_> {
     /// E' = E − η_e (∇_E L(E, A, B_e^tr) + λ_e E), Δ' and W'.
     pub fn stages(&self) -> Stages {
-        let loss = stage1::loss(&*self.models.explainer, &self.batches.explainer_train);
+        let loss = stage1::loss(self.models.learner(), &self.batches.explainer_train);
         let learned = gradient(loss, [&self.at.explainer, &self.at.architecture], [0]);
         let [explainer_gradient] = learned.vectors;
         let explainer = stage1::step(

@@ -11,7 +11,9 @@ pub mod curvature;
 mod examples;
 pub mod iteration;
 pub mod optimiser;
+pub mod perturbation;
 pub mod product;
+pub mod regulariser;
 pub mod settings;
 pub mod stage1;
 pub mod stage2;
@@ -27,8 +29,17 @@ pub use iteration::{Gamma, Iteration, Method, Starts, Unrolling};
 pub struct Models {
     /// f(·; E, A).
     pub explainer: Arc<dyn Explainer>,
+    /// What stage I trains E as, where that is not f itself: f at a perturbed architecture.
+    pub learner: Option<Arc<dyn Explainer>>,
     /// g(·; W).
     pub audience: Audience,
+}
+
+impl Models {
+    /// What stage I trains E as.
+    pub fn learner(&self) -> &dyn Explainer {
+        &**self.learner.as_ref().unwrap_or(&self.explainer)
+    }
 }
 
 /// Where an iteration starts: E, W and A.

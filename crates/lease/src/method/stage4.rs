@@ -150,7 +150,7 @@ impl Iteration<'_> {
         if reach.explainer.norm() == 0.0 {
             return reach.architecture.clone();
         }
-        let loss = stage1::loss(&*self.models.explainer, &self.batches.explainer_train);
+        let loss = stage1::loss(self.models.learner(), &self.batches.explainer_train);
         let at = [&self.at.explainer, &self.at.architecture];
         let along = (0, &reach.explainer);
         let [product] = self.settings.product.product(loss, at, along, [1]);

@@ -209,6 +209,7 @@ impl Case {
             tensors,
             models: Models {
                 explainer: Arc::new(explainer),
+                learner: None,
                 audience,
             },
         };

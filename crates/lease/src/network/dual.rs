@@ -8,10 +8,10 @@
 
 use std::ops::{Add, Mul};
 
-use burn::tensor::activation::{log_softmax, relu, softmax};
+use burn::tensor::activation::{log_softmax, relu, sigmoid, softmax};
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d, max_pool2d_with_indices};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, TensorData};
 
 /// A tensor and, in a dual pass, its derivative along the pass's direction. No tangent means zero.
 #[derive(Clone, Debug)]
@@ -90,6 +90,48 @@ impl<const D: usize> Dual<D> {
         Self {
             value: relu(self.value),
             tangent,
+        }
+    }
+
+    /// 1 / (1 + e^(−self)).
+    pub fn sigmoid(self) -> Self {
+        let value = sigmoid(self.value);
+        let tangent = self.tangent.map(|t| {
+            let slope = value.clone() - value.clone().square();
+            slope * t
+        });
+        Self { value, tangent }
+    }
+
+    /// elu(self) + 1: self + 1 above 0, e^self below.
+    pub fn elu_plus_one(self) -> Self {
+        let power = self.value.clone().neg();
+        let power = relu(power).neg().exp();
+        Self {
+            value: relu(self.value) + power.clone(),
+            // Above 0 the power is 1, and so is the slope.
+            tangent: self.tangent.map(|t| t * power),
+        }
+    }
+
+    /// The numbers as shares of their sum along the last dimension.
+    pub fn normalised(self) -> Self {
+        let sum = self.value.clone().sum_dim(D - 1);
+        let value = self.value / sum.clone();
+        let tangent = self.tangent.map(|t| {
+            let all = t.clone().sum_dim(D - 1);
+            (t - value.clone() * all) / sum
+        });
+        Self { value, tangent }
+    }
+
+    /// With constants added, given in order.
+    pub fn plus(self, constants: &[f64]) -> Self {
+        let like = (&self.value.device(), self.value.dtype());
+        let data = TensorData::new(constants.to_vec(), self.value.dims());
+        Self {
+            value: self.value + Tensor::from_data(data, like),
+            tangent: self.tangent,
         }
     }
 

@@ -13,6 +13,7 @@ use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use rand::Rng;
 
 use super::dual::Dual;
+use crate::rng::unit;
 
 /// How a named tensor starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +66,15 @@ impl<const D: usize> Slot<D> {
     /// Where the tensor starts in the flat vector.
     pub fn place(&self) -> usize {
         self.start
+    }
+
+    /// The same tensor as a row of numbers.
+    pub fn flat(&self) -> Slot<1> {
+        Slot {
+            index: self.index,
+            start: self.start,
+            shape: [self.shape.iter().product()],
+        }
     }
 }
 
@@ -126,11 +136,6 @@ impl Layout {
         }
         values
     }
-}
-
-/// A uniform number in (0, 1) from 53 random bits.
-fn unit(rng: &mut impl Rng) -> f64 {
-    ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
 }
 
 /// A standard normal number (Box–Muller).

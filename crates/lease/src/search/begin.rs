@@ -160,7 +160,10 @@ impl Search {
     ) -> Result<Models, Error> {
         let (classes, image) = (images.classes, images.shape);
         Ok(Models {
-            explainer: config.supernet(classes, image, reached)?,
+            explainer: config
+                .supernet(classes, image, reached)?
+                .with_mixing(config.mixing.expected()),
+            learner: None,
             audience: config.audience(classes, image)?,
         })
     }

@@ -63,6 +63,12 @@ pub struct StepMetrics {
     /// γ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f64>,
+    /// The regularisers' sum.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regulariser: Option<f64>,
+    /// The norm of its gradient, which the architecture's gradient norm leaves out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regulariser_norm: Option<f64>,
 }
 
 impl StepMetrics {
@@ -121,6 +127,11 @@ impl StepMetrics {
             ),
             ("the norm of the explainer's term", self.explainer_term_norm),
             ("the norm of the audience's term", self.audience_term_norm),
+            ("the regulariser", self.regulariser),
+            (
+                "the norm of the regulariser's gradient",
+                self.regulariser_norm,
+            ),
         ];
         for (quantity, value) in quantities {
             if let Some(value) = value.filter(|v| !v.is_finite()) {

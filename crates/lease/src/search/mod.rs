@@ -18,12 +18,13 @@ use batches::Feed;
 pub use begin::{memory, problems};
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
 pub use observer::Observer;
-pub use settings::{SearchConfig, SearchSettings, presets};
+pub use settings::{SearchConfig, SearchSettings, Shares, presets};
 use state::{Progress, State};
 
 use crate::Error;
 use crate::method::product::gradient;
 use crate::method::{Batches, Iteration, Method, Models, Unrolling, stage1};
+use crate::rng::{Purpose, stream};
 use crate::run::{Identity, Log, RunFolder};
 use crate::space::{Genotype, SkipDropout, StageReached, Standing, Truths};
 
@@ -178,20 +179,39 @@ impl Search {
         }
     }
 
-    /// The networks in a step: with skip-connects dropped out where the stage says so.
-    fn models_at(&self, step: u64, epoch: usize) -> Models {
+    /// How far the stage is.
+    fn shares(&self, step: u64) -> Shares {
+        let per_epoch = self.feed.per_epoch();
+        let within = step % (per_epoch * self.config.search.epochs as u64);
+        self.config.shares(within, per_epoch)
+    }
+
+    /// The networks in a step, on its batches: with skip-connects dropped out where the stage says so, the step's mixture, and
+    /// what E learns as.
+    fn models_at(&self, step: u64, epoch: usize, batches: &Batches) -> Models {
         let mut models = self.models.clone();
-        let s = &self.config.search;
+        let (s, seed) = (&self.config.search, self.config.run.seed);
+        let shares = self.shares(step);
         let stage = self.config.stages()[self.state.progress.stage.number];
         let probability = stage.skip_dropout_in(epoch % s.epochs, s.epochs, s.warmup_epochs);
         if probability > 0.0 {
             let dropout = SkipDropout {
                 probability,
-                seed: self.config.run.seed,
+                seed,
                 step,
             };
             let dropping = models.explainer.dropping(dropout);
             models.explainer = dropping.unwrap_or(models.explainer);
+        }
+        let mixing = self.config.mixing.at(seed, step, shares.steps);
+        models.explainer = models.explainer.with_mixing(mixing);
+        let perturbation = &self.config.perturbation;
+        if perturbation.perturbs() {
+            let mut rng = stream(seed, Purpose::Perturbation, step);
+            let on = (&batches.explainer_train, shares.steps);
+            let point = &self.state.point;
+            let learner = perturbation.learner(&*models.explainer, point, on, &mut rng);
+            models.learner = Some(learner);
         }
         models
     }
@@ -201,7 +221,14 @@ impl Search {
         let settings = self.unrolling(step, epoch);
         let batches = self.feed.batches(step);
         let starts = self.config.listens().then(|| self.feed.starts(step));
-        let (models, at) = (self.models_at(step, epoch), self.state.point.clone());
+        let models = self.models_at(step, epoch, &batches);
+        let mut at = self.state.point.clone();
+        let warmup = self.config.warms_up(epoch);
+        let perturbation = &self.config.perturbation;
+        if !warmup && perturbation.sam_radius > 0.0 {
+            let (f, val) = (&*models.explainer, &batches.explainer_val);
+            at.architecture = perturbation.sharpened(f, &at, val);
+        }
         let iteration = Iteration {
             models: &models,
             at: &at,
@@ -209,7 +236,6 @@ impl Search {
             starts: starts.as_ref(),
             settings: &settings,
         };
-        let warmup = self.config.warms_up(epoch);
         let mut m = StepMetrics::at(step, epoch, warmup);
 
         let first_order = settings.method == Method::DartsFirst;
@@ -224,8 +250,14 @@ impl Search {
                 .and_then(|s| Some((s, s.audience.as_ref()?)));
             let audience =
                 heard.map(|(stages, audience)| iteration.audience_term(stages, audience));
-            let gradient = iteration.architecture_gradient(&explainer, audience.as_ref());
+            let mut gradient = iteration.architecture_gradient(&explainer, audience.as_ref());
             m.terms(&explainer, audience.as_ref(), &gradient);
+            let share = self.shares(step).moves;
+            if let Some(added) = self.config.regulariser.added(&at.architecture, share) {
+                m.regulariser = Some(added.value);
+                m.regulariser_norm = Some(added.gradient.norm());
+                gradient.total = gradient.total.add_scaled(1.0, &added.gradient);
+            }
             m.check()?;
             self.state.step_architecture(&self.config, &gradient.total);
         }
@@ -234,7 +266,7 @@ impl Search {
         let explainer_gradient = match (&stages, warmup) {
             (Some(stages), true) => stages.explainer_gradient.clone(),
             _ => {
-                let loss = stage1::loss(&*models.explainer, &batches.explainer_train);
+                let loss = stage1::loss(models.learner(), &batches.explainer_train);
                 let point = [&at.explainer, &self.state.point.architecture];
                 let learned = gradient(loss, point, [0]);
                 m.explainer_train_loss = learned.value;
@@ -307,7 +339,8 @@ impl Search {
         let passes = |step: u64| {
             let epoch = (step / per_epoch) as usize;
             let settings = self.unrolling(step, epoch);
-            settings.explainer_passes(self.config.warms_up(epoch))
+            let warmup = self.config.warms_up(epoch);
+            settings.explainer_passes(warmup) + self.config.perturbation.passes(!warmup)
         };
         Ok(Summary {
             steps,

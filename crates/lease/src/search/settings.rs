@@ -10,10 +10,13 @@ use crate::config::{
 use crate::data::{DataSettings, Normalisation};
 use crate::method::iteration::Unrolling;
 use crate::method::optimiser::{SgdRule, cosine};
+use crate::method::perturbation::PerturbationSettings;
+use crate::method::regulariser::RegulariserSettings;
 use crate::method::settings::{AudienceSettings, MethodSettings, Validate};
 use crate::method::{Method, UnrolledStep};
 use crate::network::{Audience, NetworkError};
 use crate::run::RunSettings;
+use crate::space::mixing::MixingSettings;
 use crate::space::{
     self, Explainer, ExplainerSettings, SearchSpace, Size, StagePlan, StageReached,
 };
@@ -59,14 +62,29 @@ pub struct SearchConfig {
     pub explainer: ExplainerSettings,
     /// The space that is searched, with its own settings.
     pub space: Arc<dyn SearchSpace>,
+    /// How the architecture becomes mixing weights.
+    pub mixing: MixingSettings,
     /// The audience network.
     pub audience: AudienceSettings,
     /// The method.
     pub method: MethodSettings,
+    /// Terms of the architecture alone.
+    pub regulariser: RegulariserSettings,
+    /// Perturbations of the architecture.
+    pub perturbation: PerturbationSettings,
     /// The search.
     pub search: SearchSettings,
     /// The run.
     pub run: RunSettings,
+}
+
+/// How far a stage of a search is; both from 0 at the first step to 1 at the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shares {
+    /// Of all its steps.
+    pub steps: f64,
+    /// Of those in which the architecture moves.
+    pub moves: f64,
 }
 
 impl Composite for SearchConfig {
@@ -74,8 +92,11 @@ impl Composite for SearchConfig {
         let mut all = vec![DataSettings::INFO, ExplainerSettings::INFO];
         all.extend(space::sections());
         all.extend([
+            MixingSettings::INFO,
             AudienceSettings::INFO,
             MethodSettings::INFO,
+            RegulariserSettings::INFO,
+            PerturbationSettings::INFO,
             SearchSettings::INFO,
             RunSettings::INFO,
         ]);
@@ -92,8 +113,11 @@ impl Composite for SearchConfig {
             data: Section::of(values)?,
             space: (space.read)(values)?,
             explainer,
+            mixing: Section::of(values)?,
             audience: Section::of(values)?,
             method: Section::of(values)?,
+            regulariser: Section::of(values)?,
+            perturbation: Section::of(values)?,
             search: Section::of(values)?,
             run: Section::of(values)?,
         })
@@ -103,8 +127,11 @@ impl Composite for SearchConfig {
         let mut all = vec![self.data.table(), self.explainer.table()];
         all.extend(self.space.tables());
         all.extend([
+            self.mixing.table(),
             self.audience.table(),
             self.method.table(),
+            self.regulariser.table(),
+            self.perturbation.table(),
             self.search.table(),
             self.run.table(),
         ]);
@@ -243,6 +270,17 @@ impl SearchConfig {
     /// Whether the architecture stays as it is in an epoch.
     pub fn warms_up(&self, epoch: usize) -> bool {
         epoch % self.search.epochs < self.search.warmup_epochs
+    }
+
+    /// How far a stage of the search is, which has this many steps an epoch, at its step `within`.
+    pub fn shares(&self, within: u64, per_epoch: u64) -> Shares {
+        let all = per_epoch * self.search.epochs as u64;
+        let warmup = per_epoch * self.search.warmup_epochs as u64;
+        let last = |steps: u64| steps.saturating_sub(1).max(1) as f64;
+        Shares {
+            steps: within as f64 / last(all),
+            moves: within.saturating_sub(warmup) as f64 / last(all - warmup),
+        }
     }
 
     /// The settings of a step's iteration.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use super::{Genotype, GenotypeError};
+use super::{Coefficients, Genotype, GenotypeError, Mixing};
 use crate::network::{DropPath, Dual, Layout, Leaves, Pass, Vector};
 
 /// The mixing coefficients of one kind of cell.
@@ -24,6 +24,15 @@ pub trait Explainer: Debug + Send + Sync {
 
     /// The layout of A.
     fn architecture(&self) -> &Arc<Layout>;
+
+    /// The coefficients in A, one kind of cell after another.
+    fn coefficients(&self) -> Vec<Coefficients>;
+
+    /// How they become the mixtures' weights.
+    fn mixing(&self) -> &Mixing;
+
+    /// The same supernet with other mixtures.
+    fn with_mixing(&self, mixing: Mixing) -> Arc<dyn Explainer>;
 
     /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
     fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2>;

@@ -9,6 +9,15 @@ pub type Row = [f64; Operation::ALL.len()];
 
 /// Softmax of each row of α, given flat, edge by edge for each of its candidates; other operations weigh nothing.
 pub fn softmax_rows(alphas: &[f64], candidates: &[Vec<Operation>]) -> Vec<Row> {
+    weighted_rows(alphas, candidates, softmax)
+}
+
+/// The same with other weights than the softmax.
+pub(super) fn weighted_rows(
+    alphas: &[f64],
+    candidates: &[Vec<Operation>],
+    weights_of: impl Fn(&[f64]) -> Vec<f64>,
+) -> Vec<Row> {
     let mut rest = alphas;
     candidates
         .iter()
@@ -16,7 +25,7 @@ pub fn softmax_rows(alphas: &[f64], candidates: &[Vec<Operation>]) -> Vec<Row> {
             let (row, later) = rest.split_at(candidates.len());
             rest = later;
             let mut weights = [0.0; Operation::ALL.len()];
-            for (operation, weight) in candidates.iter().zip(softmax(row)) {
+            for (operation, weight) in candidates.iter().zip(weights_of(row)) {
                 weights[*operation as usize] = weight;
             }
             weights

@@ -4,15 +4,18 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::cell::{Cell, CellShape};
-use super::derive::{Row, derive_cell, softmax_rows};
+use super::derive::{Row, derive_cell, weighted_rows};
 use super::genotype::DartsGenotype;
+use super::operation::Operation;
 use super::progressive::{Candidates, derive_capped};
 use super::{CellKind, edge_count, reduction_positions};
 use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
 use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
 use crate::network::{DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector};
 use crate::rng::{Purpose, stream};
-use crate::space::{Explainer, Genotype, GenotypeError, Mixture, SkipDropout, softmax};
+use crate::space::{
+    Coefficients, Explainer, Genotype, GenotypeError, Mixing, Mixture, SkipDropout, softmax,
+};
 
 /// The size of an explainer.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +59,7 @@ pub struct Supernet {
     candidates: Candidates,
     max_skip_connects: Option<usize>,
     dropout: Option<SkipDropout>,
+    mixing: Mixing,
     stem: (Conv, BatchNorm),
     cells: Vec<Member>,
     kernels: Kernels,
@@ -163,6 +167,7 @@ impl Supernet {
             candidates,
             max_skip_connects: shape.max_skip_connects,
             dropout: None,
+            mixing: Mixing::default(),
             stem,
             cells,
             kernels: Kernels::default(),
@@ -180,12 +185,13 @@ impl Supernet {
         [0, 1].map(|kind| {
             let alphas = architecture.part(&self.alphas[kind]).into_data();
             let alphas: Vec<f64> = alphas.iter::<f64>().collect();
-            softmax_rows(&alphas, &self.candidates.cells[kind])
+            let weights = |row: &[f64]| self.mixing.expected(row);
+            weighted_rows(&alphas, &self.candidates.cells[kind], weights)
         })
     }
 
     /// The same, in PC-DARTS times the strengths of their edges: what cells are derived from.
-    fn weighted_rows(&self, architecture: &Vector) -> [Vec<Row>; 2] {
+    fn strong_rows(&self, architecture: &Vector) -> [Vec<Row>; 2] {
         let mut both = self.rows(architecture);
         for (kind, rows) in both.iter_mut().enumerate() {
             if let Some(betas) = &self.betas {
@@ -200,6 +206,20 @@ impl Supernet {
             }
         }
         both
+    }
+
+    /// The coefficients of both kinds of cell.
+    fn kinds(&self) -> [Coefficients; 2] {
+        [(0, "normal"), (1, "reduction")].map(|(number, kind)| {
+            let edges = self.candidates.cells[number].iter();
+            let skip =
+                |edge: &Vec<Operation>| edge.iter().position(|o| *o == Operation::SkipConnect);
+            Coefficients {
+                kind,
+                slot: self.alphas[number].clone(),
+                skips: edges.map(skip).collect(),
+            }
+        })
     }
 
     /// Each node's softmax over the strengths of its edges.
@@ -221,6 +241,21 @@ impl Explainer for Supernet {
         &self.architecture
     }
 
+    fn coefficients(&self) -> Vec<Coefficients> {
+        self.kinds().into()
+    }
+
+    fn mixing(&self) -> &Mixing {
+        &self.mixing
+    }
+
+    fn with_mixing(&self, mixing: Mixing) -> Arc<dyn Explainer> {
+        Arc::new(Self {
+            mixing,
+            ..self.clone()
+        })
+    }
+
     fn bytes(&self, batch: usize, image: [usize; 3]) -> u64 {
         self.compiled.bytes(batch, image)
     }
@@ -236,7 +271,7 @@ impl Explainer for Supernet {
     }
 
     fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError> {
-        let [normal, reduce] = self.weighted_rows(architecture);
+        let [normal, reduce] = self.strong_rows(architecture);
         Ok(Genotype::new(DartsGenotype {
             normal: match self.max_skip_connects {
                 Some(cap) => derive_capped(&normal, cap)?,
@@ -262,8 +297,9 @@ impl Explainer for Supernet {
 
     fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
         let pass = &Pass::new(weights);
-        let mixtures = [CellKind::Normal, CellKind::Reduction]
-            .map(|kind| architecture.get(&self.alphas[kind as usize]).softmax());
+        let mixtures = self
+            .kinds()
+            .map(|of| self.mixing.weights(architecture, &of));
         let strengths = self.betas.as_ref().map(|betas| {
             betas
                 .each_ref()

@@ -13,7 +13,9 @@ use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, ReluCo
 use crate::network::{
     DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector, halved_twice,
 };
-use crate::space::{DerivedNetwork, Explainer, Genotype, GenotypeError, Mixture, softmax};
+use crate::space::{
+    Coefficients, DerivedNetwork, Explainer, Genotype, GenotypeError, Mixing, Mixture,
+};
 
 /// The size of a network of this space.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,6 +69,7 @@ pub struct Network {
     compiled: Compiled,
     /// What can be derived.
     choices: &'static [Operation],
+    mixing: Mixing,
 }
 
 /// The stages double the channels and halve the resolution between them.
@@ -154,6 +157,7 @@ impl Network {
             classifier,
             kernels: Kernels::default(),
             choices: Operation::choices(true),
+            mixing: Mixing::default(),
         })
     }
 
@@ -205,8 +209,30 @@ impl Explainer for Network {
         &self.architecture
     }
 
+    fn coefficients(&self) -> Vec<Coefficients> {
+        vec![Coefficients {
+            kind: "cell",
+            slot: self.alphas.clone(),
+            skips: vec![Some(Operation::SkipConnect as usize); EDGES],
+        }]
+    }
+
+    fn mixing(&self) -> &Mixing {
+        &self.mixing
+    }
+
+    fn with_mixing(&self, mixing: Mixing) -> Arc<dyn Explainer> {
+        Arc::new(Self {
+            mixing,
+            ..self.clone()
+        })
+    }
+
     fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
-        let mixture = architecture.get(&self.alphas).softmax();
+        let [of] = &self.coefficients()[..] else {
+            unreachable!("one kind of cell");
+        };
+        let mixture = self.mixing.weights(architecture, of);
         self.logits(&Pass::new(weights), images, Some(mixture), None)
     }
 
@@ -218,7 +244,10 @@ impl Explainer for Network {
         let alphas = architecture.to_f64();
         vec![Mixture {
             kind: "cell",
-            rows: alphas.chunks(Operation::ALL.len()).map(softmax).collect(),
+            rows: alphas
+                .chunks(Operation::ALL.len())
+                .map(|row| self.mixing.expected(row))
+                .collect(),
         }]
     }
 

@@ -1,0 +1,210 @@
+//! Perturbed architectures: what stage I learns under, and where stage IV is differentiated.
+//!
+//! - SDARTS (Chen and Hsieh, arXiv 2002.05283, equations 7 and 8): E learns at mixing weights θ + δ, δ random or the worst for
+//!   its training loss within |δ| ≤ ε, so that the validation loss changes little around the architecture. θ + δ is
+//!   clipped to [0, 1] and its rows are scaled to sum to 1, as in the authors' code (independent weights,
+//!   of sigmoids, are clipped alone). δ is a constant of the step.
+//! - A²M (Tartaglione et al., arXiv 2503.10404): the architecture's gradient is taken at A + ρ g/‖g‖,
+//!   g = ∇_A L(E, A, B_e^val), the step of sharpness-aware minimisation. (The authors' code leaves out the norm.)
+
+use std::sync::Arc;
+
+use burn::tensor::{Tensor, TensorData};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::product::gradient;
+use super::{Examples, Point, stage1};
+use crate::config::{Rule, section};
+use crate::network::Vector;
+use crate::rng::unit;
+use crate::space::mixing::{Mixing, Relaxation, mixed};
+use crate::space::{Coefficients, Explainer};
+
+/// What the mixing weights are perturbed by while E learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Perturb {
+    /// Nothing.
+    #[default]
+    None,
+    /// Uniform noise (SDARTS-RS).
+    Random,
+    /// The worst within ε, by projected gradient steps (SDARTS-ADV).
+    Adversarial,
+}
+
+section! {
+    /// Perturbations of the architecture.
+    PerturbationSettings, "perturbation", "" {
+        /// Perturbation of the mixing weights under which the explainer's weights learn: none, random (SDARTS-RS) or adversarial (SDARTS-ADV).
+        perturb: Perturb = Perturb::None, ["none", "random", "adversarial"];
+        /// Largest perturbation of a mixing weight at the end of the search; it grows linearly from a tenth of it (SDARTS: 0.3, from 0.03).
+        perturb_epsilon: f64 = 0.3 => Rule::POSITIVE.at_most(1.0);
+        /// Steps of the adversarial perturbation (SDARTS: 7); each takes one more pass of the explainer.
+        perturb_steps: usize = 7 => Rule::whole(1, 1_000);
+        /// Radius ρ of a step of sharpness-aware minimisation on the architecture, whose gradient is then that at A + ρ g/‖g‖ (A²M: 0.1); one more pass of the explainer. 0 means none.
+        sam_radius: f64 = 0.0 => Rule::NOT_NEGATIVE;
+    }
+}
+
+/// The share of the largest perturbation that a search begins with.
+const FIRST: f64 = 0.1;
+
+impl PerturbationSettings {
+    /// Whether E learns under a perturbation.
+    pub fn perturbs(&self) -> bool {
+        self.perturb != Perturb::None
+    }
+
+    /// ε when this share (0 to 1) of the steps is done.
+    fn epsilon(&self, share: f64) -> f64 {
+        self.perturb_epsilon * (FIRST + (1.0 - FIRST) * share)
+    }
+
+    /// Passes of the explainer that they add to a step in which the architecture moves, or does not.
+    pub fn passes(&self, moves: bool) -> u64 {
+        let attack = match self.perturb {
+            // The losses before and after decide whether it is taken.
+            Perturb::Adversarial => self.perturb_steps as u64 + 2,
+            Perturb::None | Perturb::Random => 0,
+        };
+        attack + u64::from(moves && self.sam_radius > 0.0)
+    }
+
+    /// A + ρ g/‖g‖ with g = ∇_A L(E, A, B).
+    pub fn sharpened(&self, explainer: &dyn Explainer, at: &Point, batch: &Examples) -> Vector {
+        let loss = stage1::loss(explainer, batch);
+        let found = gradient(loss, [&at.explainer, &at.architecture], [1]);
+        let [ascent] = found.vectors;
+        let norm = ascent.norm();
+        if norm == 0.0 {
+            return at.architecture.clone();
+        }
+        let step = ascent.scale(self.sam_radius / norm);
+        at.architecture.add_scaled(1.0, &step)
+    }
+
+    /// The explainer that E learns as: at θ + δ, for a batch and when this share of the steps is done.
+    pub fn learner(
+        &self,
+        explainer: &dyn Explainer,
+        at: &Point,
+        (batch, share): (&Examples, f64),
+        rng: &mut impl Rng,
+    ) -> Arc<dyn Explainer> {
+        let plain = explainer.with_mixing(Mixing {
+            auxiliary_skip: 0.0,
+            ..explainer.mixing().clone()
+        });
+        let theta = mixed(&*plain, &at.architecture);
+        let ball = Ball {
+            parts: explainer.coefficients(),
+            centre: &theta,
+            epsilon: self.epsilon(share),
+            shares: explainer.mixing().relaxation != Relaxation::Sigmoid,
+        };
+        let start = ball.random(rng);
+        let perturbed = match self.perturb {
+            Perturb::Adversarial => self.worst(explainer, at, batch, &ball, start),
+            Perturb::Random | Perturb::None => start,
+        };
+        let shift = perturbed.add_scaled(-1.0, &theta);
+        explainer.with_mixing(Mixing {
+            shift: Some(Arc::new(shift)),
+            ..explainer.mixing().clone()
+        })
+    }
+
+    /// θ + δ of the largest loss that projected gradient steps of 2ε/steps find from a start; θ itself where they find
+    /// none larger.
+    fn worst(
+        &self,
+        explainer: &dyn Explainer,
+        at: &Point,
+        batch: &Examples,
+        ball: &Ball,
+        start: Vector,
+    ) -> Vector {
+        let direct = explainer.with_mixing(Mixing {
+            relaxation: Relaxation::Direct,
+            ..explainer.mixing().clone()
+        });
+        let loss = |theta: &Vector| {
+            let loss = stage1::loss(&*direct, batch);
+            gradient(loss, [&at.explainer, theta], []).value
+        };
+        let step = 2.0 * ball.epsilon / self.perturb_steps as f64;
+        let mut theta = start;
+        for _ in 0..self.perturb_steps {
+            let found = gradient(stage1::loss(&*direct, batch), [&at.explainer, &theta], [1]);
+            let [ascent] = found.vectors;
+            let sign = ascent.with(ascent.flat().sign());
+            theta = ball.projected(&theta.add_scaled(step, &sign));
+        }
+        if loss(&theta) < loss(ball.centre) {
+            return ball.centre.clone();
+        }
+        theta
+    }
+}
+
+/// The mixing weights within ε of some.
+struct Ball<'a> {
+    parts: Vec<Coefficients>,
+    centre: &'a Vector,
+    epsilon: f64,
+    /// Whether the weights of an edge sum to 1.
+    shares: bool,
+}
+
+impl Ball<'_> {
+    /// A point drawn uniformly, then brought to weights.
+    fn random(&self, rng: &mut impl Rng) -> Vector {
+        self.mapped(self.centre, |_, value| {
+            value + self.epsilon * (2.0 * unit(rng) - 1.0)
+        })
+    }
+
+    /// The nearest point within ε in every number, then brought to weights.
+    fn projected(&self, theta: &Vector) -> Vector {
+        self.mapped(theta, |centre, value| {
+            value.clamp(centre - self.epsilon, centre + self.epsilon)
+        })
+    }
+
+    /// Each mixing weight through a map of (centre, value), then clipped to [0, 1] and its row scaled to sum to 1.
+    fn mapped(&self, theta: &Vector, mut map: impl FnMut(f64, f64) -> f64) -> Vector {
+        let (centre, mut values) = (self.centre.to_f64(), theta.to_f64());
+        for of in &self.parts {
+            let [edges, operations] = of.slot.shape();
+            for edge in 0..edges {
+                let first = of.slot.place() + edge * operations;
+                let place = first..first + operations;
+                let row = &mut values[place.clone()];
+                for (value, centre) in row.iter_mut().zip(&centre[place]) {
+                    *value = map(*centre, *value);
+                }
+                clipped(row, self.shares);
+            }
+        }
+        let flat = theta.flat();
+        let data = TensorData::new(values, [flat.dims()[0]]);
+        theta.with(Tensor::from_data(data, (&flat.device(), flat.dtype())))
+    }
+}
+
+/// A row clipped to [0, 1] and, if they are shares, scaled to sum to 1; where nothing is left the largest number is all.
+fn clipped(row: &mut [f64], shares: bool) {
+    let largest = (0..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best });
+    row.iter_mut()
+        .for_each(|value| *value = value.clamp(0.0, 1.0));
+    if !shares {
+        return;
+    }
+    if row.iter().sum::<f64>() == 0.0 {
+        row[largest] = 1.0;
+    }
+    let sum: f64 = row.iter().sum();
+    row.iter_mut().for_each(|value| *value /= sum);
+}
