@@ -13,7 +13,9 @@ use lease::method::{
 };
 use lease::network::{Audience, Layout, ResNetShape, Vector};
 use lease::rng::{Purpose, stream, symmetric};
+use lease::space::Mixing;
 use lease::space::darts::{Supernet, SupernetShape};
+use lease::space::mixing::{Draw, Relaxation};
 
 const SHAPE: [usize; 4] = [4, 2, 6, 5];
 const CLASSES: usize = 3;
@@ -45,6 +47,7 @@ struct Setting {
     batches: Batches,
     starts: Starts,
     settings: Unrolling,
+    trains: Option<Vector>,
 }
 
 impl Setting {
@@ -54,6 +57,7 @@ impl Setting {
             at: &self.at,
             batches: &self.batches,
             starts: Some(&self.starts),
+            trains: self.trains.as_ref(),
             settings: &self.settings,
         }
     }
@@ -126,6 +130,7 @@ fn setting() -> Setting {
         batches,
         starts,
         settings,
+        trains: None,
     }
 }
 
@@ -142,6 +147,42 @@ fn an_audience_told_of_other_images_is_differentiated_too() {
 }
 
 /// Every image's step is measured against its own gradient, and each channel has its own bound.
+#[test]
+fn mixtures_of_every_kind_are_differentiated_through_all_stages() {
+    let draw = Draw { seed: 3, step: 8 };
+    for relaxation in [
+        Relaxation::Sigmoid,
+        Relaxation::DirichletMean,
+        Relaxation::Dirichlet(draw),
+    ] {
+        let mut setting = setting();
+        // These mixtures' gradients are larger.
+        setting.settings.attack.step_size = 80.0;
+        let mixing = Mixing {
+            relaxation,
+            auxiliary_skip: 0.4,
+            shift: None,
+        };
+        setting.models.explainer = setting.models.explainer.with_mixing(mixing);
+        differentiated_through_explanations(setting);
+    }
+}
+
+#[test]
+fn what_e_learns_as_and_what_stays_frozen_are_differentiated_too() {
+    let mut setting = setting();
+    let explainer = setting.models.explainer.clone();
+    let shift = vector(explainer.architecture(), 9, 30.0);
+    setting.models.learner = Some(explainer.with_mixing(Mixing {
+        shift: Some(std::sync::Arc::new(shift)),
+        ..Mixing::default()
+    }));
+    let weights = &setting.at.explainer;
+    let half = (0..weights.layout().len()).map(|i| f64::from(u8::from(i % 2 == 0)));
+    setting.trains = Some(weights.with_values(half.collect()));
+    differentiated_through_explanations(setting);
+}
+
 #[test]
 fn a_relative_attack_is_differentiated_through_the_scale_of_its_step() {
     let mut setting = setting();

@@ -99,6 +99,8 @@ pub struct Iteration<'a> {
     pub starts: Option<&'a Starts>,
     /// η, λ, ε, γ and the rest.
     pub settings: &'a Unrolling,
+    /// 1 for the numbers of E that train, 0 for those that stay as they are; all train if there is none.
+    pub trains: Option<&'a Vector>,
 }
 
 /// Stages I to III on one set of batches.
@@ -136,6 +138,13 @@ impl Iteration<'_> {
             &explainer_gradient,
             &self.settings.explainer,
         );
+        let explainer = match self.trains {
+            Some(trains) => {
+                let step = explainer.add_scaled(-1.0, &self.at.explainer);
+                self.at.explainer.add_scaled(1.0, &step.times(trains))
+            }
+            None => explainer,
+        };
         let audience = self.starts.map(|starts| self.listened(&explainer, starts));
         Stages {
             explainer_loss: learned.value,

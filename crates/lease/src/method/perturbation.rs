@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, TensorData};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -188,9 +187,7 @@ impl Ball<'_> {
                 clipped(row, self.shares);
             }
         }
-        let flat = theta.flat();
-        let data = TensorData::new(values, [flat.dims()[0]]);
-        theta.with(Tensor::from_data(data, (&flat.device(), flat.dtype())))
+        theta.with_values(values)
     }
 }
 

@@ -45,6 +45,8 @@ pub struct ExplainerTerm {
     pub loss: f64,
     /// With respect to E' and A.
     pub reach: Reach,
+    /// The loss's gradient with respect to the weights that it was taken at, E' or E, where it is known.
+    pub weights: Option<Vector>,
 }
 
 /// The architecture's gradient.
@@ -100,6 +102,7 @@ impl Iteration<'_> {
         let [explainer, architecture] = direct.vectors;
         ExplainerTerm {
             loss: direct.value,
+            weights: Some(explainer.clone()),
             reach: Reach {
                 explainer,
                 architecture,
@@ -107,13 +110,23 @@ impl Iteration<'_> {
         }
     }
 
-    /// The explainer's term at fixed weights: ∇_A L(E, A, B_e^val), which is first-order DARTS.
-    pub fn first_order_term(&self) -> ExplainerTerm {
+    /// The explainer's term at fixed weights: ∇_A L(E, A, B_e^val), which is first-order DARTS; with ∇_E beside it if that is
+    /// asked for.
+    pub fn first_order_term(&self, with_weights: bool) -> ExplainerTerm {
         let loss = stage1::loss(&*self.models.explainer, &self.batches.explainer_val);
-        let direct = gradient(loss, [&self.at.explainer, &self.at.architecture], [1]);
-        let [architecture] = direct.vectors;
+        let at = [&self.at.explainer, &self.at.architecture];
+        let (value, architecture, weights) = if with_weights {
+            let direct = gradient(loss, at, [0, 1]);
+            let [weights, architecture] = direct.vectors;
+            (direct.value, architecture, Some(weights))
+        } else {
+            let direct = gradient(loss, at, [1]);
+            let [architecture] = direct.vectors;
+            (direct.value, architecture, None)
+        };
         ExplainerTerm {
-            loss: direct.value,
+            loss: value,
+            weights,
             reach: Reach {
                 explainer: self.at.explainer.scale(0.0),
                 architecture,
@@ -150,9 +163,13 @@ impl Iteration<'_> {
         if reach.explainer.norm() == 0.0 {
             return reach.architecture.clone();
         }
+        let v = match self.trains {
+            Some(trains) => reach.explainer.times(trains),
+            None => reach.explainer.clone(),
+        };
         let loss = stage1::loss(self.models.learner(), &self.batches.explainer_train);
         let at = [&self.at.explainer, &self.at.architecture];
-        let along = (0, &reach.explainer);
+        let along = (0, &v);
         let [product] = self.settings.product.product(loss, at, along, [1]);
         reach
             .architecture

@@ -385,6 +385,7 @@ impl Case {
             at: &at,
             batches: &batches,
             starts: Some(&starts),
+            trains: None,
             settings: &settings,
         };
         let stages = iteration.stages();

@@ -236,6 +236,21 @@ impl Vector {
         Self::new(self.layout.clone(), flat)
     }
 
+    /// The same layout, device and precision with these values.
+    ///
+    /// # Panics
+    /// If they are not as many: a mistake of the caller.
+    pub fn with_values(&self, values: Vec<f64>) -> Self {
+        let data = TensorData::new(values, [self.layout.len()]);
+        let like = (&self.flat.device(), self.flat.dtype());
+        self.with(Tensor::from_data(data, like))
+    }
+
+    /// The products of its numbers with another's.
+    pub fn times(&self, other: &Self) -> Self {
+        self.with(self.flat() * other.flat())
+    }
+
     /// self + factor · other.
     pub fn add_scaled(&self, factor: f64, other: &Self) -> Self {
         self.with(self.flat() + other.flat().mul_scalar(factor))

@@ -13,6 +13,9 @@ pub(super) struct Watched {
     pub skip_connects: usize,
     /// The dominant eigenvalue of ∇²_A L_val, in epochs in which it was computed.
     pub eigenvalue: Option<f64>,
+    /// The validation accuracy of the supernet with only what would have been derived, where it is wanted.
+    #[serde(default)]
+    pub discrete_accuracy: Option<f64>,
 }
 
 /// A rule that fired.
@@ -77,6 +80,7 @@ mod tests {
             genotype: String::new(),
             skip_connects: *s,
             eigenvalue: Some(*e),
+            discrete_accuracy: None,
         })
         .collect()
     }

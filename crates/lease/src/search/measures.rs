@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Tensor};
 
 use super::guard::Watched;
+use super::selection::Selection;
 use super::{EpochMetrics, Search};
 use crate::Error;
 use crate::method::curvature::dominant_eigenvalue;
@@ -41,10 +42,18 @@ impl Search {
         let entropies = mixtures.iter().map(|m| (m.kind.into(), entropy(&m.rows)));
         let genotype = self.genotype()?;
         let eigenvalue = self.eigenvalue(epoch);
+        let last = self.config.selection.selection_epochs;
+        let all = self.config.search.epochs * self.config.stages().len();
+        let wanted = self.config.selection.selection == Selection::BestEpoch && epoch + last >= all;
+        let discrete_accuracy = match wanted {
+            true => Some(self.discrete_accuracy()?),
+            false => None,
+        };
         self.state.progress.watched.push(Watched {
             genotype: genotype.to_json(),
             skip_connects: genotype.skip_connects(),
             eigenvalue,
+            discrete_accuracy,
         });
         Ok(EpochMetrics {
             epoch,
@@ -58,6 +67,8 @@ impl Search {
             skip_connects: genotype.skip_connects(),
             parameter_free_share: genotype.parameter_free_share(),
             eigenvalue,
+            discrete_accuracy,
+            frozen_operations: self.state.progress.freezing.frozen_count(),
             standing: self.standing(&genotype),
             genotype: genotype.to_string(),
             mixtures: mixtures

@@ -176,6 +176,12 @@ pub struct EpochMetrics {
     /// The dominant eigenvalue of ∇²_A L_val, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eigenvalue: Option<f64>,
+    /// The validation accuracy of the supernet with only the operations that would be derived now, where it is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discrete_accuracy: Option<f64>,
+    /// How many candidate operations train no more, where they are watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_operations: Option<usize>,
     /// What is known of the architecture that would be derived now, where there is a table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,

@@ -2,10 +2,12 @@
 
 mod batches;
 mod begin;
+mod freezing;
 mod guard;
 mod measures;
 mod metrics;
 mod observer;
+mod selection;
 mod settings;
 mod state;
 
@@ -18,6 +20,7 @@ use batches::Feed;
 pub use begin::{memory, problems};
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
 pub use observer::Observer;
+use selection::Selection;
 pub use settings::{SearchConfig, SearchSettings, Shares, presets};
 use state::{Progress, State};
 
@@ -229,22 +232,33 @@ impl Search {
             let (f, val) = (&*models.explainer, &batches.explainer_val);
             at.architecture = perturbation.sharpened(f, &at, val);
         }
+        let watched = self.config.freezing.watches();
+        let operations = watched.then(|| freezing::operations(&*models.explainer));
+        let operations = operations.unwrap_or_default();
+        let trains = self
+            .state
+            .progress
+            .freezing
+            .trains(&operations, &at.explainer);
         let iteration = Iteration {
             models: &models,
             at: &at,
             batches: &batches,
             starts: starts.as_ref(),
             settings: &settings,
+            trains: trains.as_ref(),
         };
         let mut m = StepMetrics::at(step, epoch, warmup);
 
         let first_order = settings.method == Method::DartsFirst;
         let stages = (!first_order).then(|| iteration.stages());
+        let mut validation = None;
         if !warmup {
             let explainer = match &stages {
                 Some(stages) => iteration.explainer_term(stages),
-                None => iteration.first_order_term(),
+                None => iteration.first_order_term(watched),
             };
+            validation = explainer.weights.clone();
             let heard = stages
                 .as_ref()
                 .and_then(|s| Some((s, s.audience.as_ref()?)));
@@ -278,7 +292,13 @@ impl Search {
             m.explainer_train_loss = stages.explainer_loss;
         }
         m.explainer_gradient_norm = explainer_gradient.norm();
-        self.state.step_explainer(&settings, &explainer_gradient);
+        self.state
+            .step_explainer(&settings, &explainer_gradient, trains.as_ref());
+        if let Some(validation) = validation.filter(|_| watched) {
+            let both = [&explainer_gradient, &validation];
+            let freezing = &mut self.state.progress.freezing;
+            freezing.note(&self.config.freezing, &operations, both);
+        }
         self.state.progress.explainer.add(&batches.explainer_train);
 
         // Stage III for real: W and δ' are those of the unrolled step, and so is the gradient.
@@ -317,11 +337,15 @@ impl Search {
     }
 
     fn finish(&mut self) -> Result<Summary, Error> {
-        let progress = &self.state.progress;
-        let genotype = match &progress.fired {
-            Some(fired) => Genotype::parse(&progress.watched[fired.epoch].genotype)?,
-            None => self.genotype()?,
+        let genotype = match (&self.state.progress.fired, self.config.selection.selection) {
+            (Some(fired), _) => {
+                Genotype::parse(&self.state.progress.watched[fired.epoch].genotype)?
+            }
+            (None, Selection::Strongest) => self.genotype()?,
+            (None, Selection::Perturbation) => self.by_perturbation()?,
+            (None, Selection::BestEpoch) => self.best_epoch()?,
         };
+        let progress = &self.state.progress;
         let point = &self.state.point;
         for (name, vector) in [
             ("weights/explainer.safetensors", &point.explainer),

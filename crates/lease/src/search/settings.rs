@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
+use super::freezing::FreezingSettings;
+use super::selection::{Selection, SelectionSettings};
 use crate::config::{
     Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section,
 };
@@ -72,6 +74,10 @@ pub struct SearchConfig {
     pub regulariser: RegulariserSettings,
     /// Perturbations of the architecture.
     pub perturbation: PerturbationSettings,
+    /// Operation-level early stopping.
+    pub freezing: FreezingSettings,
+    /// What the search ends with.
+    pub selection: SelectionSettings,
     /// The search.
     pub search: SearchSettings,
     /// The run.
@@ -97,6 +103,8 @@ impl Composite for SearchConfig {
             MethodSettings::INFO,
             RegulariserSettings::INFO,
             PerturbationSettings::INFO,
+            FreezingSettings::INFO,
+            SelectionSettings::INFO,
             SearchSettings::INFO,
             RunSettings::INFO,
         ]);
@@ -118,6 +126,8 @@ impl Composite for SearchConfig {
             method: Section::of(values)?,
             regulariser: Section::of(values)?,
             perturbation: Section::of(values)?,
+            freezing: Section::of(values)?,
+            selection: Section::of(values)?,
             search: Section::of(values)?,
             run: Section::of(values)?,
         })
@@ -132,6 +142,8 @@ impl Composite for SearchConfig {
             self.method.table(),
             self.regulariser.table(),
             self.perturbation.table(),
+            self.freezing.table(),
+            self.selection.table(),
             self.search.table(),
             self.run.table(),
         ]);
@@ -147,8 +159,10 @@ impl Composite for SearchConfig {
                 errors.push(SearchSettings::setting(key).range(value, reason));
             }
         };
+        // A supernet can be asked without its architecture ever having moved.
+        let asked = self.selection.selection == Selection::Perturbation;
         ensure(
-            s.warmup_epochs < s.epochs,
+            s.warmup_epochs < s.epochs || asked && s.warmup_epochs == s.epochs,
             "warmup_epochs",
             s.warmup_epochs.to_string(),
             "it must be below the number of epochs, or the architecture never changes",
@@ -279,7 +293,7 @@ impl SearchConfig {
         let last = |steps: u64| steps.saturating_sub(1).max(1) as f64;
         Shares {
             steps: within as f64 / last(all),
-            moves: within.saturating_sub(warmup) as f64 / last(all - warmup),
+            moves: within.saturating_sub(warmup) as f64 / last(all.saturating_sub(warmup)),
         }
     }
 

@@ -5,6 +5,7 @@ use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 use super::SearchConfig;
+use super::freezing::Freezing;
 use super::guard::{Fired, Watched};
 use crate::Error;
 use crate::method::optimiser::{Stepper, adam, sgd};
@@ -30,6 +31,9 @@ pub(super) struct Progress {
     pub timing: LogPosition,
     /// The stage.
     pub stage: StageReached,
+    /// What operation-level early stopping remembers.
+    #[serde(default)]
+    pub freezing: Freezing,
     /// What the safeguards remember, epoch by epoch.
     pub watched: Vec<Watched>,
     /// The safeguard that ended the search.
@@ -154,11 +158,20 @@ impl State {
         self.point.architecture = self.architecture_stepper.step(rate, at, gradient);
     }
 
-    /// E's real step.
-    pub fn step_explainer(&mut self, settings: &Unrolling, gradient: &Vector) {
+    /// E's real step, in those of its numbers that train.
+    pub fn step_explainer(
+        &mut self,
+        settings: &Unrolling,
+        gradient: &Vector,
+        trains: Option<&Vector>,
+    ) {
         let rate = settings.explainer.learning_rate;
         let at = &self.point.explainer;
-        self.point.explainer = self.explainer_stepper.step(rate, at, gradient);
+        let stepped = self.explainer_stepper.step(rate, at, gradient);
+        self.point.explainer = match trains {
+            Some(trains) => at.add_scaled(1.0, &stepped.add_scaled(-1.0, at).times(trains)),
+            None => stepped,
+        };
     }
 
     /// W's real step.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
+use super::mixing::Choice;
 use super::{Coefficients, Genotype, GenotypeError, Mixing};
 use crate::network::{DropPath, Dual, Layout, Leaves, Pass, Vector};
 
@@ -27,6 +28,15 @@ pub trait Explainer: Debug + Send + Sync {
 
     /// The coefficients in A, one kind of cell after another.
     fn coefficients(&self) -> Vec<Coefficients>;
+
+    /// For each kind of cell and each edge the operation of the cell that would be derived from A.
+    ///
+    /// # Errors
+    /// As [`Explainer::derive`].
+    fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError>;
+
+    /// The candidate operation that a tensor of E belongs to, by the start of its name; none for what is no candidate's.
+    fn operation_of<'a>(&self, name: &'a str) -> Option<&'a str>;
 
     /// How they become the mixtures' weights.
     fn mixing(&self) -> &Mixing;

@@ -8,8 +8,6 @@ mod beta_decay;
 mod dirichlet_prior;
 mod zero_one;
 
-use burn::tensor::{Tensor, TensorData};
-
 pub use beta_decay::BetaDecay;
 pub use dirichlet_prior::DirichletPrior;
 pub use zero_one::ZeroOne;
@@ -96,11 +94,9 @@ impl RegulariserSettings {
                 to.zip(row).for_each(|(sum, g)| *sum += weight * g);
             }
         }
-        let flat = architecture.flat();
-        let data = TensorData::new(gradient, [values.len()]);
         Some(Added {
             value,
-            gradient: architecture.with(Tensor::from_data(data, (&flat.device(), flat.dtype()))),
+            gradient: architecture.with_values(gradient),
         })
     }
 }

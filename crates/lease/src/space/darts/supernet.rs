@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::cell::{Cell, CellShape};
 use super::derive::{Row, derive_cell, weighted_rows};
-use super::genotype::DartsGenotype;
+use super::genotype::{CellGenotype, DartsGenotype, Edge};
 use super::operation::Operation;
 use super::progressive::{Candidates, derive_capped};
-use super::{CellKind, edge_count, reduction_positions};
+use super::{CellKind, edge_count, edge_index, reduction_positions};
 use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
 use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
 use crate::network::{DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector};
 use crate::rng::{Purpose, stream};
+use crate::space::mixing::Choice;
 use crate::space::{
     Coefficients, Explainer, Genotype, GenotypeError, Mixing, Mixture, SkipDropout, softmax,
 };
@@ -208,16 +209,33 @@ impl Supernet {
         both
     }
 
+    fn derived_cells(&self, architecture: &Vector) -> Result<DartsGenotype, GenotypeError> {
+        let [normal, reduce] = self.strong_rows(architecture);
+        Ok(DartsGenotype {
+            normal: match self.max_skip_connects {
+                Some(cap) => derive_capped(&normal, cap)?,
+                None => derive_cell(&normal)?,
+            },
+            reduce: derive_cell(&reduce)?,
+        })
+    }
+
     /// The coefficients of both kinds of cell.
     fn kinds(&self) -> [Coefficients; 2] {
         [(0, "normal"), (1, "reduction")].map(|(number, kind)| {
             let edges = self.candidates.cells[number].iter();
             let skip =
                 |edge: &Vec<Operation>| edge.iter().position(|o| *o == Operation::SkipConnect);
+            let derivable = |edge: &Vec<Operation>| {
+                let all = (0..edge.len()).filter(|k| edge[*k] != Operation::None);
+                all.collect()
+            };
             Coefficients {
                 kind,
                 slot: self.alphas[number].clone(),
-                skips: edges.map(skip).collect(),
+                skips: edges.clone().map(skip).collect(),
+                derivable: edges.map(derivable).collect(),
+                nodes: incoming(self.nodes).collect(),
             }
         })
     }
@@ -271,14 +289,33 @@ impl Explainer for Supernet {
     }
 
     fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError> {
-        let [normal, reduce] = self.strong_rows(architecture);
-        Ok(Genotype::new(DartsGenotype {
-            normal: match self.max_skip_connects {
-                Some(cap) => derive_capped(&normal, cap)?,
-                None => derive_cell(&normal)?,
-            },
-            reduce: derive_cell(&reduce)?,
-        }))
+        Ok(Genotype::new(self.derived_cells(architecture)?))
+    }
+
+    fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError> {
+        let cells = self.derived_cells(architecture)?;
+        let of = |(cell, candidates): (&CellGenotype, &Vec<Vec<Operation>>)| {
+            let mut choice = vec![None; candidates.len()];
+            for (node, edges) in cell.nodes.iter().enumerate() {
+                for Edge(operation, state) in edges {
+                    let edge = edge_index(node, *state);
+                    choice[edge] = candidates[edge].iter().position(|o| o == operation);
+                }
+            }
+            choice
+        };
+        let both = [&cells.normal, &cells.reduce].into_iter();
+        Ok(both.zip(&self.candidates.cells).map(of).collect())
+    }
+
+    /// Such as `cells.3._ops.5._ops.2`.
+    fn operation_of<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let candidate = name.find("._ops.")? + 1;
+        let candidate = candidate + name[candidate..].find("._ops.")? + "._ops.".len();
+        let end = name[candidate..]
+            .find('.')
+            .map_or(name.len(), |at| candidate + at);
+        Some(&name[..end])
     }
 
     fn kept(&self, architecture: &Vector, keep: usize) -> Option<serde_json::Value> {

@@ -9,6 +9,7 @@ pub mod dirichlet;
 pub mod gumbel;
 mod settings;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
@@ -84,6 +85,38 @@ pub struct Coefficients {
     pub slot: Slot<2>,
     /// For each edge which of its operations is a skip-connect.
     pub skips: Vec<Option<usize>>,
+    /// For each edge which of its operations can be derived.
+    pub derivable: Vec<Vec<usize>>,
+    /// The edges into each node where a derived cell keeps two of them; nothing where it keeps all.
+    pub nodes: Vec<Range<usize>>,
+}
+
+/// For each kind of cell and each edge the operation of a derived cell; none on edges that it has not.
+pub type Choice = Vec<Vec<Option<usize>>>;
+
+/// The weights θ, in A's layout, that are 1 where `choice` says and 0 elsewhere; `like` gives what else is in A.
+pub fn one_hot(parts: &[Coefficients], choice: &Choice, like: &Vector) -> Vector {
+    chosen(parts, choice, like, [0.0, 1.0])
+}
+
+/// An A from which `choice` is derived.
+pub fn decided(parts: &[Coefficients], choice: &Choice, like: &Vector) -> Vector {
+    // Under softmax, sigmoid and Dirichlet mean alike a kept edge outweighs one that is level.
+    chosen(parts, choice, &like.scale(0.0), [0.0, 20.0])
+}
+
+fn chosen(parts: &[Coefficients], choice: &Choice, like: &Vector, values: [f64; 2]) -> Vector {
+    let mut flat = like.to_f64();
+    for (of, choice) in parts.iter().zip(choice) {
+        let [_, operations] = of.slot.shape();
+        for (edge, chosen) in choice.iter().enumerate() {
+            let first = of.slot.place() + edge * operations;
+            for k in 0..operations {
+                flat[first + k] = values[usize::from(*chosen == Some(k))];
+            }
+        }
+    }
+    like.with_values(flat)
 }
 
 impl Mixing {

@@ -13,6 +13,7 @@ use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, ReluCo
 use crate::network::{
     DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector, halved_twice,
 };
+use crate::space::mixing::Choice;
 use crate::space::{
     Coefficients, DerivedNetwork, Explainer, Genotype, GenotypeError, Mixing, Mixture,
 };
@@ -171,6 +172,13 @@ impl Network {
         Self { kernels, ..self }
     }
 
+    fn derived_cell(&self, architecture: &Vector) -> Result<Cell, GenotypeError> {
+        let [mixture] = &self.mixtures(architecture)[..] else {
+            unreachable!("one kind of cell");
+        };
+        Cell::derive(&mixture.rows, self.choices)
+    }
+
     fn logits(
         &self,
         pass: &Pass,
@@ -214,7 +222,22 @@ impl Explainer for Network {
             kind: "cell",
             slot: self.alphas.clone(),
             skips: vec![Some(Operation::SkipConnect as usize); EDGES],
+            derivable: vec![self.choices.iter().map(|o| *o as usize).collect(); EDGES],
+            nodes: Vec::new(),
         }]
+    }
+
+    fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError> {
+        let cell = self.derived_cell(architecture)?;
+        Ok(vec![cell.0.iter().map(|o| Some(*o as usize)).collect()])
+    }
+
+    /// Such as `cells.0.edges.2<-1.3`.
+    fn operation_of<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let edge = name.find(".edges.")? + ".edges.".len();
+        let mut dots = name[edge..].match_indices('.').map(|(at, _)| edge + at);
+        let end = dots.nth(1).unwrap_or(name.len());
+        Some(&name[..end])
     }
 
     fn mixing(&self) -> &Mixing {
@@ -252,10 +275,7 @@ impl Explainer for Network {
     }
 
     fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError> {
-        let [mixture] = &self.mixtures(architecture)[..] else {
-            unreachable!("one kind of cell");
-        };
-        Ok(Genotype::new(Cell::derive(&mixture.rows, self.choices)?))
+        Ok(Genotype::new(self.derived_cell(architecture)?))
     }
 }
 

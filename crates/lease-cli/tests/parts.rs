@@ -1,0 +1,102 @@
+//! The parts that a search is put together from: each with every method, on every space.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::*;
+
+/// Each part alone, and many together.
+const PARTS: &[&[&str]] = &[
+    &["--beta", "5", "--zero-one", "1", "--sampler", "sigmoid"],
+    &["--sampler", "dirichlet", "--dirichlet-prior", "0.001"],
+    &["--sampler", "gumbel", "--auxiliary-skip", "1"],
+    &["--perturb", "random", "--sam-radius", "0.1"],
+    &["--perturb", "adversarial", "--perturb-steps", "2"],
+    &["--freeze-below", "0.9", "--freeze-steps", "2"],
+    &["--selection", "best-epoch", "--selection-epochs", "2"],
+    &["--selection", "perturbation", "--selection-tune-steps", "1"],
+    &[
+        "--sampler",
+        "dirichlet",
+        "--beta",
+        "1",
+        "--perturb",
+        "random",
+        "--sam-radius",
+        "0.1",
+        "--freeze-below",
+        "0.9",
+        "--freeze-steps",
+        "2",
+        "--selection",
+        "perturbation",
+    ],
+];
+
+/// Tiny spaces of each kind.
+const SPACES: &[&[&str]] = &[
+    &["--space", "darts", "--nodes", "1", "--cells", "1"],
+    &[
+        "--space",
+        "pc-darts",
+        "--nodes",
+        "1",
+        "--cells",
+        "1",
+        "--partial",
+        "2",
+    ],
+    &["--space", "s3", "--cells", "1"],
+    &["--space", "nas-bench-201", "--cells", "1"],
+];
+
+fn tiny(out: &Path, parts: &[&[&str]]) -> std::process::Command {
+    let all: Vec<&str> = parts.iter().copied().flatten().copied().collect();
+    let common: &[&str] = &["--dataset", "digits", "--epochs", "2"];
+    search(out, &[common, &all].concat())
+}
+
+fn last_line(run: &Path) -> serde_json::Value {
+    let lines = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    serde_json::from_str(lines.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn parts_go_together_with_every_method_on_every_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let methods = ["lease", "darts", "darts-first"];
+    for (i, part) in PARTS.iter().enumerate() {
+        for (j, space) in SPACES.iter().enumerate() {
+            // Every pair of parts and spaces, the methods in turn.
+            let method = methods[(i + j) % methods.len()];
+            let out = folder.path().join(format!("{i}-{j}"));
+            done(tiny(&out, &[part, space, &["--method", method]]));
+            assert!(out.join("genotype.json").exists());
+        }
+    }
+}
+
+#[test]
+fn a_search_of_many_parts_killed_and_resumed_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let parts = [PARTS[PARTS.len() - 1], SPACES[3]];
+    done(tiny(&whole, &parts));
+    kill_after(tiny(&broken, &parts), &broken, 3);
+    done(resume(&broken));
+    assert_same_search(&whole, &broken);
+    let frozen = last_line(&whole)["frozen_operations"].as_u64();
+    assert!(frozen > Some(0), "{frozen:?} operations froze");
+}
+
+#[test]
+fn an_untrained_architecture_needs_a_selection_that_asks_the_supernet() {
+    let folder = tempfile::tempdir().unwrap();
+    let never = ["--warmup-epochs", "2"];
+    let told = refused(tiny(&folder.path().join("a"), &[&never]));
+    assert!(told.contains("the architecture never changes"), "{told}");
+    let asked = ["--selection", "perturbation", "--method", "darts-first"];
+    done(tiny(&folder.path().join("b"), &[&never, &asked, SPACES[3]]));
+}

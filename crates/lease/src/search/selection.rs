@@ -1,0 +1,251 @@
+//! Which architecture a search ends with.
+//!
+//! - strongest: that of the largest coefficients at the end (DARTS, arXiv 1806.09055);
+//! - perturbation: edge by edge in random order the operation whose removal costs most validation accuracy, then at
+//!   each node of a space that keeps two edges those whose removal costs most (Wang et al., *DARTS-PT*, arXiv
+//!   2108.04392, algorithm 1), with or without training of E between two decisions. It asks the supernet, not the
+//!   coefficients, which may never have moved;
+//! - best-epoch: among the choices of the last epochs the one with which the supernet, all other operations left out, is
+//!   most accurate on its validation images.
+//!
+//! Validation images are those of the search; test images have no part in it.
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::Search;
+use crate::Error;
+use crate::config::{Rule, section};
+use crate::method::optimiser::{SgdRule, sgd};
+use crate::method::product::gradient;
+use crate::method::stage1;
+use crate::network::Vector;
+use crate::rng::{Purpose, permutation, stream};
+use crate::space::mixing::{Choice, Mixing, Relaxation, decided, mixed, one_hot};
+use crate::space::{Coefficients, Explainer, Genotype};
+
+/// What a search ends with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// The largest coefficients.
+    #[default]
+    Strongest,
+    /// What the supernet loses most by.
+    Perturbation,
+    /// The best of the last epochs' choices.
+    BestEpoch,
+}
+
+section! {
+    /// What a search ends with.
+    SelectionSettings, "selection", "" {
+        /// What is selected at the end: strongest, the largest coefficients (DARTS); perturbation, on each edge the operation whose removal costs most validation accuracy (DARTS-PT); best-epoch, the choice of the last epochs with which the supernet is most accurate.
+        selection: Selection = Selection::Strongest, ["strongest", "perturbation", "best-epoch"];
+        /// Steps in which the explainer's weights train between two decisions of the perturbation selection, at a tenth of the first learning rate; 0 means none.
+        selection_tune_steps: u64 = 0 => Rule::whole(0, 1_000_000);
+        /// Epochs that the best is taken from.
+        selection_epochs: usize = 5 => Rule::whole(1, 100_000);
+    }
+}
+
+impl Search {
+    /// The share of the explainer's validation images that the supernet classifies correctly with mixing weights θ, and
+    /// minus its mean loss there: the larger, the better.
+    fn score(&self, weights: &Vector, theta: &Vector) -> Score {
+        let direct = direct(&*self.models.explainer);
+        let (mut correct, mut loss, mut seen) = (0, 0.0, 0);
+        for batch in self.feed.plain(self.feed.explainer_val.indices()) {
+            let images = batch.images.dims()[0];
+            let of = stage1::loss(&*direct, &batch);
+            loss += gradient(of, [weights, theta], []).value * images as f64;
+            correct += batch.correct();
+            seen += images;
+        }
+        Score {
+            accuracy: correct as f64 / seen.max(1) as f64,
+            closeness: -loss / seen.max(1) as f64,
+        }
+    }
+
+    /// The validation accuracy of the supernet with only the operations that would be derived now.
+    pub(super) fn discrete_accuracy(&self) -> Result<f64, Error> {
+        let (f, point) = (&self.models.explainer, &self.state.point);
+        let choice = f.choice(&point.architecture)?;
+        let theta = one_hot(&f.coefficients(), &choice, &point.architecture);
+        Ok(self.score(&point.explainer, &theta).accuracy)
+    }
+
+    /// The best of the last epochs' choices; of equals the last.
+    pub(super) fn best_epoch(&self) -> Result<Genotype, Error> {
+        let watched = &self.state.progress.watched;
+        let from = watched
+            .len()
+            .saturating_sub(self.config.selection.selection_epochs);
+        let last = watched[from..].iter();
+        let best = last.max_by(|a, b| {
+            let of = |w: &super::guard::Watched| w.discrete_accuracy.unwrap_or(0.0);
+            of(a).total_cmp(&of(b))
+        });
+        match best {
+            Some(best) => Ok(Genotype::parse(&best.genotype)?),
+            None => self.genotype(),
+        }
+    }
+
+    /// What DARTS-PT selects from the supernet as it is.
+    pub(super) fn by_perturbation(&mut self) -> Result<Genotype, Error> {
+        let f = self.models.explainer.clone();
+        let parts = f.coefficients();
+        let architecture = self.state.point.architecture.clone();
+        let mut rng = stream(self.config.run.seed, Purpose::Selection, 0);
+        let mut selecting = Selecting {
+            weights: self.state.point.explainer.clone(),
+            theta: mixed(&*f, &architecture),
+            choice: parts
+                .iter()
+                .map(|of| vec![None; of.derivable.len()])
+                .collect(),
+            tuned: 0,
+        };
+        for (kind, edge) in edges(&parts, &mut rng) {
+            self.decide_operation(&mut selecting, &parts[kind], (kind, edge));
+            self.tune(&mut selecting);
+        }
+        for (kind, node) in nodes(&parts, &mut rng) {
+            self.decide_edges(&mut selecting, &parts[kind], (kind, node));
+            self.tune(&mut selecting);
+        }
+        let decided = decided(&parts, &selecting.choice, &architecture);
+        Ok(f.derive(&decided)?)
+    }
+
+    /// Takes the operation of an edge without which the supernet is worst.
+    fn decide_operation(
+        &self,
+        now: &mut Selecting,
+        of: &Coefficients,
+        (kind, edge): (usize, usize),
+    ) {
+        let [_, operations] = of.slot.shape();
+        let first = of.slot.place() + edge * operations;
+        let theta = now.theta.to_f64();
+        let mut worst: Option<(Score, usize)> = None;
+        for k in &of.derivable[edge] {
+            let mut without = theta.clone();
+            without[first + k] = 0.0;
+            let score = self.score(&now.weights, &now.theta.with_values(without));
+            if worst.is_none_or(|(least, _)| score.below(least)) {
+                worst = Some((score, *k));
+            }
+        }
+        let Some((_, chosen)) = worst else { return };
+        let mut with = theta;
+        with[first..first + operations].fill(0.0);
+        with[first + chosen] = 1.0;
+        now.theta = now.theta.with_values(with);
+        now.choice[kind][edge] = Some(chosen);
+    }
+
+    /// Takes edges into a node away, each time the one that is missed least, until two are left.
+    fn decide_edges(&self, now: &mut Selecting, of: &Coefficients, (kind, node): (usize, usize)) {
+        let [_, operations] = of.slot.shape();
+        let mut left: Vec<usize> = of.nodes[node].clone().collect();
+        let without = |now: &Selecting, edge: usize| {
+            let mut theta = now.theta.to_f64();
+            let first = of.slot.place() + edge * operations;
+            theta[first..first + operations].fill(0.0);
+            now.theta.with_values(theta)
+        };
+        while left.len() > 2 {
+            let mut best: Option<(Score, usize)> = None;
+            for (at, edge) in left.iter().enumerate() {
+                let score = self.score(&now.weights, &without(now, *edge));
+                if best.is_none_or(|(most, _)| most.below(score)) {
+                    best = Some((score, at));
+                }
+            }
+            let Some((_, at)) = best else { return };
+            let edge = left.remove(at);
+            now.theta = without(now, edge);
+            now.choice[kind][edge] = None;
+        }
+    }
+
+    /// Trains E at the mixing weights as they are decided so far.
+    fn tune(&mut self, now: &mut Selecting) {
+        let s = &self.config.search;
+        let rule = self.config.explainer_rule();
+        let (rate, steps) = (
+            s.learning_rate / 10.0,
+            self.config.selection.selection_tune_steps,
+        );
+        let direct = direct(&*self.models.explainer);
+        let mut stepper = sgd(&rule);
+        for _ in 0..steps {
+            let step = self.state.progress.step + now.tuned;
+            let batches = self.feed.batches(step);
+            let loss = stage1::loss(&*direct, &batches.explainer_train);
+            let [found] = gradient(loss, [&now.weights, &now.theta], [0]).vectors;
+            now.weights = stepper.step(rate, &now.weights, &found);
+            now.tuned += 1;
+        }
+    }
+}
+
+/// How far a selection is.
+struct Selecting {
+    weights: Vector,
+    theta: Vector,
+    choice: Choice,
+    /// Steps of E so far.
+    tuned: u64,
+}
+
+/// How good a supernet is on the validation images.
+#[derive(Clone, Copy)]
+struct Score {
+    accuracy: f64,
+    closeness: f64,
+}
+
+impl Score {
+    /// Whether it is worse than another: less accurate, or as accurate with a larger loss.
+    fn below(self, other: Self) -> bool {
+        let order = self.accuracy.total_cmp(&other.accuracy);
+        order
+            .then(self.closeness.total_cmp(&other.closeness))
+            .is_lt()
+    }
+}
+
+/// The supernet that reads A as the mixing weights themselves.
+fn direct(explainer: &dyn Explainer) -> std::sync::Arc<dyn Explainer> {
+    explainer.with_mixing(Mixing {
+        relaxation: Relaxation::Direct,
+        ..Mixing::default()
+    })
+}
+
+/// All edges of all kinds of cells, in random order.
+fn edges(parts: &[Coefficients], rng: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
+    shuffled(parts, |of| of.derivable.len(), rng)
+}
+
+/// All nodes that keep two of their edges, in random order.
+fn nodes(parts: &[Coefficients], rng: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
+    shuffled(parts, |of| of.nodes.len(), rng)
+}
+
+fn shuffled(
+    parts: &[Coefficients],
+    count: impl Fn(&Coefficients) -> usize,
+    rng: &mut ChaCha8Rng,
+) -> Vec<(usize, usize)> {
+    let all = parts.iter().enumerate();
+    let all: Vec<_> = all
+        .flat_map(|(kind, of)| (0..count(of)).map(move |i| (kind, i)))
+        .collect();
+    let order = permutation(rng, all.len());
+    order.into_iter().map(|i| all[i as usize]).collect()
+}
