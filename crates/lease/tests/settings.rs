@@ -1,7 +1,7 @@
 //! Settings: where they come from, what they may be, and what a result depends on.
 
 use lease::config::{Composite, Layers};
-use lease::search::{SearchConfig, presets};
+use lease::search::{SearchConfig, preset, presets};
 use lease::space;
 use lease::study::ComparisonConfig;
 use lease::training::TrainConfig;
@@ -169,4 +169,23 @@ fn a_result_does_not_depend_on_where_and_with_how_many_threads_it_was_computed()
     assert_eq!(identity(&free), identity(&other));
     assert_ne!(identity(&[]), identity(&[("gamma", "2")]));
     assert_ne!(identity(&[]), identity(&[("seed", "2")]));
+}
+
+#[test]
+fn every_preset_is_read_whole_and_on_another_space_too() {
+    for name in preset::names() {
+        let config: SearchConfig = resolved(&[("preset", name)]).unwrap();
+        let values = config.table();
+        for (section, settings) in config.preset.values().unwrap() {
+            for (key, value) in settings.as_table().unwrap() {
+                assert_eq!(values[&section][key], *value, "{name}: {section}.{key}");
+            }
+        }
+        let other = [
+            ("preset", name),
+            ("space", "nas-bench-201"),
+            ("epochs", "3"),
+        ];
+        resolved::<SearchConfig>(&other).unwrap();
+    }
 }

@@ -7,6 +7,7 @@ mod guard;
 mod measures;
 mod metrics;
 mod observer;
+pub mod preset;
 mod selection;
 mod settings;
 mod state;

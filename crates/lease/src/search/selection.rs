@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Search;
 use crate::Error;
 use crate::config::{Rule, section};
-use crate::method::optimiser::{SgdRule, sgd};
+use crate::method::optimiser::sgd;
 use crate::method::product::gradient;
 use crate::method::stage1;
 use crate::network::Vector;

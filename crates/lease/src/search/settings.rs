@@ -5,6 +5,7 @@ use std::sync::Arc;
 use toml::{Table, Value};
 
 use super::freezing::FreezingSettings;
+use super::preset::PresetSettings;
 use super::selection::{Selection, SelectionSettings};
 use crate::config::{
     Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section,
@@ -58,6 +59,8 @@ section! {
 /// All that a search reads.
 #[derive(Clone, Debug)]
 pub struct SearchConfig {
+    /// The preset that the others lie on.
+    pub preset: PresetSettings,
     /// Images.
     pub data: DataSettings,
     /// The explainer's supernet.
@@ -95,7 +98,11 @@ pub struct Shares {
 
 impl Composite for SearchConfig {
     fn scope() -> Vec<&'static SectionInfo> {
-        let mut all = vec![DataSettings::INFO, ExplainerSettings::INFO];
+        let mut all = vec![
+            PresetSettings::INFO,
+            DataSettings::INFO,
+            ExplainerSettings::INFO,
+        ];
         all.extend(space::sections());
         all.extend([
             MixingSettings::INFO,
@@ -118,6 +125,7 @@ impl Composite for SearchConfig {
             ExplainerSettings::setting("space").range(&explainer.space, reason)
         })?;
         Ok(Self {
+            preset: Section::of(values)?,
             data: Section::of(values)?,
             space: (space.read)(values)?,
             explainer,
@@ -134,7 +142,11 @@ impl Composite for SearchConfig {
     }
 
     fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
-        let mut all = vec![self.data.table(), self.explainer.table()];
+        let mut all = vec![
+            self.preset.table(),
+            self.data.table(),
+            self.explainer.table(),
+        ];
         all.extend(self.space.tables());
         all.extend([
             self.mixing.table(),
@@ -199,22 +211,32 @@ impl Composite for SearchConfig {
     }
 }
 
-/// The presets of the space and the data set that these layers choose, a training's too: what lies under them.
+/// The presets of the space and the data set that these layers choose, a training's too, and the one that they name: what
+/// lies under them.
 ///
 /// # Errors
 /// If the space is unknown, or a preset cannot be read.
 pub fn presets(upper: &Layers) -> Result<Vec<Table>, ConfigError> {
+    let named = PresetSettings::of(&upper.values)?.values()?;
     let data = DataSettings::of(&upper.values)?;
-    let explainer = ExplainerSettings::of(&upper.values)?;
+    let chosen = |values: &Table| {
+        let section = values.get(ExplainerSettings::INFO.name)?;
+        section.get("space").cloned()
+    };
+    let explainer = match chosen(&upper.values) {
+        Some(_) => ExplainerSettings::of(&upper.values)?,
+        None => ExplainerSettings::of(&named)?,
+    };
     let (space, recipe) = match space::named(&explainer.space) {
         Some(space) => (preset(space.preset)?, preset(space.recipe)?),
         None => (Table::new(), Table::new()),
     };
     let data = preset(data.dataset.preset())?;
-    let mut all = vec![space.clone(), recipe, data];
-    // A space's warm-up is that of its own epochs; with too few for it, it is as large a share of them.
+    let mut all = vec![space, recipe, data, named];
+    // A preset's warm-up is that of its own epochs; with too few for it, it is as large a share of them.
     let whole = |of: &Table, key| of.get("search")?.get(key)?.as_integer();
-    let authors = whole(&space, "epochs").zip(whole(&space, "warmup_epochs"));
+    let both = |of: &Table| whole(of, "epochs").zip(whole(of, "warmup_epochs"));
+    let authors = all.iter().rev().find_map(both);
     let over = |key| all.iter().rev().find_map(|table| whole(table, key));
     let epochs = whole(&upper.values, "epochs").or_else(|| over("epochs"));
     if let (Some((of, warmup)), Some(epochs)) = (authors, epochs)
