@@ -14,6 +14,7 @@ const PARTS: &[&[&str]] = &[
     &["--sampler", "gumbel", "--auxiliary-skip", "1"],
     &["--perturb", "random", "--sam-radius", "0.1"],
     &["--perturb", "adversarial", "--perturb-steps", "2"],
+    &["--lambda", "0.125"],
     &["--freeze-below", "0.9", "--freeze-steps", "2"],
     &["--selection", "best-epoch", "--selection-epochs", "2"],
     &["--selection", "perturbation", "--selection-tune-steps", "1"],

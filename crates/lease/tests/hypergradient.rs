@@ -3,6 +3,7 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::curvature::dominant_eigenvalue;
+use lease::method::layers::agreement;
 use lease::method::product::MixedProduct;
 use lease::method::product::gradient;
 use lease::method::stage1;
@@ -310,4 +311,21 @@ fn an_attack_from_zero_never_starts() {
     let stages = setting.iteration().stages();
     let largest = stages.audience.unwrap().explanation.delta.norm();
     assert!(largest < 1e-10, "{largest}");
+}
+
+#[test]
+fn the_layers_agreement_is_differentiated_with_respect_to_the_weights() {
+    let setting = setting();
+    let (f, batch) = (&*setting.models.explainer, &setting.batches.explainer_train);
+    let (e, a) = (&setting.at.explainer, &setting.at.architecture);
+    let at = |e: &Vector, product| agreement(f, [e, a], batch, product);
+    let exact = at(e, MixedProduct::Exact);
+    assert!(exact.value.abs() < 1.0, "the cosine of {}", exact.value);
+    let direction = vector(f.weights(), 11, 1.0);
+    let h = 1e-6;
+    let side = |sign: f64| at(&e.add_scaled(sign * h, &direction), MixedProduct::Exact).value;
+    let numeric = (side(1.0) - side(-1.0)) / (2.0 * h);
+    let along = exact.gradient.dot(&direction);
+    let error = (along - numeric).abs();
+    assert!(error < 1e-5 * along.abs(), "{along} {numeric}");
 }

@@ -10,6 +10,7 @@ mod cost;
 pub mod curvature;
 mod examples;
 pub mod iteration;
+pub mod layers;
 pub mod optimiser;
 pub mod perturbation;
 pub mod product;

@@ -66,7 +66,10 @@ pub struct StepMetrics {
     /// The regularisers' sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regulariser: Option<f64>,
-    /// The norm of its gradient, which the architecture's gradient norm leaves out.
+    /// How well the layers agree on the architecture, from −1 to 1 for each kind of cell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<f64>,
+    /// The norm of the regularisers' gradient, which the architecture's gradient norm leaves out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regulariser_norm: Option<f64>,
 }

@@ -26,8 +26,10 @@ pub use settings::{SearchConfig, SearchSettings, Shares, presets};
 use state::{Progress, State};
 
 use crate::Error;
+use crate::method::layers::agreement;
 use crate::method::product::gradient;
 use crate::method::{Batches, Iteration, Method, Models, Unrolling, stage1};
+use crate::network::Vector;
 use crate::rng::{Purpose, stream};
 use crate::run::{Identity, Log, RunFolder};
 use crate::space::{Genotype, SkipDropout, StageReached, Standing, Truths};
@@ -292,6 +294,13 @@ impl Search {
         if let Some(stages) = &stages {
             m.explainer_train_loss = stages.explainer_loss;
         }
+        let explainer_gradient = match self.agreeing(&models, &batches, step) {
+            Some((agreement, towards)) => {
+                m.agreement = Some(agreement);
+                explainer_gradient.add_scaled(-1.0, &towards)
+            }
+            None => explainer_gradient,
+        };
         m.explainer_gradient_norm = explainer_gradient.norm();
         self.state
             .step_explainer(&settings, &explainer_gradient, trains.as_ref());
@@ -310,6 +319,19 @@ impl Search {
         }
         m.check()?;
         Ok(m)
+    }
+
+    /// How well the layers agree on the architecture, and λ ∇_E of that; none if it has no weight.
+    fn agreeing(&self, models: &Models, batches: &Batches, step: u64) -> Option<(f64, Vector)> {
+        let lambda = self.config.regulariser.lambda * self.shares(step).steps;
+        if self.config.regulariser.lambda == 0.0 {
+            return None;
+        }
+        let point = &self.state.point;
+        let at = [&point.explainer, &point.architecture];
+        let product = self.config.method.product();
+        let found = agreement(&*models.explainer, at, &batches.explainer_train, product);
+        Some((found.value, found.gradient.scale(lambda)))
     }
 
     /// The settings of a step's iteration.
@@ -365,7 +387,8 @@ impl Search {
             let epoch = (step / per_epoch) as usize;
             let settings = self.unrolling(step, epoch);
             let warmup = self.config.warms_up(epoch);
-            settings.explainer_passes(warmup) + self.config.perturbation.passes(!warmup)
+            let parts = self.config.perturbation.passes(!warmup);
+            settings.explainer_passes(warmup) + parts + self.config.regulariser.passes()
         };
         Ok(Summary {
             steps,

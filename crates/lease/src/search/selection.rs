@@ -21,7 +21,7 @@ use crate::method::product::gradient;
 use crate::method::stage1;
 use crate::network::Vector;
 use crate::rng::{Purpose, permutation, stream};
-use crate::space::mixing::{Choice, Mixing, Relaxation, decided, mixed, one_hot};
+use crate::space::mixing::{Choice, Mixing, decided, mixed, one_hot};
 use crate::space::{Coefficients, Explainer, Genotype};
 
 /// What a search ends with.
@@ -221,10 +221,7 @@ impl Score {
 
 /// The supernet that reads A as the mixing weights themselves.
 fn direct(explainer: &dyn Explainer) -> std::sync::Arc<dyn Explainer> {
-    explainer.with_mixing(Mixing {
-        relaxation: Relaxation::Direct,
-        ..Mixing::default()
-    })
+    explainer.with_mixing(Mixing::direct())
 }
 
 /// All edges of all kinds of cells, in random order.

@@ -38,6 +38,10 @@ pub trait Explainer: Debug + Send + Sync {
     /// The candidate operation that a tensor of E belongs to, by the start of its name; none for what is no candidate's.
     fn operation_of<'a>(&self, name: &'a str) -> Option<&'a str>;
 
+    /// The same supernet with an A of its own in each cell, the mixing weights themselves: its [`Explainer::coefficients`] come
+    /// cell by cell, each with its kind.
+    fn untied(&self) -> Arc<dyn Explainer>;
+
     /// How they become the mixtures' weights.
     fn mixing(&self) -> &Mixing;
 

@@ -16,7 +16,7 @@ use crate::config::{Rule, section};
 use crate::network::Vector;
 
 section! {
-    /// Terms of the architecture alone, added to its gradient.
+    /// Regularisers.
     RegulariserSettings, "regulariser", "" {
         /// β-decay: the weight, at the end of the search, of the edges' mean log-sum-exp of A, which keeps coefficients close together. It grows linearly from 0 (authors: 50 on NAS-Bench-201, 25 on the DARTS space; best for short searches: about 5). 0 means none.
         beta: f64 = 0.0 => Rule::NOT_NEGATIVE;
@@ -24,6 +24,8 @@ section! {
         dirichlet_prior: f64 = 0.0 => Rule::NOT_NEGATIVE;
         /// Weight of the zero-one loss, which drives the weights of --sampler sigmoid to 0 or 1 (FairDARTS: 10). 0 means none.
         zero_one: f64 = 0.0 => Rule::NOT_NEGATIVE;
+        /// Weight, at the end of the search, of the agreement of the supernet's layers on the architecture, towards which the explainer's weights are trained (Λ-DARTS: 0.125 on NAS-Bench-201, 0.125 to 0.25 on the DARTS space). It grows linearly from 0, and takes three more passes of the explainer. 0 means none.
+        lambda: f64 = 0.0 => Rule::NOT_NEGATIVE;
     }
 }
 
@@ -51,6 +53,11 @@ pub struct Added {
 }
 
 impl RegulariserSettings {
+    /// Passes of the explainer that they add to a step.
+    pub fn passes(&self) -> u64 {
+        if self.lambda > 0.0 { 3 } else { 0 }
+    }
+
     /// The terms with their weights when this share of the search's steps with the architecture is done.
     fn terms(&self, share: f64) -> Vec<(f64, Box<dyn Regulariser>)> {
         let all: [(f64, Box<dyn Regulariser>); 3] = [

@@ -5,7 +5,7 @@ use toml::Table;
 use crate::config::{ConfigError, preset, section};
 
 /// The presets by name, in order; `none` is no preset.
-const ALL: [(&str, &str); 17] = [
+const ALL: [(&str, &str); 18] = [
     ("darts", include_str!("darts.toml")),
     ("darts-first", include_str!("darts-first.toml")),
     ("pc-darts", include_str!("pc-darts.toml")),
@@ -22,6 +22,7 @@ const ALL: [(&str, &str); 17] = [
     ("darts-pt", include_str!("darts-pt.toml")),
     ("oles", include_str!("oles.toml")),
     ("a2m", include_str!("a2m.toml")),
+    ("lambda-darts", include_str!("lambda-darts.toml")),
     ("sanas", include_str!("sanas.toml")),
 ];
 

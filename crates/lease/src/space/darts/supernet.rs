@@ -61,6 +61,8 @@ pub struct Supernet {
     max_skip_connects: Option<usize>,
     dropout: Option<SkipDropout>,
     mixing: Mixing,
+    /// The coefficients of each cell, where cells do not share them.
+    untied: Option<Vec<Slot<2>>>,
     stem: (Conv, BatchNorm),
     cells: Vec<Member>,
     kernels: Kernels,
@@ -149,13 +151,14 @@ impl Supernet {
         let normal = stem.1.emit(&mut e, z);
         let stem_state = vec![e.graph.state(vec![normal], false)];
         let (mut s0, mut s1) = (stem_state.clone(), stem_state);
-        for Member { kind, cell } in &cells {
-            // The coefficients are those of normal cells, then those of reduction cells; then the strengths.
-            let per_kind = rows.iter().product::<usize>();
-            let first = *kind as usize * per_kind;
-            let strengths = 2 * per_kind + *kind as usize * rows[0];
+        // Cell by cell the coefficients, then the strengths of edges if there are any.
+        let coefficients = rows.iter().product::<usize>();
+        let mut first = 0;
+        for Member { cell, .. } in &cells {
+            let strengths = first + coefficients;
             let output = cell.emit(&mut e, [&s0, &s1], (first, strengths));
             (s0, s1) = (s1, output);
+            first = strengths + if betas.is_some() { rows[0] } else { 0 };
         }
         e.graph.output_means(&s1);
         Ok(Self {
@@ -169,6 +172,7 @@ impl Supernet {
             max_skip_connects: shape.max_skip_connects,
             dropout: None,
             mixing: Mixing::default(),
+            untied: None,
             stem,
             cells,
             kernels: Kernels::default(),
@@ -260,7 +264,40 @@ impl Explainer for Supernet {
     }
 
     fn coefficients(&self) -> Vec<Coefficients> {
-        self.kinds().into()
+        let Some(slots) = &self.untied else {
+            return self.kinds().into();
+        };
+        let kinds = self.kinds();
+        let cells = self.cells.iter().zip(slots);
+        cells
+            .map(|(member, slot)| Coefficients {
+                slot: slot.clone(),
+                ..kinds[member.kind as usize].clone()
+            })
+            .collect()
+    }
+
+    fn untied(&self) -> Arc<dyn Explainer> {
+        let mut architecture = Layout::default();
+        let slots = self.cells.iter().enumerate().map(|(number, member)| {
+            let shape = self.alphas[member.kind as usize].shape();
+            architecture.push(format!("cells.{number}"), shape, Init::Zeros)
+        });
+        let slots = slots.collect();
+        let betas = self.betas.as_ref().map(|betas| {
+            let named = ["betas_normal", "betas_reduce"].into_iter().zip(betas);
+            let both: Vec<Slot<1>> = named
+                .map(|(name, slot)| architecture.push(name, slot.shape(), Init::Zeros))
+                .collect();
+            [both[0].clone(), both[1].clone()]
+        });
+        Arc::new(Self {
+            untied: Some(slots),
+            betas,
+            architecture: Arc::new(architecture),
+            mixing: Mixing::direct(),
+            ..self.clone()
+        })
     }
 
     fn mixing(&self) -> &Mixing {
@@ -334,9 +371,14 @@ impl Explainer for Supernet {
 
     fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
         let pass = &Pass::new(weights);
-        let mixtures = self
-            .kinds()
-            .map(|of| self.mixing.weights(architecture, &of));
+        let parts = self.coefficients();
+        let mixed = parts.iter().map(|of| self.mixing.weights(architecture, of));
+        let mixtures: Vec<Dual<2>> = mixed.collect();
+        // Of each cell.
+        let mixture = |number: usize| match self.untied {
+            Some(_) => &mixtures[number],
+            None => &mixtures[self.cells[number].kind as usize],
+        };
         let strengths = self.betas.as_ref().map(|betas| {
             betas
                 .each_ref()
@@ -347,12 +389,14 @@ impl Explainer for Supernet {
             rng: RefCell::new(stream(d.seed, Purpose::DropSkip, d.step)),
         });
         let pooled = if self.kernels.serve(&images.value) {
-            let flat = mixtures.map(|m| {
-                let [edges, operations] = m.value.dims();
-                m.linear(|t| t.reshape([edges * operations]))
+            let flat = self.cells.iter().enumerate().flat_map(|(number, member)| {
+                let of = mixture(number).clone();
+                let [edges, operations] = of.value.dims();
+                let of = of.linear(|t| t.reshape([edges * operations]));
+                let kind = member.kind as usize;
+                [Some(of), strengths.as_ref().map(|s| s[kind].clone())]
             });
-            let strengths = strengths.into_iter().flatten();
-            let coefficients = Dual::cat(flat.into_iter().chain(strengths).collect(), 0);
+            let coefficients = Dual::cat(flat.flatten().collect(), 0);
             let mode = Mode {
                 drop: drop.as_ref(),
                 ..Mode::default()
@@ -364,7 +408,8 @@ impl Explainer for Supernet {
         } else {
             let (conv, norm) = &self.stem;
             let stem = norm.forward(pass, conv.forward(pass, images));
-            self.cells_composed(pass, stem, mixtures, strengths, drop.as_ref())
+            let mixtures = (0..self.cells.len()).map(|i| mixture(i).clone());
+            self.cells_composed(pass, stem, mixtures.collect(), strengths, drop.as_ref())
         };
         self.classifier.forward(pass, pooled)
     }
@@ -376,11 +421,10 @@ impl Supernet {
         &self,
         pass: &Pass,
         stem: Dual<4>,
-        mixtures: [Dual<2>; 2],
+        mixtures: Vec<Dual<2>>,
         strengths: Option<[Dual<1>; 2]>,
         drop: Option<&DropPath>,
     ) -> Dual<2> {
-        let mixtures = mixtures.map(coefficients);
         let strengths = strengths.map(|both| {
             both.map(|s| {
                 let [edges] = s.value.dims();
@@ -389,8 +433,8 @@ impl Supernet {
             })
         });
         let (mut s0, mut s1) = (stem.clone(), stem);
-        for member in &self.cells {
-            let mixture = &mixtures[member.kind as usize];
+        for (member, mixture) in self.cells.iter().zip(mixtures) {
+            let mixture = &coefficients(mixture);
             let strengths = strengths.as_ref().map(|s| &s[member.kind as usize][..]);
             let output = member
                 .cell

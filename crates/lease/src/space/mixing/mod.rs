@@ -120,6 +120,14 @@ fn chosen(parts: &[Coefficients], choice: &Choice, like: &Vector, values: [f64; 
 }
 
 impl Mixing {
+    /// A holds the weights themselves.
+    pub fn direct() -> Self {
+        Self {
+            relaxation: Relaxation::Direct,
+            ..Self::default()
+        }
+    }
+
     /// θ `[edges, operations]` of one kind of cell.
     pub fn weights(&self, architecture: &Leaves, of: &Coefficients) -> Dual<2> {
         let alphas = architecture.get(&of.slot);
@@ -193,6 +201,29 @@ pub fn mixed(explainer: &dyn Explainer, architecture: &Vector) -> Vector {
         (of.slot.flat(), theta.reshape([edges * operations]))
     });
     architecture.replace(parts.collect())
+}
+
+/// θ of cells that share it, in the layout of the same supernet [untied](Explainer::untied).
+pub fn spread(tied: &dyn Explainer, untied: &dyn Explainer, theta: &Vector) -> Vector {
+    let (from, layout) = (theta.to_f64(), untied.architecture());
+    let mut values = vec![0.0; layout.len()];
+    let shared = tied.coefficients();
+    for cell in untied.coefficients() {
+        let Some(of) = shared.iter().find(|of| of.kind == cell.kind) else {
+            unreachable!("a cell is of one of the kinds");
+        };
+        let [edges, operations] = of.slot.shape();
+        let (to, at) = (cell.slot.place(), of.slot.place());
+        values[to..to + edges * operations].copy_from_slice(&from[at..at + edges * operations]);
+    }
+    // What else is in A, such as strengths of edges, is shared.
+    for entry in layout.entries() {
+        let same = tied.architecture().entries().iter();
+        if let Some(of) = same.clone().find(|of| of.name == entry.name) {
+            values[entry.range.clone()].copy_from_slice(&from[of.range.clone()]);
+        }
+    }
+    Vector::zeros(layout.clone(), &theta.flat().device(), theta.flat().dtype()).with_values(values)
 }
 
 type Weighed = (Vec<f64>, Vec<Vec<f64>>);

@@ -71,6 +71,8 @@ pub struct Network {
     /// What can be derived.
     choices: &'static [Operation],
     mixing: Mixing,
+    /// The coefficients of each cell, where cells do not share them.
+    untied: Option<Vec<Slot<2>>>,
 }
 
 /// The stages double the channels and halve the resolution between them.
@@ -137,9 +139,14 @@ impl Network {
         let z = stem.0.emit(&mut e, &[input], false);
         let term = stem.1.emit(&mut e, z);
         let mut state = e.graph.state(vec![term], false);
+        let mut first = 0;
         for member in &members {
             state = match member {
-                Member::Cell(edges) => emit_cell(&mut e, edges, state, cell.is_none()),
+                Member::Cell(edges) => {
+                    let mixed = cell.is_none().then_some(first);
+                    first += EDGES * Operation::ALL.len();
+                    emit_cell(&mut e, edges, state, mixed)
+                }
                 Member::Block(block) => block.emit(&mut e, state),
             };
         }
@@ -159,6 +166,7 @@ impl Network {
             kernels: Kernels::default(),
             choices: Operation::choices(true),
             mixing: Mixing::default(),
+            untied: None,
         })
     }
 
@@ -172,6 +180,12 @@ impl Network {
         Self { kernels, ..self }
     }
 
+    /// How many cells there are.
+    fn cells(&self) -> usize {
+        let cells = self.members.iter();
+        cells.filter(|m| matches!(m, Member::Cell(_))).count()
+    }
+
     fn derived_cell(&self, architecture: &Vector) -> Result<Cell, GenotypeError> {
         let [mixture] = &self.mixtures(architecture)[..] else {
             unreachable!("one kind of cell");
@@ -183,7 +197,7 @@ impl Network {
         &self,
         pass: &Pass,
         images: Dual<4>,
-        mixture: Option<Dual<2>>,
+        mixtures: Option<Vec<Dual<2>>>,
         drop: Option<&DropPath>,
     ) -> Dual<2> {
         if self.kernels.serve(&images.value) {
@@ -191,15 +205,22 @@ impl Network {
                 statistics: pass.statistics,
                 drop,
             };
-            let flat = mixture.map(|m| m.linear(|t| t.reshape([EDGES * Operation::ALL.len()])));
+            let flat = mixtures.map(|cells| {
+                let of = |m: Dual<2>| m.linear(|t| t.reshape([EDGES * Operation::ALL.len()]));
+                Dual::cat(cells.into_iter().map(of).collect(), 0)
+            });
             let means = self.compiled.forward(images, pass.weights, flat, &mode);
             return self.classifier.forward(pass, only_means(means));
         }
         let (conv, norm) = &self.stem;
         let mut x = norm.forward(pass, conv.forward(pass, images));
+        let mut mixtures = mixtures.map(Vec::into_iter);
         for member in &self.members {
             x = match member {
-                Member::Cell(edges) => cell_forward(pass, edges, x, mixture.as_ref(), drop),
+                Member::Cell(edges) => {
+                    let mixture = mixtures.as_mut().and_then(Iterator::next);
+                    cell_forward(pass, edges, x, mixture.as_ref(), drop)
+                }
                 Member::Block(block) => block.forward(pass, x),
             };
         }
@@ -218,13 +239,30 @@ impl Explainer for Network {
     }
 
     fn coefficients(&self) -> Vec<Coefficients> {
-        vec![Coefficients {
+        let one = std::slice::from_ref(&self.alphas);
+        let slots = self.untied.as_deref().unwrap_or(one);
+        let of = |slot: &Slot<2>| Coefficients {
             kind: "cell",
-            slot: self.alphas.clone(),
+            slot: slot.clone(),
             skips: vec![Some(Operation::SkipConnect as usize); EDGES],
             derivable: vec![self.choices.iter().map(|o| *o as usize).collect(); EDGES],
             nodes: Vec::new(),
-        }]
+        };
+        slots.iter().map(of).collect()
+    }
+
+    fn untied(&self) -> Arc<dyn Explainer> {
+        let mut architecture = Layout::default();
+        let slots = (0..self.cells()).map(|cell| {
+            let name = format!("cells.{cell}");
+            architecture.push(name, self.alphas.shape(), Init::Zeros)
+        });
+        Arc::new(Self {
+            untied: Some(slots.collect()),
+            architecture: Arc::new(architecture),
+            mixing: Mixing::direct(),
+            ..self.clone()
+        })
     }
 
     fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError> {
@@ -252,11 +290,13 @@ impl Explainer for Network {
     }
 
     fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
-        let [of] = &self.coefficients()[..] else {
-            unreachable!("one kind of cell");
-        };
-        let mixture = self.mixing.weights(architecture, of);
-        self.logits(&Pass::new(weights), images, Some(mixture), None)
+        let parts = self.coefficients();
+        let mixtures = parts.iter().map(|of| self.mixing.weights(architecture, of));
+        let mut mixtures: Vec<Dual<2>> = mixtures.collect();
+        if self.untied.is_none() {
+            mixtures = vec![mixtures[0].clone(); self.cells()];
+        }
+        self.logits(&Pass::new(weights), images, Some(mixtures), None)
     }
 
     fn bytes(&self, batch: usize, image: [usize; 3]) -> u64 {
@@ -338,8 +378,8 @@ impl Member {
     }
 }
 
-/// Adds a cell to a graph; in a supernet edge e's operation k is multiplied by coefficient 5 e + k.
-fn emit_cell(e: &mut Emitter, edges: &[Vec<Layer>], input: Id, mixed: bool) -> Id {
+/// Adds a cell to a graph; in a supernet edge e's operation k is multiplied by coefficient `mixed` + 5 e + k.
+fn emit_cell(e: &mut Emitter, edges: &[Vec<Layer>], input: Id, mixed: Option<usize>) -> Id {
     let mut states = vec![input];
     let mut pools = Vec::new();
     for node in 1..=NODES {
@@ -361,8 +401,8 @@ fn emit_cell(e: &mut Emitter, edges: &[Vec<Layer>], input: Id, mixed: bool) -> I
                         Term::new(pool, Normalise::Not)
                     }
                 };
-                terms.push(if mixed {
-                    term.times(edge * Operation::ALL.len() + k)
+                terms.push(if let Some(first) = mixed {
+                    term.times(first + edge * Operation::ALL.len() + k)
                 } else if matches!(layer, Layer::Identity) {
                     term
                 } else {
