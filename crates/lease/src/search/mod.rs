@@ -11,6 +11,7 @@ pub mod preset;
 mod selection;
 mod settings;
 mod state;
+mod step;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -26,13 +27,9 @@ pub use settings::{SearchConfig, SearchSettings, Shares, presets};
 use state::{Progress, State};
 
 use crate::Error;
-use crate::method::layers::agreement;
-use crate::method::product::gradient;
-use crate::method::{Batches, Iteration, Method, Models, Unrolling, stage1};
-use crate::network::Vector;
-use crate::rng::{Purpose, stream};
+use crate::method::{Batches, Models, Unrolling};
 use crate::run::{Identity, Log, RunFolder};
-use crate::space::{Genotype, SkipDropout, StageReached, Standing, Truths};
+use crate::space::{Genotype, StageReached, Standing, Truths};
 
 /// How a search ended.
 pub enum Outcome {
@@ -183,155 +180,6 @@ impl Search {
                 fired.epoch + 1
             ));
         }
-    }
-
-    /// How far the stage is.
-    fn shares(&self, step: u64) -> Shares {
-        let per_epoch = self.feed.per_epoch();
-        let within = step % (per_epoch * self.config.search.epochs as u64);
-        self.config.shares(within, per_epoch)
-    }
-
-    /// The networks in a step, on its batches: with skip-connects dropped out where the stage says so, the step's mixture, and
-    /// what E learns as.
-    fn models_at(&self, step: u64, epoch: usize, batches: &Batches) -> Models {
-        let mut models = self.models.clone();
-        let (s, seed) = (&self.config.search, self.config.run.seed);
-        let shares = self.shares(step);
-        let stage = self.config.stages()[self.state.progress.stage.number];
-        let probability = stage.skip_dropout_in(epoch % s.epochs, s.epochs, s.warmup_epochs);
-        if probability > 0.0 {
-            let dropout = SkipDropout {
-                probability,
-                seed,
-                step,
-            };
-            let dropping = models.explainer.dropping(dropout);
-            models.explainer = dropping.unwrap_or(models.explainer);
-        }
-        let mixing = self.config.mixing.at(seed, step, shares.steps);
-        models.explainer = models.explainer.with_mixing(mixing);
-        let perturbation = &self.config.perturbation;
-        if perturbation.perturbs() {
-            let mut rng = stream(seed, Purpose::Perturbation, step);
-            let on = (&batches.explainer_train, shares.steps);
-            let point = &self.state.point;
-            let learner = perturbation.learner(&*models.explainer, point, on, &mut rng);
-            models.learner = Some(learner);
-        }
-        models
-    }
-
-    /// One iteration: stages I to IV, then the real steps of E and W.
-    pub(crate) fn step(&mut self, step: u64, epoch: usize) -> Result<StepMetrics, Error> {
-        let settings = self.unrolling(step, epoch);
-        let batches = self.feed.batches(step);
-        let starts = self.config.listens().then(|| self.feed.starts(step));
-        let models = self.models_at(step, epoch, &batches);
-        let mut at = self.state.point.clone();
-        let warmup = self.config.warms_up(epoch);
-        let perturbation = &self.config.perturbation;
-        if !warmup && perturbation.sam_radius > 0.0 {
-            let (f, val) = (&*models.explainer, &batches.explainer_val);
-            at.architecture = perturbation.sharpened(f, &at, val);
-        }
-        let watched = self.config.freezing.watches();
-        let operations = watched.then(|| freezing::operations(&*models.explainer));
-        let operations = operations.unwrap_or_default();
-        let trains = self
-            .state
-            .progress
-            .freezing
-            .trains(&operations, &at.explainer);
-        let iteration = Iteration {
-            models: &models,
-            at: &at,
-            batches: &batches,
-            starts: starts.as_ref(),
-            settings: &settings,
-            trains: trains.as_ref(),
-        };
-        let mut m = StepMetrics::at(step, epoch, warmup);
-
-        let first_order = settings.method == Method::DartsFirst;
-        let stages = (!first_order).then(|| iteration.stages());
-        let mut validation = None;
-        if !warmup {
-            let explainer = match &stages {
-                Some(stages) => iteration.explainer_term(stages),
-                None => iteration.first_order_term(watched),
-            };
-            validation = explainer.weights.clone();
-            let heard = stages
-                .as_ref()
-                .and_then(|s| Some((s, s.audience.as_ref()?)));
-            let audience =
-                heard.map(|(stages, audience)| iteration.audience_term(stages, audience));
-            let mut gradient = iteration.architecture_gradient(&explainer, audience.as_ref());
-            m.terms(&explainer, audience.as_ref(), &gradient);
-            let share = self.shares(step).moves;
-            if let Some(added) = self.config.regulariser.added(&at.architecture, share) {
-                m.regulariser = Some(added.value);
-                m.regulariser_norm = Some(added.gradient.norm());
-                gradient.total = gradient.total.add_scaled(1.0, &added.gradient);
-            }
-            m.check()?;
-            self.state.step_architecture(&self.config, &gradient.total);
-        }
-
-        // Stage I for real, with the new architecture; if that has not moved, the gradient is known.
-        let explainer_gradient = match (&stages, warmup) {
-            (Some(stages), true) => stages.explainer_gradient.clone(),
-            _ => {
-                let loss = stage1::loss(models.learner(), &batches.explainer_train);
-                let point = [&at.explainer, &self.state.point.architecture];
-                let learned = gradient(loss, point, [0]);
-                m.explainer_train_loss = learned.value;
-                let [vector] = learned.vectors;
-                vector
-            }
-        };
-        if let Some(stages) = &stages {
-            m.explainer_train_loss = stages.explainer_loss;
-        }
-        let explainer_gradient = match self.agreeing(&models, &batches, step) {
-            Some((agreement, towards)) => {
-                m.agreement = Some(agreement);
-                explainer_gradient.add_scaled(-1.0, &towards)
-            }
-            None => explainer_gradient,
-        };
-        m.explainer_gradient_norm = explainer_gradient.norm();
-        self.state
-            .step_explainer(&settings, &explainer_gradient, trains.as_ref());
-        if let Some(validation) = validation.filter(|_| watched) {
-            let both = [&explainer_gradient, &validation];
-            let freezing = &mut self.state.progress.freezing;
-            freezing.note(&self.config.freezing, &operations, both);
-        }
-        self.state.progress.explainer.add(&batches.explainer_train);
-
-        // Stage III for real: W and δ' are those of the unrolled step, and so is the gradient.
-        if let Some(audience) = stages.as_ref().and_then(|s| s.audience.as_ref()) {
-            m.audience(audience);
-            self.state.step_audience(&settings, &audience.gradient);
-            self.state.progress.audience.add(&batches.audience_train);
-        }
-        m.check()?;
-        Ok(m)
-    }
-
-    /// How well the layers agree on the architecture, and λ ∇_E of that; none if it has no weight.
-    fn agreeing(&self, models: &Models, batches: &Batches, step: u64) -> Option<(f64, Vector)> {
-        let lambda = self.config.regulariser.lambda * self.shares(step).steps;
-        if self.config.regulariser.lambda == 0.0 {
-            return None;
-        }
-        let point = &self.state.point;
-        let at = [&point.explainer, &point.architecture];
-        let product = self.config.method.product();
-        let found = agreement(&*models.explainer, at, &batches.explainer_train, product);
-        Some((found.value, found.gradient.scale(lambda)))
     }
 
     /// The settings of a step's iteration.
