@@ -63,7 +63,7 @@ pub fn folder(bytes: &[u8]) -> Outcome {
             image_size: 4,
             ..DataSettings::default()
         };
-        let dataset = Dataset::load(&settings).map_err(told)?;
+        let dataset = Dataset::load(&settings.into()).map_err(told)?;
         let images = &dataset.train;
         assert!(images.shape[1..] == [4, 4] && images.pixels.len() == images.len() * images.size());
         assert!(!dataset.test().is_empty() && dataset.classes.len() > 1);

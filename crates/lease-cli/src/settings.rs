@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use lease::config::{Composite, Layers, SectionInfo, Setting};
-use lease::space;
 use lease::study::ComparisonConfig;
+use lease::{data, space};
 
 /// The settings given on the command line, and the file with more of them.
 #[derive(Clone, Debug)]
@@ -69,14 +69,13 @@ fn flag(section: &SectionInfo, setting: &Setting) -> Arg {
         "N".into()
     };
     let readers = space::readers(section.name);
-    let heading = match readers.is_empty() {
-        true => format!("Settings, [{}]", section.name),
-        false => format!(
-            "Settings, [{}], with --space {}",
-            section.name,
-            readers.join(", ")
-        ),
-    };
+    let mut heading = format!("Settings, [{}]", section.name);
+    if !readers.is_empty() {
+        heading += &format!(", with --space {}", readers.join(", "));
+    }
+    if let Some(dataset) = data::reader(section.name) {
+        heading += &format!(", with --dataset {dataset}");
+    }
     let arg = Arg::new(name.clone())
         .long(name)
         .value_name(value_name)

@@ -32,8 +32,8 @@ fn a_comparison_goes_on_adds_methods_and_refuses_other_settings() {
         command.args(methods);
         command.args(["--space", "nas-bench-201", "--nb201-table"]);
         command.arg(&file);
-        let tiny = ["--limit", "80", "--batch", "20", "--channels", "2"];
-        command.args(tiny);
+        command.args(["--dataset", "digits", "--limit", "80"]);
+        command.args(["--batch", "20", "--channels", "2"]);
         command.args(["--cells", "1", "--audience-width", "0.1"]);
         command.args(["--epochs", "2", "--seeds", "2"]);
         command.args(["--eigenvalue-every", "1"]).args(more);
@@ -98,7 +98,8 @@ fn settings_of_the_training_can_change_as_long_as_none_was_begun() {
         let mut command = lease(&["compare", "darts-first", "--seeds", "1", "--out"]);
         command
             .arg(&out)
-            .args(["--limit", "200", "--channels", "2", "--nodes", "1"]);
+            .args(["--dataset", "digits", "--limit", "200"]);
+        command.args(["--channels", "2", "--nodes", "1"]);
         command.args(["--batch", "20", "--epochs", "1", "--train-batch", "20"]);
         command.args(["--train-channels", "2", "--train-cells", "3"]);
         command.args(["--train-epochs", epochs]).args(more);

@@ -55,7 +55,7 @@ const SPACES: &[&[&str]] = &[
 
 fn tiny(out: &Path, parts: &[&[&str]]) -> std::process::Command {
     let all: Vec<&str> = parts.iter().copied().flatten().copied().collect();
-    let common: &[&str] = &["--dataset", "digits", "--epochs", "2"];
+    let common: &[&str] = &["--epochs", "2"];
     search(out, &[common, &all].concat())
 }
 

@@ -34,7 +34,7 @@ fn bad_arguments_get_one_clear_error() {
             "search.batch = 0 (flag --batch) cannot be used",
         ),
         (
-            vec!["search", "--batch", "5000"],
+            vec!["search", "--dataset", "digits", "--batch", "5000"],
             "fewer than one batch of 5000",
         ),
         (
@@ -59,7 +59,14 @@ fn bad_arguments_get_one_clear_error() {
         ),
         (vec!["train", "Genotype(normal=[])"], "has no reduce cell"),
         (
-            vec!["train", "random:1", "--train-auxiliary", "0.4"],
+            vec![
+                "train",
+                "random:1",
+                "--dataset",
+                "digits",
+                "--train-auxiliary",
+                "0.4",
+            ],
             "train without it",
         ),
     ] {
@@ -135,6 +142,8 @@ fn all_that_a_later_phase_will_miss_is_told_at_once_before_the_first_step() {
     }
     let mut huge = lease(&[
         "search",
+        "--dataset",
+        "digits",
         "--batch",
         "600",
         "--channels",

@@ -58,6 +58,8 @@ pub enum Purpose {
     Perturbation = 23,
     /// The order in which edges are decided.
     Selection = 24,
+    /// Canvases of cluttered digits.
+    Clutter = 25,
 }
 
 /// The stream of a purpose and index under a seed.

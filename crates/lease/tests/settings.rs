@@ -1,6 +1,7 @@
 //! Settings: where they come from, what they may be, and what a result depends on.
 
-use lease::config::{Composite, Layers};
+use lease::config::{Composite, Layers, Section};
+use lease::data::{DataSettings, DatasetKind};
 use lease::search::{SearchConfig, preset, presets};
 use lease::space;
 use lease::study::ComparisonConfig;
@@ -40,7 +41,7 @@ fn parsed(text: &str) -> Result<SearchConfig, lease::Error> {
 fn flags_win_over_the_file_and_the_file_over_the_preset() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "[explainer]\nchannels = 6\ncells = 5\n").unwrap();
-    let flags = [("cells".to_string(), "4".to_string())];
+    let flags = [("cells", "4"), ("dataset", "digits")].map(|(a, b)| (a.into(), b.into()));
     let scope = SearchConfig::scope();
     let layers = Layers::read(Some(file.path()), &flags, &scope, &[]).unwrap();
     let config = SearchConfig::resolve(&presets(&layers).unwrap(), &layers).unwrap();
@@ -54,7 +55,7 @@ fn flags_win_over_the_file_and_the_file_over_the_preset() {
 #[test]
 fn every_space_has_usable_defaults_on_every_data_set() {
     for space in space::names() {
-        for dataset in ["digits", "cifar10", "cifar100", "folder"] {
+        for dataset in DataSettings::INFO.settings[0].choices.words() {
             let all = [("space", space), ("dataset", dataset), ("path", "x")];
             resolved::<ComparisonConfig>(&all).unwrap();
         }
@@ -69,8 +70,8 @@ fn every_space_has_usable_defaults_on_every_data_set() {
 #[test]
 fn presets_set_nothing_but_settings() {
     let texts = space::spaces().flat_map(|space| [space.preset, space.recipe]);
-    let digits = lease::data::DatasetKind::Digits.preset();
-    for text in texts.chain([digits]) {
+    let of_data = [DatasetKind::Digits, DatasetKind::ClutteredDigits].map(DatasetKind::preset);
+    for text in texts.chain(of_data) {
         Layers::parse(text, "the preset", &ComparisonConfig::scope(), &[]).unwrap();
     }
 }
@@ -100,6 +101,36 @@ fn a_command_reads_its_own_sections_and_a_space_its_own_settings() {
     // A file may have more than one command reads.
     let both = "[train]\nepochs = 3\n[search]\nepochs = 4\n";
     assert_eq!(parsed(both).unwrap().search.epochs, 4);
+}
+
+#[test]
+fn only_cluttered_digits_read_settings_of_the_clutter_and_a_canvas_must_have_room() {
+    for told in [
+        refused(&[("dataset", "digits"), ("clutter-side", "20")]),
+        resolved::<TrainConfig>(&[("dataset", "digits"), ("clutter-side", "20")])
+            .unwrap_err()
+            .to_string(),
+    ] {
+        assert_eq!(
+            told,
+            "--clutter-side is not read here: it is a setting of --dataset cluttered-digits, and this is digits"
+        );
+    }
+    let side = |side, fragments| [("clutter-side", side), ("clutter-fragments", fragments)];
+    let told = refused(&side("16", "1"));
+    assert!(
+        told.starts_with("clutter.side = 16 (flag --clutter-side) cannot be used")
+            && told.contains("at least 17 pixels, or --clutter-fragments 0"),
+        "{told}"
+    );
+    assert!(refused(&side("129", "0")).contains("from 8 to 128"));
+    for fits in [side("8", "0"), side("17", "1")] {
+        let config = resolved::<SearchConfig>(&fits).unwrap();
+        let text = config.to_toml();
+        assert!(text.contains("[clutter]") && parsed(&text).unwrap().table() == config.table());
+    }
+    let plain = resolved::<SearchConfig>(&[("dataset", "digits")]).unwrap();
+    assert!(!plain.to_toml().contains("[clutter]"));
 }
 
 #[test]

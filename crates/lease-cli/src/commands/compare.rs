@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lease::Error;
 use lease::config::{Composite, ConfigError};
-use lease::data::{DataSettings, Dataset};
+use lease::data::{DataConfig, Dataset};
 use lease::run::files::{remove_partial, write_atomically};
 use lease::study::ComparisonConfig;
 use lease::study::cell::{Cell, collect};
@@ -106,8 +106,8 @@ fn cells<'a>(arguments: &Arguments, variants: &'a [Variant]) -> Result<Vec<Cell<
 }
 
 /// The images of all cells that are to be run, after everything that these will need was looked at.
-fn checked(cells: &[Cell]) -> Result<Vec<(DataSettings, Dataset)>, Error> {
-    let mut datasets: Vec<(DataSettings, Dataset)> = Vec::new();
+fn checked(cells: &[Cell]) -> Result<Vec<(DataConfig, Dataset)>, Error> {
+    let mut datasets: Vec<(DataConfig, Dataset)> = Vec::new();
     let mut told: Vec<String> = Vec::new();
     let mut errors = Vec::new();
     for cell in cells.iter().filter(|cell| !cell.is_done()) {

@@ -131,7 +131,7 @@ fn free(path: &Path) -> Result<(), Error> {
 /// `runs/DATASET-METHOD-seedN`, with a number where that is taken; made at once, so that of several runs that are started
 /// together each has its own.
 fn fresh(config: &SearchConfig) -> Result<PathBuf, Error> {
-    let data = serde_json::to_value(config.data.dataset).unwrap_or_default();
+    let data = serde_json::to_value(config.data.images.dataset).unwrap_or_default();
     let (data, method) = (data.as_str().unwrap_or("data"), config.method.method);
     let name = format!("runs/{data}-{method}-seed{}", config.run.seed);
     let failed = |path: &Path, source| {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// A search that takes seconds, with a checkpoint after every step.
 pub const TINY: &[&str] = &[
+    "--dataset",
+    "digits",
     "--limit",
     "200",
     "--channels",
@@ -22,6 +24,8 @@ pub const TINY: &[&str] = &[
 ];
 
 pub const TINY_TRAINING: &[&str] = &[
+    "--dataset",
+    "digits",
     "--limit",
     "200",
     "--train-channels",

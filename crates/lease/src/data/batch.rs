@@ -62,6 +62,8 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// The classes.
     pub labels: Vec<i64>,
+    /// Which pixels matter, `[batch, height, width]`, where that is known.
+    pub masks: Option<Vec<bool>>,
 }
 
 impl Images {
@@ -74,6 +76,7 @@ impl Images {
     ) -> Batch {
         let [channels, height, width] = self.shape;
         let mut values = vec![0.0; indices.len() * self.size()];
+        let mut masks = self.masks.as_ref().map(|_| Vec::new());
         let mut vary = vary;
         for (index, out) in indices.iter().zip(values.chunks_exact_mut(self.size())) {
             let view = match &mut vary {
@@ -87,9 +90,14 @@ impl Images {
             for (channel, (from, to)) in planes.enumerate() {
                 let scale = 1.0 / (f32::from(self.white) * normalisation.std[channel]);
                 let offset = normalisation.mean[channel] / normalisation.std[channel];
-                view.copy(from, to, height, width, |pixel| {
-                    f32::from(pixel) * scale - offset
-                });
+                let value = |pixel| f32::from(pixel) * scale - offset;
+                view.copy((from, 0), (to, 0.0), [height, width], value);
+            }
+            if let Some((masks, mask)) = masks.as_mut().zip(self.relevant(*index as usize)) {
+                let start = masks.len();
+                masks.resize(start + mask.len(), false);
+                let to = (&mut masks[start..], false);
+                view.copy((mask, false), to, [height, width], |matters| matters);
             }
         }
         Batch {
@@ -99,6 +107,7 @@ impl Images {
                 .iter()
                 .map(|i| i64::from(self.labels[*i as usize]))
                 .collect(),
+            masks,
         }
     }
 }
@@ -135,13 +144,14 @@ impl Augmentation {
 }
 
 impl View {
-    fn copy(
+    /// Fills `to` with the values of what the view shows of `from`, beyond whose border all is `outside`; what is blanked
+    /// becomes `blank`.
+    fn copy<F: Copy, T: Clone>(
         &self,
-        from: &[u8],
-        to: &mut [f32],
-        height: usize,
-        width: usize,
-        value: impl Fn(u8) -> f32,
+        (from, outside): (&[F], F),
+        (to, blank): (&mut [T], T),
+        [height, width]: [usize; 2],
+        value: impl Fn(F) -> T,
     ) {
         for y in 0..height {
             for x in 0..width {
@@ -152,14 +162,14 @@ impl View {
                 let pixel = if inside {
                     from[row as usize * width + column as usize]
                 } else {
-                    0
+                    outside
                 };
                 to[y * width + x] = value(pixel);
             }
         }
         if let Some([rows, columns]) = &self.blank {
             for y in rows.clone() {
-                to[y * width..][columns.clone()].fill(0.0);
+                to[y * width..][columns.clone()].fill(blank.clone());
             }
         }
     }
@@ -172,7 +182,11 @@ mod tests {
     use crate::rng::{Purpose, stream};
 
     fn digits() -> Dataset {
-        Dataset::load(&crate::data::DataSettings::default()).unwrap()
+        let settings = crate::data::DataSettings {
+            dataset: crate::data::DatasetKind::Digits,
+            ..Default::default()
+        };
+        Dataset::load(&settings.into()).unwrap()
     }
 
     #[test]
@@ -225,7 +239,7 @@ mod tests {
             blank: Some([0..1, 1..2]),
         };
         let mut out = [9.0; 4];
-        view.copy(&[1, 2, 3, 4], &mut out, 2, 2, f32::from);
+        view.copy((&[1u8, 2, 3, 4], 0), (&mut out, 0.0), [2, 2], f32::from);
         assert_eq!(out, [4.0, 0.0, 0.0, 0.0]);
     }
 }

@@ -102,6 +102,7 @@ fn none() -> Images {
         white: 255,
         pixels: Vec::new(),
         labels: Vec::new(),
+        masks: None,
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn load() -> Result<Loaded, DataError> {
         white: 16,
         pixels: Vec::new(),
         labels: Vec::new(),
+        masks: None,
     };
     for (row, line) in text.lines().enumerate() {
         let values: Result<Vec<u8>, _> = line.split(',').map(str::parse).collect();

@@ -214,6 +214,7 @@ fn join(decoded: &Decoded, grey: bool, side: usize) -> Images {
         white: 255,
         pixels: Vec::with_capacity(decoded.len() * channels * side * side),
         labels: Vec::with_capacity(decoded.len()),
+        masks: None,
     };
     for (image, label) in decoded {
         let interleaved = if grey {
@@ -280,7 +281,7 @@ mod tests {
             path: root.path().to_str().unwrap().into(),
             ..Default::default()
         };
-        let few = crate::data::Dataset::load(&settings)
+        let few = crate::data::Dataset::load(&settings.into())
             .unwrap_err()
             .to_string();
         assert!(few.contains("no image is left for testing"), "{few}");

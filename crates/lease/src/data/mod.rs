@@ -2,6 +2,7 @@
 
 mod batch;
 mod cifar;
+mod clutter;
 mod digits;
 mod folder;
 mod settings;
@@ -11,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 pub use batch::{Augmentation, Batch, Normalisation};
 pub use cifar::{cifar_10, cifar_100};
+pub use clutter::ClutterSettings;
 pub use folder::{MOST_IMAGE_BYTES, MOST_SIDE, decode_image};
-pub use settings::{Augment, DataSettings, DatasetKind};
+pub use settings::{Augment, DataConfig, DataSettings, DatasetKind, reader};
 pub use split::{BatchOrder, Partition, Split};
 
 /// Images that cannot be used.
@@ -67,6 +69,8 @@ pub struct Images {
     pub pixels: Vec<u8>,
     /// The class of each image.
     pub labels: Vec<u16>,
+    /// Which pixels of each image matter, image by image, `[height, width]` each, where that is known.
+    pub masks: Option<Vec<bool>>,
 }
 
 impl Images {
@@ -85,25 +89,54 @@ impl Images {
         self.shape.iter().product()
     }
 
+    /// Pixels of one image.
+    pub fn area(&self) -> usize {
+        self.shape[1] * self.shape[2]
+    }
+
+    /// Which pixels of an image matter, `[height, width]`, where that is known: those of what its label says. An explanation
+    /// of the image should lie on them.
+    ///
+    /// # Panics
+    /// If there is no image of this number.
+    pub fn relevant(&self, image: usize) -> Option<&[bool]> {
+        let area = self.area();
+        let masks = self.masks.as_ref()?;
+        Some(&masks[image * area..(image + 1) * area])
+    }
+
     fn truncate(&mut self, images: usize) {
         if images > 0 && images < self.len() {
+            let (size, area) = (self.size(), self.area());
             self.labels.truncate(images);
-            self.pixels.truncate(images * self.size());
+            self.pixels.truncate(images * size);
+            if let Some(masks) = &mut self.masks {
+                masks.truncate(images * area);
+            }
+        }
+    }
+
+    /// Adds an image of another set of the same kind.
+    fn push(&mut self, from: &Self, image: usize) {
+        let size = self.size();
+        self.pixels
+            .extend(&from.pixels[image * size..(image + 1) * size]);
+        self.labels.push(from.labels[image]);
+        if let Some((masks, mask)) = self.masks.as_mut().zip(from.relevant(image)) {
+            masks.extend(mask);
         }
     }
 
     /// Moves the images with these (increasing) indices into a set of their own.
     fn split_off(self, taken: &[usize]) -> (Self, Self) {
         let (mut kept, mut moved) = (self.none_like(), self.none_like());
-        let size = self.size();
         for i in 0..self.len() {
             let to = if taken.binary_search(&i).is_ok() {
                 &mut moved
             } else {
                 &mut kept
             };
-            to.pixels.extend(&self.pixels[i * size..(i + 1) * size]);
-            to.labels.push(self.labels[i]);
+            to.push(&self, i);
         }
         (kept, moved)
     }
@@ -111,11 +144,8 @@ impl Images {
     /// The images with these indices, in this order.
     fn some(&self, indices: &[u32]) -> Self {
         let mut some = self.none_like();
-        let size = self.size();
         for i in indices {
-            let i = *i as usize;
-            some.pixels.extend(&self.pixels[i * size..(i + 1) * size]);
-            some.labels.push(self.labels[i]);
+            some.push(self, *i as usize);
         }
         some
     }
@@ -127,6 +157,7 @@ impl Images {
             white: self.white,
             pixels: Vec::new(),
             labels: Vec::new(),
+            masks: self.masks.as_ref().map(|_| Vec::new()),
         }
     }
 }
@@ -194,20 +225,23 @@ impl Dataset {
             white: 255,
             pixels: noise.into_iter().map(|v| (v + 128.0) as u8).collect(),
             labels: (0..images).map(|i| (i % classes) as u16).collect(),
+            masks: None,
         };
         let names = (0..classes).map(|c| c.to_string()).collect();
         Self::new("random", names, images.clone(), images)
     }
 
-    /// Loads what the configuration's `[data]` asks for.
+    /// Loads what a configuration asks for.
     ///
     /// # Errors
     /// If a file is missing, truncated, corrupt or wrongly labelled, naming it; if a class has no image.
-    pub fn load(settings: &DataSettings) -> Result<Self, DataError> {
+    pub fn load(config: &DataConfig) -> Result<Self, DataError> {
+        let settings = &config.images;
         let path = Path::new(&settings.path);
         let limits = [settings.limit, settings.test_limit];
         let (name, classes, mut train, mut test) = match settings.dataset {
             DatasetKind::Digits => digits::load()?,
+            DatasetKind::ClutteredDigits => clutter::load(&config.clutter)?,
             DatasetKind::Cifar10 => cifar::load_10(path)?,
             DatasetKind::Cifar100 => cifar::load_100(path)?,
             DatasetKind::Folder => folder::load(path, settings.image_size)?,
@@ -268,7 +302,10 @@ impl Dataset {
 
     /// Its sizes.
     pub fn size(&self) -> ImageSet {
-        let of = |images: &Images| images.pixels.len() + 2 * images.labels.len();
+        let of = |images: &Images| {
+            let masks = images.masks.as_ref().map_or(0, Vec::len);
+            images.pixels.len() + 2 * images.labels.len() + masks
+        };
         ImageSet {
             classes: self.classes.len(),
             shape: self.train.shape,

@@ -2,14 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Rule, section};
+use toml::Table;
+
+use super::ClutterSettings;
+use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, section};
 
 /// Where images come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum DatasetKind {
-    /// The embedded handwritten digits.
+    /// Cluttered digits, drawn from the embedded ones.
     #[default]
+    ClutteredDigits,
+    /// The embedded handwritten digits.
     Digits,
     /// CIFAR-10, official binary files.
     Cifar10,
@@ -23,9 +28,15 @@ impl DatasetKind {
     /// Settings that fit the data set where they differ from the defaults, as TOML.
     pub fn preset(self) -> &'static str {
         match self {
+            Self::ClutteredDigits => include_str!("cluttered_digits.toml"),
             Self::Digits => include_str!("digits.toml"),
             Self::Cifar10 | Self::Cifar100 | Self::Folder => "",
         }
+    }
+
+    /// Whether it comes along with the program.
+    pub fn is_embedded(self) -> bool {
+        matches!(self, Self::ClutteredDigits | Self::Digits)
     }
 }
 
@@ -45,9 +56,9 @@ pub enum Augment {
 section! {
     /// Images.
     DataSettings, "data", "" {
-        /// Data set: the embedded digits, CIFAR-10 or CIFAR-100 in the official binary layout, or a folder with one sub-folder per class.
-        dataset: DatasetKind = DatasetKind::Digits, ["digits", "cifar10", "cifar100", "folder"];
-        /// Where the data set lies; not used for digits.
+        /// Data set: embedded digits, cluttered or as they are, CIFAR-10 or CIFAR-100 in the official binary layout, or a folder with one sub-folder per class.
+        dataset: DatasetKind = DatasetKind::ClutteredDigits, ["cluttered-digits", "digits", "cifar10", "cifar100", "folder"];
+        /// Where the data set lies; not used for embedded ones.
         path: String = String::new() => Rule::PATH;
         /// Side in pixels to which the images of a folder are resized.
         image_size: usize = 32 => Rule::whole(1, 1_024);
@@ -60,13 +71,72 @@ section! {
     }
 }
 
-impl DataSettings {
-    /// What is wrong with these settings together.
-    pub fn problems(&self) -> Vec<crate::config::ConfigError> {
-        if self.dataset != DatasetKind::Digits && self.path.is_empty() {
-            let setting = Self::setting("path");
+/// All that is read of images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DataConfig {
+    /// What all data sets read.
+    pub images: DataSettings,
+    /// What cluttered digits read.
+    pub clutter: ClutterSettings,
+}
+
+impl From<DataSettings> for DataConfig {
+    fn from(images: DataSettings) -> Self {
+        Self {
+            images,
+            ..Self::default()
+        }
+    }
+}
+
+/// The name of the data set that alone reads a section; none if all or none do.
+pub fn reader(section: &str) -> Option<&'static str> {
+    (section == ClutterSettings::INFO.name).then_some("cluttered-digits")
+}
+
+impl DataConfig {
+    fn is_cluttered(&self) -> bool {
+        self.images.dataset == DatasetKind::ClutteredDigits
+    }
+}
+
+impl Composite for DataConfig {
+    fn scope() -> Vec<&'static SectionInfo> {
+        vec![DataSettings::INFO, ClutterSettings::INFO]
+    }
+
+    fn read(values: &Table) -> Result<Self, ConfigError> {
+        Ok(Self {
+            images: Section::of(values)?,
+            clutter: Section::of(values)?,
+        })
+    }
+
+    fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
+        let mut all = vec![self.images.table()];
+        all.extend(self.is_cluttered().then(|| self.clutter.table()));
+        all
+    }
+
+    fn problems(&self) -> Vec<ConfigError> {
+        if self.is_cluttered() {
+            return self.clutter.problems();
+        }
+        if !self.images.dataset.is_embedded() && self.images.path.is_empty() {
+            let setting = DataSettings::setting("path");
             return vec![setting.range("\"\"", "this data set needs the folder where it lies")];
         }
         Vec::new()
+    }
+
+    fn unread(&self, setting: &Setting) -> String {
+        let (_, data) = self.images.table();
+        match reader(setting.section) {
+            Some(reader) => format!(
+                "it is a setting of --dataset {reader}, and this is {}",
+                data["dataset"].as_str().unwrap_or_default()
+            ),
+            None => format!("nothing reads the section [{}]", setting.section),
+        }
     }
 }

@@ -79,7 +79,7 @@ impl Feed {
             explainer_val: next()?,
             audience_val: next()?,
             epsilon: config.method.attack(&dataset.normalisation).epsilon,
-            augmentation: dataset.augmentation(config.data.augment, 0.0),
+            augmentation: dataset.augmentation(config.data.images.augment, 0.0),
             dataset,
             device: device.clone(),
             batch,

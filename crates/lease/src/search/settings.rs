@@ -10,7 +10,7 @@ use super::selection::{Selection, SelectionSettings};
 use crate::config::{
     Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section,
 };
-use crate::data::{DataSettings, Normalisation};
+use crate::data::{self, DataConfig, DataSettings, Normalisation};
 use crate::method::iteration::Unrolling;
 use crate::method::optimiser::{SgdRule, cosine};
 use crate::method::perturbation::PerturbationSettings;
@@ -62,7 +62,7 @@ pub struct SearchConfig {
     /// The preset that the others lie on.
     pub preset: PresetSettings,
     /// Images.
-    pub data: DataSettings,
+    pub data: DataConfig,
     /// The explainer's supernet.
     pub explainer: ExplainerSettings,
     /// The space that is searched, with its own settings.
@@ -98,11 +98,9 @@ pub struct Shares {
 
 impl Composite for SearchConfig {
     fn scope() -> Vec<&'static SectionInfo> {
-        let mut all = vec![
-            PresetSettings::INFO,
-            DataSettings::INFO,
-            ExplainerSettings::INFO,
-        ];
+        let mut all = vec![PresetSettings::INFO];
+        all.extend(DataConfig::scope());
+        all.push(ExplainerSettings::INFO);
         all.extend(space::sections());
         all.extend([
             MixingSettings::INFO,
@@ -126,7 +124,7 @@ impl Composite for SearchConfig {
         })?;
         Ok(Self {
             preset: Section::of(values)?,
-            data: Section::of(values)?,
+            data: DataConfig::read(values)?,
             space: (space.read)(values)?,
             explainer,
             mixing: Section::of(values)?,
@@ -142,11 +140,9 @@ impl Composite for SearchConfig {
     }
 
     fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
-        let mut all = vec![
-            self.preset.table(),
-            self.data.table(),
-            self.explainer.table(),
-        ];
+        let mut all = vec![self.preset.table()];
+        all.extend(self.data.tables());
+        all.push(self.explainer.table());
         all.extend(self.space.tables());
         all.extend([
             self.mixing.table(),
@@ -203,6 +199,9 @@ impl Composite for SearchConfig {
     }
 
     fn unread(&self, setting: &Setting) -> String {
+        if data::reader(setting.section).is_some() {
+            return self.data.unread(setting);
+        }
         format!(
             "it is a setting of --space {}, and this is {}",
             space::readers(setting.section).join(" and "),

@@ -100,13 +100,13 @@ impl Cell<'_> {
     /// Whether architectures are judged by a table instead of being trained: the benchmark's, where it is of the images that
     /// are searched on, or one of the user's.
     fn judges(&self, truths: &Truths) -> bool {
-        let dataset = self.config.study.search.data.dataset;
+        let dataset = self.config.study.search.data.images.dataset;
         truths.is_own() || matches!(dataset, DatasetKind::Cifar10 | DatasetKind::Cifar100)
     }
 
     /// The accuracy that a table says.
     fn judged(&self, standing: &Standing) -> f64 {
-        match self.config.study.search.data.dataset {
+        match self.config.study.search.data.images.dataset {
             DatasetKind::Cifar100 => standing.truth.cifar100_test,
             _ => standing.truth.cifar10_test,
         }

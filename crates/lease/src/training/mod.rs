@@ -242,7 +242,7 @@ impl Training {
         };
         run.write("genotype.json", genotype.to_json().as_bytes())?;
         run.write("config.toml", config.to_toml().as_bytes())?;
-        let augmentation = dataset.augmentation(config.data.augment, config.train.cutout);
+        let augmentation = dataset.augmentation(config.data.images.augment, config.train.cutout);
         let mut training = Self {
             config,
             genotype,

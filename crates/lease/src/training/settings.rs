@@ -2,8 +2,8 @@
 
 use toml::Table;
 
-use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, preset, section};
-use crate::data::DataSettings;
+use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, preset, section};
+use crate::data::{DataConfig, DataSettings};
 use crate::method::optimiser::SgdRule;
 use crate::run::RunSettings;
 use crate::space::{DerivedShape, Genotype};
@@ -45,7 +45,7 @@ section! {
 #[derive(Clone, Debug)]
 pub struct TrainConfig {
     /// Images.
-    pub data: DataSettings,
+    pub data: DataConfig,
     /// The training.
     pub train: TrainSettings,
     /// The run.
@@ -54,23 +54,31 @@ pub struct TrainConfig {
 
 impl Composite for TrainConfig {
     fn scope() -> Vec<&'static SectionInfo> {
-        vec![DataSettings::INFO, TrainSettings::INFO, RunSettings::INFO]
+        let mut all = DataConfig::scope();
+        all.extend([TrainSettings::INFO, RunSettings::INFO]);
+        all
     }
 
     fn read(values: &Table) -> Result<Self, ConfigError> {
         Ok(Self {
-            data: Section::of(values)?,
+            data: DataConfig::read(values)?,
             train: Section::of(values)?,
             run: Section::of(values)?,
         })
     }
 
     fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
-        vec![self.data.table(), self.train.table(), self.run.table()]
+        let mut all = self.data.tables();
+        all.extend([self.train.table(), self.run.table()]);
+        all
     }
 
     fn problems(&self) -> Vec<ConfigError> {
         self.data.problems()
+    }
+
+    fn unread(&self, setting: &Setting) -> String {
+        self.data.unread(setting)
     }
 }
 
