@@ -157,6 +157,7 @@ impl search::Observer for Console {
             told("val", m.audience_val_loss),
             told("attack", m.attack_objective),
             told("at ε", m.share_at_epsilon),
+            told("relevant", m.delta_on_relevant),
             small("|∇A|", m.architecture_gradient_norm),
             small("γ·audience/explainer", self.share),
         ];

@@ -15,6 +15,8 @@ pub struct Examples {
     pub images: Tensor<4>,
     /// The labels as one-hot rows, `[batch, classes]`.
     pub one_hot: Tensor<2>,
+    /// 1 at each pixel that matters and 0 elsewhere, `[batch, 1, h, w]`, where that is known.
+    pub relevant: Option<Tensor<4>>,
     labels: Vec<i64>,
     logits: RefCell<Option<Tensor<2>>>,
 }
@@ -31,6 +33,7 @@ impl Examples {
         Self {
             images,
             one_hot: Tensor::from_data(data, (&device, dtype)),
+            relevant: None,
             labels,
             logits: RefCell::new(None),
         }
@@ -40,7 +43,16 @@ impl Examples {
     pub fn of(batch: Batch, classes: usize, device: &Device) -> Self {
         let data = TensorData::new(batch.values, batch.shape);
         let images = Tensor::from_data(data, (device, DType::F32));
-        Self::new(images, batch.labels, classes)
+        let [count, _, height, width] = batch.shape;
+        let relevant = batch.masks.map(|masks| {
+            let ones: Vec<f32> = masks.into_iter().map(|m| f32::from(u8::from(m))).collect();
+            let data = TensorData::new(ones, [count, 1, height, width]);
+            Tensor::from_data(data, (device, DType::F32))
+        });
+        Self {
+            relevant,
+            ..Self::new(images, batch.labels, classes)
+        }
     }
 
     /// Notes the logits of a pass over this batch.

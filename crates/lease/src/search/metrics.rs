@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::method::Examples;
 use crate::method::iteration::AudienceStages;
 use crate::method::stage4::{ArchitectureGradient, AudienceTerm, ExplainerTerm};
 use crate::space::{Genotype, Standing};
@@ -51,6 +52,12 @@ pub struct StepMetrics {
     /// The share of |δ'| at ε.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_at_epsilon: Option<f64>,
+    /// The share of Σ |δ'| that lies on the pixels that matter, where these are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta_on_relevant: Option<f64>,
+    /// The share of these pixels of all: what an explanation without any sense of them would have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relevant_pixels: Option<f64>,
     /// The norm of the architecture's gradient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub architecture_gradient_norm: Option<f64>,
@@ -98,7 +105,11 @@ impl StepMetrics {
         self.gamma = gradient.gamma;
     }
 
-    pub(super) fn audience(&mut self, stages: &AudienceStages) {
+    pub(super) fn audience(&mut self, stages: &AudienceStages, images: &Examples) {
+        if let Some(mask) = &images.relevant {
+            self.delta_on_relevant = Some(stages.explanation.share_on(mask));
+            self.relevant_pixels = Some(mask.clone().mean().into_scalar::<f64>());
+        }
         self.audience_train_loss = Some(stages.loss);
         self.audience_gradient_norm = Some(stages.gradient.norm());
         self.attack_objective = Some(stages.explanation.objective);

@@ -55,7 +55,7 @@ impl Search {
         self.train_explainer(&now, (stages.as_ref(), validation), &mut m);
         // Stage III for real: W and δ' are those of the unrolled step, and so is the gradient.
         if let Some(audience) = stages.as_ref().and_then(|s| s.audience.as_ref()) {
-            m.audience(audience);
+            m.audience(audience, &now.batches.audience_train);
             self.state.step_audience(&now.settings, &audience.gradient);
             self.state
                 .progress
