@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use lease::config::{Composite, Layers, SectionInfo, Setting};
-use lease::study::ComparisonConfig;
-use lease::{data, space};
+use lease::{data, space, study};
 
 /// The settings given on the command line, and the file with more of them.
 #[derive(Clone, Debug)]
@@ -22,7 +21,7 @@ impl<C: Composite> Settings<C> {
     /// What the file and the flags set.
     pub fn layers(&self) -> Result<Layers, lease::Error> {
         // A file may have settings of other commands.
-        let others = ComparisonConfig::scope();
+        let others = study::sections();
         Ok(Layers::read(
             self.file.as_deref(),
             &self.flags,

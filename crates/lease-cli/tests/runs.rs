@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::*;
@@ -21,6 +21,67 @@ fn a_search_killed_twice_and_resumed_ends_with_the_same_bits() {
     assert_same_search(&whole, &broken);
     let lines = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 15 + 3, "15 steps and 3 epochs");
+}
+
+/// A search and trainings that take seconds, with a checkpoint after every step.
+fn whole_run(out: &Path, more: &[&str]) -> Command {
+    let mut command = lease(&["run", "--out", out.to_str().unwrap()]);
+    let tiny = "--limit 200 --test-limit 50 --channels 2 --nodes 1 --epochs 1 --batch 20 --audience-width 0.1 \
+        --train-channels 2 --train-cells 3 --train-epochs 1 --train-batch 20 --checkpoint-seconds 0 \
+        --clutter-side 17 --seed 3";
+    command.args(tiny.split(' ')).args(more);
+    command
+}
+
+#[test]
+fn a_run_trains_random_architectures_beside_what_it_found_and_says_where_that_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let output = done(whole_run(&whole, &[]));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mut genotypes: Vec<String> = [
+        "train",
+        "train-random-1",
+        "train-random-2",
+        "train-random-3",
+    ]
+    .map(|name| {
+        let text = fs::read_to_string(whole.join(name).join("result.json")).unwrap();
+        let result: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(result["test_images"], 50);
+        result["genotype"].as_str().unwrap().into()
+    })
+    .into();
+    genotypes.sort();
+    genotypes.dedup();
+    assert_eq!(genotypes.len(), 4);
+    for told in ["random 3 ", "Found is place ", " of 4", "standard error of"] {
+        assert!(said.contains(told), "{said}");
+    }
+    // The pixels that matter are known, and the share of the explanations on them is recorded.
+    let metrics = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+    let step: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+    let share = |key: &str| step[key].as_f64().unwrap();
+    assert!((share("relevant_pixels") - 64.0 / 289.0).abs() < 1e-6);
+    assert!(share("delta_on_relevant") > 0.1 && share("delta_on_relevant") < 0.9);
+
+    // Killed while a random architecture is trained, it goes on there, and can be given more of them.
+    kill_after(whole_run(&broken, &[]), &broken.join("train-random-2"), 5);
+    let mut again = lease(&["run", "--resume", broken.to_str().unwrap()]);
+    let output = done_by(again.args(["--random-architectures", "4"]));
+    let more = String::from_utf8(output.stdout).unwrap();
+    let row = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.unwrap().to_string()
+    };
+    for name in ["found ", "random 1", "random 2", "random 3"] {
+        assert_eq!(row(&more, name), row(&said, name));
+    }
+    assert!(
+        more.contains("random 4") && more.contains(" of 5"),
+        "{more}"
+    );
+    assert_same_search(&whole, &broken);
 }
 
 #[test]

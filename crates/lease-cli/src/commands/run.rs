@@ -1,23 +1,26 @@
-//! `lease run`: search, train what was found, and a random architecture beside it.
+//! `lease run`: search, train what was found, and random architectures beside it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use lease::Error;
-use lease::study::StudyConfig;
+use lease::space::Genotype;
+use lease::study::RunConfig;
+use lease::study::baseline::Beside;
 use lease::study::cell::train_in;
 use lease::training::TrainResult;
 
-use super::search::{self, Start};
+use super::search::{self, Prepared, Start};
 use crate::Ended;
 use crate::terminal::progress::Console;
 use crate::terminal::{self, Level, quoted, signals};
 
-/// Search an architecture, train it from scratch, and train a random architecture of the same space in the
+/// Search an architecture, train it from scratch, and train random architectures of the same space in the
 /// same way beside it.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    start: Start<StudyConfig>,
+    start: Start<RunConfig>,
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
@@ -30,66 +33,95 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         return Ok(Ended::Stopped);
     };
     search::report(&summary);
-    let (config, path) = (&prepared.config, &prepared.folder);
-    let random = config.random_genotype(config.search.run.seed);
     let mut results = Vec::new();
-    for (name, folder, genotype) in [
-        ("found", "train", summary.genotype),
-        ("random", "train-random", random),
-    ] {
+    for (name, folder, genotype) in architectures(&prepared, summary.genotype) {
         let told = format_args!("Training the {name} architecture from scratch.");
         terminal::say(Level::Info, told);
-        let folder = path.join(folder);
-        let trained = lease::device::with_threads(config.search.run.threads, || {
-            let (train, mut console) = (config.train.clone(), Console::new());
-            train_in(
-                train,
-                genotype,
-                &prepared.dataset,
-                &folder,
-                &mut console,
-                &stop,
-            )
-        })??;
-        let Some(result) = trained else {
-            let told = format!("Stopped with a checkpoint. Go on with: {}", again(path));
+        let Some(result) = trained(&prepared, genotype, &folder, &stop)? else {
+            let again = again(&prepared.folder);
+            let told = format!("Stopped with a checkpoint. Go on with: {again}");
             terminal::say(Level::Info, told);
             return Ok(Ended::Stopped);
         };
         results.push((name, result));
     }
+    report(&results, &prepared.folder);
+    Ok(Ended::Well)
+}
+
+/// What is trained, each by its name and in a folder of its own.
+fn architectures(
+    prepared: &Prepared<RunConfig>,
+    found: Genotype,
+) -> Vec<(String, PathBuf, Genotype)> {
+    let (study, wanted) = (
+        &prepared.config.study,
+        prepared.config.baseline.random_architectures,
+    );
+    let random = study.random_genotypes(study.search.run.seed, wanted, &found);
+    if random.len() < wanted {
+        let told = format_args!(
+            "The space is so small that only {} random architectures differ from the one found and from each other.",
+            random.len()
+        );
+        terminal::say(Level::Warning, told);
+    }
+    let mut all = vec![("found".to_string(), prepared.folder.join("train"), found)];
+    all.extend(random.into_iter().zip(1..).map(|(genotype, number)| {
+        let folder = prepared.folder.join(format!("train-random-{number}"));
+        (format!("random {number}"), folder, genotype)
+    }));
+    all
+}
+
+/// Trains one of them, or goes on; nothing if it was stopped.
+fn trained(
+    prepared: &Prepared<RunConfig>,
+    genotype: Genotype,
+    folder: &Path,
+    stop: &AtomicBool,
+) -> Result<Option<TrainResult>, Error> {
+    let study = &prepared.config.study;
+    lease::device::with_threads(study.search.run.threads, || {
+        let (train, mut console) = (study.train.clone(), Console::new());
+        let dataset = &prepared.dataset;
+        train_in(train, genotype, dataset, folder, &mut console, stop)
+    })?
+}
+
+/// What came out, the one found first.
+fn report(results: &[(String, TrainResult)], folder: &Path) {
     terminal::result("\narchitecture   test accuracy   parameters");
-    for (name, result) in &results {
+    for (name, result) in results {
         terminal::result(format_args!(
             "{name:12} {:>13.2} % {:>12}",
             100.0 * result.test_accuracy,
             result.parameters
         ));
     }
-    terminal::result(caution(&results));
-    terminal::result(format_args!("Run folder: {}", path.display()));
+    let mut all = results.iter().map(|(_, result)| result.clone());
+    if let Some(found) = all.next()
+        && let Some(beside) = Beside::of(&found, &all.collect::<Vec<_>>())
+    {
+        terminal::result(caution(&beside, found.test_images));
+    }
+    terminal::result(format_args!("Run folder: {}", folder.display()));
     terminal::result(format_args!(
         "Train longer: lease train {} --train-epochs 100 --out {}",
-        quoted(path),
-        quoted(&path.join("train-100"))
+        quoted(folder),
+        quoted(&folder.join("train-100"))
     ));
-    Ok(Ended::Well)
 }
 
-/// What one training of each can and cannot show.
-fn caution(results: &[(&str, TrainResult)]) -> String {
-    let [(_, found), (_, random)] = results else {
-        return String::new();
-    };
-    // The standard error of the difference of two accuracies on the same number of images.
-    let variance =
-        |r: &TrainResult| r.test_accuracy * (1.0 - r.test_accuracy) / r.test_images as f64;
-    let error = (variance(found) + variance(random)).sqrt();
+/// Where the one found stands, and what one training of each can and cannot show.
+fn caution(beside: &Beside, test_images: usize) -> String {
     format!(
-        "Difference {:+.2} points. One training of each on {} test images: the images alone account for \
-         a standard error of {:.2} points, different seeds for more.",
-        100.0 * (found.test_accuracy - random.test_accuracy),
-        found.test_images,
-        100.0 * error
+        "Found is {}. Mean of random {:.2} %, found {:+.2} points from it.\n\
+         One search and one training of each, on {test_images} test images: these alone make a standard error of {:.2} \
+         points,\nother seeds more. Over seeds: lease compare random lease --seeds 12 --out comparison",
+        beside.place(),
+        100.0 * beside.mean,
+        100.0 * beside.difference,
+        100.0 * beside.error
     )
 }

@@ -9,7 +9,7 @@ use lease::data::Dataset;
 use lease::run::{Found, Kind, RunError, RunFolder};
 use lease::search::{Outcome, SearchConfig, Summary, presets};
 use lease::study::cell::search_in;
-use lease::study::{ComparisonConfig, Searching};
+use lease::study::{self, Searching};
 
 use crate::Ended;
 use crate::settings::Settings;
@@ -110,7 +110,7 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
             )));
         }
         let (text, file) = RunFolder::configuration(path)?;
-        let others = ComparisonConfig::scope();
+        let others = study::sections();
         let there = Layers::parse(&text, &file.display().to_string(), &C::scope(), &others)?;
         Ok(C::resolve(&[there.values], &upper)?)
     }

@@ -9,7 +9,7 @@ use lease::rng::{Purpose, stream};
 use lease::run::{Kind, RunFolder};
 use lease::search::{self, SearchConfig};
 use lease::space::Genotype;
-use lease::study::ComparisonConfig;
+use lease::study;
 use lease::study::cell::train_in;
 use lease::training::{self, TrainConfig, TrainResult};
 use toml::{Table, Value};
@@ -98,7 +98,7 @@ fn resolved(arguments: &Arguments) -> Result<(TrainConfig, Genotype, PathBuf), E
 /// What a run's configuration says of images, trainings and the run.
 fn settings_of(path: &Path) -> Result<Table, Error> {
     let (text, file) = RunFolder::configuration(path)?;
-    let others = ComparisonConfig::scope();
+    let others = study::sections();
     let place = file.display().to_string();
     Ok(Layers::parse(&text, &place, &TrainConfig::scope(), &others)?.values)
 }

@@ -1,5 +1,7 @@
-//! Several runs: comparisons of methods over seeds, random search, and measurements.
+//! Several runs: what was found beside random architectures, comparisons of methods over seeds, random search, and
+//! measurements.
 
+pub mod baseline;
 pub mod bench;
 pub mod cell;
 pub mod compare;
@@ -7,4 +9,7 @@ pub mod random_search;
 mod settings;
 pub mod variant;
 
-pub use settings::{ComparisonConfig, RandomSearchSettings, Searching, StudyConfig};
+pub use settings::{
+    BaselineSettings, ComparisonConfig, RandomSearchSettings, RunConfig, Searching, StudyConfig,
+    sections,
+};

@@ -20,6 +20,21 @@ section! {
     }
 }
 
+section! {
+    /// What a run compares with.
+    BaselineSettings, "baseline", "" {
+        /// Architectures drawn at random from the same space that are trained beside the one found.
+        random_architectures: usize = 3 => Rule::whole(0, 1_000).free();
+    }
+}
+
+/// The sections of all commands.
+pub fn sections() -> Vec<&'static SectionInfo> {
+    let mut all = ComparisonConfig::scope();
+    all.push(BaselineSettings::INFO);
+    all
+}
+
 /// A search, and trainings of what it finds.
 #[derive(Clone, Debug)]
 pub struct StudyConfig {
@@ -27,6 +42,15 @@ pub struct StudyConfig {
     pub search: SearchConfig,
     /// The trainings; data and run are those of the search.
     pub train: TrainConfig,
+}
+
+/// A search, a training of what it finds, and trainings of random architectures beside it.
+#[derive(Clone, Debug)]
+pub struct RunConfig {
+    /// The search and the trainings.
+    pub study: StudyConfig,
+    /// The random architectures.
+    pub baseline: BaselineSettings,
 }
 
 /// One method of a comparison.
@@ -55,6 +79,35 @@ impl Composite for ComparisonConfig {
     fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
         let mut all = self.study.tables();
         all.push(self.random.table());
+        all
+    }
+
+    fn problems(&self) -> Vec<ConfigError> {
+        self.study.problems()
+    }
+
+    fn unread(&self, setting: &Setting) -> String {
+        self.study.unread(setting)
+    }
+}
+
+impl Composite for RunConfig {
+    fn scope() -> Vec<&'static SectionInfo> {
+        let mut all = StudyConfig::scope();
+        all.push(BaselineSettings::INFO);
+        all
+    }
+
+    fn read(values: &Table) -> Result<Self, ConfigError> {
+        Ok(Self {
+            study: StudyConfig::read(values)?,
+            baseline: Section::of(values)?,
+        })
+    }
+
+    fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
+        let mut all = self.study.tables();
+        all.push(self.baseline.table());
         all
     }
 
@@ -99,10 +152,34 @@ impl Composite for StudyConfig {
 impl StudyConfig {
     /// A random architecture of the space.
     pub fn random_genotype(&self, seed: u64) -> Genotype {
-        let mut rng = stream(seed, Purpose::RandomGenotype, 0);
+        self.drawn(seed, 0)
+    }
+
+    /// The draw of this number.
+    fn drawn(&self, seed: u64, number: u64) -> Genotype {
+        let mut rng = stream(seed, Purpose::RandomGenotype, number);
         self.search.space.random(&mut rng)
     }
+
+    /// So many random architectures of the space, no two alike and none like `found`; fewer where the space is too small
+    /// for so many.
+    pub fn random_genotypes(&self, seed: u64, count: usize, found: &Genotype) -> Vec<Genotype> {
+        let mut all = vec![found.clone()];
+        for number in 0..(MOST_DRAWS * count) as u64 {
+            let drawn = self.drawn(seed, number);
+            if !all.contains(&drawn) {
+                all.push(drawn);
+            }
+            if all.len() > count {
+                break;
+            }
+        }
+        all.split_off(1)
+    }
 }
+
+/// Draws for each random architecture wanted, after which the space is taken to be too small.
+const MOST_DRAWS: usize = 20;
 
 /// A configuration with a search in it.
 pub trait Searching: Composite {
@@ -120,6 +197,16 @@ impl Searching for SearchConfig {
 
     fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
         search::problems(self, &dataset.size())
+    }
+}
+
+impl Searching for RunConfig {
+    fn search(&self) -> &SearchConfig {
+        &self.study.search
+    }
+
+    fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
+        self.study.obstacles(dataset)
     }
 }
 

@@ -127,7 +127,8 @@ impl Variant {
         let mut flags = common.to_vec();
         flags.extend(self.flags.clone());
         flags.push(("seed".into(), seed.to_string()));
-        let mut layers = Layers::read(file, &flags, &ComparisonConfig::scope(), &[])?;
+        let mut layers =
+            Layers::read(file, &flags, &ComparisonConfig::scope(), &super::sections())?;
         let own = |flag: String| self.flags.iter().any(|(own, _)| *own == flag);
         layers.flags.retain(|setting| own(setting.flag()));
         Ok(ComparisonConfig::resolve(&presets(&layers)?, &layers)?)
