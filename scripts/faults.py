@@ -24,7 +24,7 @@ from pathlib import Path
 
 HANG = 120
 HELD = os.WSTOPPED | os.WEXITED | os.WNOWAIT
-DATA = ["--limit", "200", "--threads", "1", "--checkpoint-seconds", "0"]
+DATA = ["--dataset", "digits", "--limit", "200", "--threads", "1", "--checkpoint-seconds", "0"]
 TINY = "--channels 2 --nodes 1 --batch 20 --audience-width 0.1 --seed 3 --epochs 3".split()
 TRAIN = "--train-channels 2 --train-cells 3 --train-batch 20 --train-drop-path 0.2".split()
 METHODS = ["darts-first", "random", "brief:method=random-search,random-draws=2,random-epochs=1"]

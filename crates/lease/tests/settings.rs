@@ -60,11 +60,14 @@ fn every_space_has_usable_defaults_on_every_data_set() {
             resolved::<ComparisonConfig>(&all).unwrap();
         }
     }
-    let warmup = |epochs| {
-        let config = resolved::<SearchConfig>(&[("space", "p-darts"), ("epochs", epochs)]);
-        config.unwrap().search.warmup_epochs
+    let of = |space: &str, dataset: &str, all: [&str; 3]| {
+        all.map(|epochs| {
+            let all = [("space", space), ("dataset", dataset), ("epochs", epochs)];
+            resolved::<SearchConfig>(&all).unwrap().search.warmup_epochs
+        })
     };
-    assert_eq!((warmup("25"), warmup("10"), warmup("6")), (10, 4, 2));
+    assert_eq!(of("p-darts", "digits", ["25", "10", "6"]), [10, 4, 2]);
+    assert_eq!(of("darts", "cluttered-digits", ["6", "2", "1"]), [2, 0, 0]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ section! {
     /// Cluttered digits: how they are drawn.
     ClutterSettings, "clutter", "clutter" {
         /// Side of the canvas in pixels.
-        side: usize = 24 => Rule::whole(8, 128);
+        side: usize = 20 => Rule::whole(8, 128);
         /// Fragments of other digits, 4×4 pixels each, that are drawn beside the whole one.
         fragments: usize = 8 => Rule::whole(0, 1_000);
         /// What canvases are drawn from. The seed of a run does not change the images.
