@@ -58,6 +58,10 @@ fn a_run_trains_random_architectures_beside_what_it_found_and_says_where_that_st
     for told in ["random 3 ", "Found is place ", " of 4", "standard error of"] {
         assert!(said.contains(told), "{said}");
     }
+    // It is a configuration of the comparison that is told to go on with.
+    let mut compare = lease(&["compare", "random", "--seeds", "1", "--config"]);
+    compare.arg(whole.join("config.toml")).arg("--out");
+    done_by(compare.arg(folder.path().join("comparison")));
     // The pixels that matter are known, and the share of the explanations on them is recorded.
     let metrics = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
     let step: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();

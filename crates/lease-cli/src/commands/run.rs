@@ -35,7 +35,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     search::report(&summary);
     let mut results = Vec::new();
     for (name, folder, genotype) in architectures(&prepared, summary.genotype) {
-        let told = format_args!("Training the {name} architecture from scratch.");
+        let told = format_args!("Training from scratch: {name}.");
         terminal::say(Level::Info, told);
         let Some(result) = trained(&prepared, genotype, &folder, &stop)? else {
             let again = again(&prepared.folder);
@@ -103,7 +103,7 @@ fn report(results: &[(String, TrainResult)], folder: &Path) {
     if let Some(found) = all.next()
         && let Some(beside) = Beside::of(&found, &all.collect::<Vec<_>>())
     {
-        terminal::result(caution(&beside, found.test_images));
+        terminal::result(caution(&beside, found.test_images, folder));
     }
     terminal::result(format_args!("Run folder: {}", folder.display()));
     terminal::result(format_args!(
@@ -114,14 +114,15 @@ fn report(results: &[(String, TrainResult)], folder: &Path) {
 }
 
 /// Where the one found stands, and what one training of each can and cannot show.
-fn caution(beside: &Beside, test_images: usize) -> String {
+fn caution(beside: &Beside, test_images: usize, folder: &Path) -> String {
     format!(
         "Found is {}. Mean of random {:.2} %, found {:+.2} points from it.\n\
-         One search and one training of each, on {test_images} test images: these alone make a standard error of {:.2} \
-         points,\nother seeds more. Over seeds: lease compare random lease --seeds 12 --out comparison",
+         One search and one training of each: the {test_images} test images alone account for a standard error of {:.2} \
+         points,\ndifferent seeds for more.\nOver seeds: lease compare random lease --seeds 12 --config {} --out comparison",
         beside.place(),
         100.0 * beside.mean,
         100.0 * beside.difference,
-        100.0 * beside.error
+        100.0 * beside.error,
+        quoted(&folder.join("config.toml"))
     )
 }
