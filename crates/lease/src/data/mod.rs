@@ -8,6 +8,7 @@ mod settings;
 mod split;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use batch::{Augmentation, Batch, Normalisation};
 pub use cifar::{cifar_10, cifar_100};
@@ -151,11 +152,11 @@ pub struct Dataset {
     pub name: String,
     /// The names of the classes.
     pub classes: Vec<String>,
-    /// Training images; searches take their validation images from these.
-    pub train: Images,
+    /// Training images; searches take their validation images from these. Clones share them.
+    pub train: Arc<Images>,
     /// Normalisation, from the training images.
     pub normalisation: Normalisation,
-    test: Images,
+    test: Arc<Images>,
 }
 
 impl Dataset {
@@ -164,8 +165,8 @@ impl Dataset {
             name: name.into(),
             classes,
             normalisation: Normalisation::of(&train),
-            train,
-            test,
+            train: Arc::new(train),
+            test: Arc::new(test),
         }
     }
 
@@ -176,8 +177,8 @@ impl Dataset {
             name: self.name.clone(),
             classes: self.classes.clone(),
             normalisation: self.normalisation.clone(),
-            train: self.train.some(train),
-            test: self.train.some(val),
+            train: Arc::new(self.train.some(train)),
+            test: Arc::new(self.train.some(val)),
         }
     }
 
