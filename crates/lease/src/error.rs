@@ -69,6 +69,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A grid of settings that makes no methods.
+    #[error("--grid cannot be used: {reason}")]
+    Grid {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A comparison's cell with other settings.
     #[error(
         "{folder} was made with other settings ({differences}); choose another --out, or the settings of \

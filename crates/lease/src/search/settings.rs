@@ -343,6 +343,19 @@ impl SearchConfig {
         }
     }
 
+    /// Whether a search with these settings reads this one.
+    pub fn reads(&self, setting: &Setting) -> bool {
+        let sections = self.tables();
+        let here = |(section, _): &(&SectionInfo, Table)| section.name == setting.section;
+        if setting.section == AudienceSettings::INFO.name {
+            self.listens()
+        } else if setting.section == MethodSettings::INFO.name {
+            self.method.reads(setting.key)
+        } else {
+            sections.iter().any(here)
+        }
+    }
+
     /// Whether there is an audience.
     pub fn listens(&self) -> bool {
         self.method.method == Method::Lease

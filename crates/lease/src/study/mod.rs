@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cell;
 pub mod compare;
+pub mod grid;
 pub mod random_search;
 mod settings;
 pub mod variant;

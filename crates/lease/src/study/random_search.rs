@@ -43,6 +43,19 @@ pub struct Found {
     pub steps: u64,
 }
 
+/// What it reads of a search's settings, as section and key, beside the space.
+pub(super) const READ: [(&str, &str); 9] = [
+    ("explainer", "channels"),
+    ("explainer", "cells"),
+    ("search", "batch"),
+    ("search", "learning_rate"),
+    ("search", "momentum"),
+    ("search", "weight_decay"),
+    ("search", "clip"),
+    ("method", "split"),
+    ("method", "training_share"),
+];
+
 /// The configuration of a short training: a network of the supernet's size, with the search's batches and learning
 /// rate, whose cosine ends at 0.
 fn short(config: &ComparisonConfig) -> TrainConfig {
