@@ -12,10 +12,11 @@ use super::ComparisonConfig;
 use crate::Error;
 use crate::config::Composite;
 use crate::data::{DataError, Dataset, Partition};
+use crate::memory::Need;
 use crate::rng::{Purpose, stream};
 use crate::run::{Identity, RunFolder};
 use crate::space::Genotype;
-use crate::training::{Observer, Outcome, TrainConfig, TrainResult, Training};
+use crate::training::{self, Observer, Outcome, TrainConfig, TrainResult, Training};
 
 /// One architecture drawn and trained: a line of `draws.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,6 +108,15 @@ pub fn problems(config: &ComparisonConfig, dataset: &Dataset) -> Vec<Error> {
     let shape = short(config).shape(dataset.classes.len(), dataset.train.shape);
     all.extend(genotype.network(&shape).err().map(Error::from));
     all
+}
+
+/// About the most memory that a random search with these settings on these images needs at once.
+///
+/// # Errors
+/// If a network cannot be built.
+pub fn memory(config: &ComparisonConfig, dataset: &Dataset) -> Result<Need, Error> {
+    let genotype = config.study.random_genotype(0);
+    training::memory(&short(config), &genotype, dataset)
 }
 
 /// Searches at random in a folder, or goes on with the search that was interrupted there; nothing if it was stopped.
