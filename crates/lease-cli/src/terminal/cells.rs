@@ -1,12 +1,12 @@
 //! What a person sees while cells of a comparison are done: those of one cell as of any search or training; those of
 //! several at a time a line each, which begins with the cell's name, above one line of progress for each cell.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
+use indicatif::{MultiProgress, ProgressBar};
 use lease::study::cell::Cell;
 use lease::study::work::{Ending, Watch};
 use serde_json::{Value, json};
 
-use super::progress::{Console, is_plain};
+use super::progress::{Console, is_plain, shown};
 use super::{Level, event, json_wanted, say, told};
 
 /// Cells of a comparison being done.
@@ -34,13 +34,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Its line of progress where several are done at a time.
-    pub(super) fn bar(&self, steps: u64) -> Option<ProgressBar> {
-        let beside = self.beside.as_ref()?;
-        let hidden = ProgressDrawTarget::hidden();
-        let bar = ProgressBar::with_draw_target(Some(steps), hidden);
-        bar.set_prefix(format!("{} seed {}", self.method, self.seed));
-        Some(beside.bars.add(bar))
+    /// Its bar where people see it, which is below those of other cells.
+    pub(super) fn shown(&self, bar: ProgressBar) -> ProgressBar {
+        match &self.beside {
+            Some(beside) => {
+                bar.set_prefix(format!("{} seed {}", self.method, self.seed));
+                beside.bars.add(bar)
+            }
+            None => shown(bar),
+        }
     }
 
     /// How many cells are done at a time.
@@ -92,7 +94,7 @@ impl Cells {
         Self {
             total,
             wanted,
-            beside: (jobs > 1).then(beside),
+            beside: (jobs.min(wanted) > 1).then(beside),
         }
     }
 

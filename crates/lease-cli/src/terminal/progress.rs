@@ -4,7 +4,7 @@
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lease::search::{self, EpochMetrics, StepMetrics};
 use lease::space::Standing;
 use lease::space::nas_bench_201::Cell;
@@ -31,6 +31,12 @@ pub struct Console {
     share: Option<f64>,
     /// The cell of a comparison that this is.
     place: Option<Place>,
+}
+
+/// A bar where people see it.
+pub(super) fn shown(bar: ProgressBar) -> ProgressBar {
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    bar
 }
 
 /// Whether lines are written instead of a bar.
@@ -67,17 +73,21 @@ impl Console {
         (self.steps, self.epochs, self.done, self.done_before) = (steps, epochs, done, done);
         self.started = Instant::now();
         if !self.plain {
-            let many = self.place.as_ref().and_then(|place| place.bar(steps));
-            let template = match many {
-                Some(_) => "{prefix}  {pos}/{len} steps  {eta} left  {wide_msg}",
-                None => "{bar:30} {pos}/{len} steps  {per_sec}  {eta} left  {msg}",
+            let hidden = ProgressDrawTarget::hidden();
+            let bar = ProgressBar::with_draw_target(Some(steps), hidden).with_position(done);
+            bar.reset_eta();
+            let beside = self.place.as_ref().is_some_and(|place| place.jobs() > 1);
+            let template = match beside {
+                true => "{prefix}  {pos}/{len} steps  {eta} left  {wide_msg}",
+                false => "{bar:30} {pos}/{len} steps  {per_sec}  {eta} left  {msg}",
             };
-            self.bar = many.unwrap_or_else(|| ProgressBar::new(steps));
-            self.bar.set_position(done);
-            self.bar.reset_eta();
             if let Ok(style) = ProgressStyle::with_template(template) {
-                self.bar.set_style(style);
+                bar.set_style(style);
             }
+            self.bar = match &self.place {
+                Some(place) => place.shown(bar),
+                None => shown(bar),
+            };
         }
     }
 

@@ -28,9 +28,14 @@ pub struct Comparison<'a> {
     pub single: bool,
 }
 
-/// The folder of the files that keep processes out of each other's cells.
-pub(super) fn locks(folder: &Path) -> PathBuf {
-    folder.join(".locks")
+/// The file that keeps other processes out of something in a comparison's folder.
+pub(super) fn lock(folder: &Path, what: &str) -> PathBuf {
+    folder.join(".locks").join(what)
+}
+
+/// The file that keeps other processes out of a cell.
+pub(super) fn lock_of_cell(folder: &Path, method: &str, seed: u64) -> PathBuf {
+    lock(folder, &format!("{method}-seed{seed}"))
 }
 
 impl<'a> Comparison<'a> {
@@ -49,14 +54,14 @@ impl<'a> Comparison<'a> {
         let (mut cells, mut errors) = (Vec::new(), Vec::new());
         for seed in 0..self.seeds {
             for variant in self.variants {
-                let name = format!("seed{seed}");
+                let name = &variant.name;
                 let cell = Cell {
                     variant,
                     seed,
                     number: cells.len() + 1,
                     config: variant.config(self.file, &flags, seed)?,
-                    lock: locks(self.folder).join(format!("{}-{name}", variant.name)),
-                    folder: self.folder.join(&variant.name).join(name),
+                    lock: lock_of_cell(self.folder, name, seed),
+                    folder: self.folder.join(name).join(format!("seed{seed}")),
                 };
                 errors.extend(cell.same_configuration().err());
                 cells.push(cell);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::compare::{Found, differences, summaries};
+use super::plan::{lock, lock_of_cell};
 use crate::Error;
 use crate::run::Lock;
 use crate::run::files::{remove_partial, write_atomically};
@@ -13,8 +14,12 @@ use crate::run::files::{remove_partial, write_atomically};
 /// # Errors
 /// As the file system reports.
 pub fn write(folder: &Path, found: &[Found], against: &str) -> Result<String, Error> {
-    let _lock = Lock::wait(&super::plan::locks(folder).join("tables"))?;
+    let _lock = Lock::wait(&lock(folder, "tables"))?;
     remove_partial(folder);
+    for cell in found {
+        // What a kill left just after the cell was done. One that stays does no harm.
+        let _ = std::fs::remove_file(lock_of_cell(folder, &cell.method, cell.seed));
+    }
     let text = markdown(found, against);
     write_atomically(&folder.join("comparison.md"), text.as_bytes())?;
     let json = serde_json::json!({
