@@ -343,16 +343,17 @@ impl SearchConfig {
         }
     }
 
-    /// Whether a search with these settings reads this one.
+    /// Whether what a search with these settings finds depends on this one.
     pub fn reads(&self, setting: &Setting) -> bool {
-        let sections = self.tables();
-        let here = |(section, _): &(&SectionInfo, Table)| section.name == setting.section;
-        if setting.section == AudienceSettings::INFO.name {
-            self.listens()
-        } else if setting.section == MethodSettings::INFO.name {
-            self.method.reads(setting.key)
-        } else {
-            sections.iter().any(here)
+        let key = setting.key;
+        match setting.section {
+            "audience" => self.listens(),
+            "method" => self.method.reads(key),
+            "mixing" => self.mixing.reads(key),
+            "perturbation" => self.perturbation.reads(key),
+            "freezing" => self.freezing.reads(key),
+            "selection" => self.selection.reads(key),
+            section => self.tables().iter().any(|(info, _)| info.name == section),
         }
     }
 

@@ -275,6 +275,8 @@ mod tests {
             names(&["darts-first", "lease"], grid)[0..2],
             ["darts-first", "lease-gamma-0.3-hypergradient-exact"]
         );
+        let parts = "sampler=softmax,gumbel;gumbel-temperature=5,10;perturb-steps=1,2;perturb=none,adversarial";
+        assert_eq!(names(&["lease"], parts).len(), (1 + 2) * (1 + 2));
         let spaces = "space=darts,nas-bench-201;nodes=2,3";
         assert_eq!(
             names(&["random"], spaces),

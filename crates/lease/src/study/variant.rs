@@ -1,12 +1,10 @@
 //! The methods of a comparison, each a name and settings.
 
 use crate::Error;
-use crate::config::{Composite, Layers, Section, Setting};
-use crate::data::DataSettings;
+use crate::config::{Composite, Layers, Setting};
 use crate::search::presets;
-use crate::training::TrainSettings;
 
-use super::{ComparisonConfig, RandomSearchSettings, random_search};
+use super::{ComparisonConfig, random_search};
 
 /// What finds an architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,23 +143,18 @@ impl Variant {
     /// Whether what it finds, with this configuration, may depend on a setting.
     pub fn reads(&self, config: &ComparisonConfig, setting: &Setting) -> bool {
         let search = &config.study.search;
-        let section = setting.section;
-        if section == DataSettings::INFO.name || section == TrainSettings::INFO.name {
-            return true;
-        }
-        let of_space = || {
+        let of_space = |section: &str| {
             let tables = search.space.tables();
             tables.iter().any(|(info, _)| info.name == section)
         };
-        let drawn = || (section, setting.key) == ("explainer", "space") || of_space();
-        match self.kind {
-            Kind::Search => search.reads(setting),
-            Kind::Random => drawn(),
-            Kind::RandomSearch => {
-                drawn()
-                    || section == RandomSearchSettings::INFO.name
-                    || random_search::READ.contains(&(section, setting.key))
-            }
+        let searches = self.kind == Kind::RandomSearch;
+        match (setting.section, setting.key) {
+            ("data" | "train", _) => true,
+            _ if self.kind == Kind::Search => search.reads(setting),
+            // A preset may choose the space.
+            ("explainer", "space") | ("preset", _) => true,
+            ("random_search", _) => searches,
+            read => of_space(read.0) || searches && random_search::READ.contains(&read),
         }
     }
 
