@@ -232,4 +232,29 @@ mod tests {
         assert!(all[0].verdict().contains("not told apart"));
         assert!(all[1].verdict().contains("nothing can be said"));
     }
+
+    #[test]
+    fn differences_are_from_the_method_asked_for_over_seeds_that_both_have() {
+        let noise = |seed: usize| (seed * 7 % 24) as f64 / 24.0;
+        let accuracies: Vec<f64> = (0..24).map(|seed| 90.0 + noise(seed)).collect();
+        let better: Vec<f64> = (0..30).map(|seed| 90.5 + noise(seed * 5)).collect();
+        let mut all = found("darts", &accuracies);
+        all.extend(found("lease", &better));
+        // One whose seeds nobody else has.
+        let mut late = found("late", &[99.0]);
+        late[0].seed = 100;
+        all.extend(late);
+        let [difference] = &differences(&all, "lease")[..] else {
+            panic!("one method has seeds in common with lease");
+        };
+        let named = (difference.method.as_str(), difference.against.as_str());
+        assert_eq!((named, difference.seeds), (("darts", "lease"), 24));
+        let [low, high] = difference.interval.unwrap();
+        assert!(low < difference.mean && difference.mean < high && high < 0.0);
+        assert!(high - low < 0.5, "{low} to {high}");
+        assert_eq!(
+            difference.verdict(),
+            "worse than lease by more than the noise"
+        );
+    }
 }
