@@ -70,10 +70,16 @@ def compare(run):
     return ["compare", *METHODS, "--seeds", "1", *DATA, *TINY, *TRAIN, "--train-epochs", "1", "--out", run]
 
 
+def compare_at_a_time(run):
+    """Two cells."""
+    return [*compare(run), "--jobs", "2"]
+
+
 def again(run, first):
     """The command that goes on: the same, or the one with --resume."""
-    words = {train: first(run), compare: first(run), whole_run: ["run", "--resume", run]}
-    return words.get(first, ["search", "--resume", run])
+    if first in (train, compare, compare_at_a_time):
+        return first(run)
+    return ["run" if first is whole_run else "search", "--resume", run]
 
 
 LAST = {search: 15, train: 30}
@@ -264,7 +270,8 @@ def is_started_otherwise(run, first, *more):
 
 def kill_cases(wanted):
     tenth = -(-wanted // 10)
-    for first, kills in ((search, wanted), (train, wanted), (whole_run, tenth), (compare, tenth)):
+    for first, kills in ((search, wanted), (train, wanted), (whole_run, tenth), (compare, tenth),
+                         (compare_at_a_time, tenth)):
         killed, lives = 0, 0
         while killed < kills and lives < 5 * kills:
             lives += 1
@@ -554,6 +561,15 @@ def two_start_at_once(run, first, *more):
     same(run, first, *settings)
 
 
+def two_compare_at_once(run):
+    """Each leaves the other's cells to it, and the last one makes the tables."""
+    ended = [end(process) for process in [start(compare(run)) for _ in range(2)]]
+    need(any(status == 0 for status, _ in ended), f"neither has all: {ended}")
+    for status, told in ended:
+        need(status == 0 or BUSY in told, told)
+    same(run, compare)
+
+
 def two_choose_their_folders(folder):
     """At once, without --out."""
     folder.mkdir()
@@ -642,6 +658,8 @@ def process_cases():
         if shutil.which("cc"):
             case(f"{name} while the clock runs backwards", the_clock_runs_backwards, first)
     case("two searches choose their folders at once", two_choose_their_folders)
+    for number in range(1, 4):
+        case(f"two compare at once, {number}", two_compare_at_once)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         for first, times in ((search_seldom_saved, 1), (search_seldom_saved, 2), (train, 1)):
             case(f"{times} times {number.name} stops {first.__name__}", a_signal_stops, number, first, times)

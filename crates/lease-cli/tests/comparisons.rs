@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use common::*;
 use lease::space::nas_bench_201::Cell;
@@ -119,4 +120,183 @@ fn settings_of_the_training_can_change_as_long_as_none_was_begun() {
     done(compare("2", &[]));
     let result = fs::read_to_string(cell.join("train/result.json")).unwrap();
     assert!(result.contains("\"epochs\": 2"), "{result}");
+}
+
+/// A comparison of four cells that saves after every step, in a folder.
+fn four_cells(out: &Path, more: &[&str]) -> Command {
+    let mut command = lease(&["compare", "darts-first", "random", "--out"]);
+    command
+        .arg(out)
+        .args(["--limit", "200", "--nodes", "1", "--batch", "20"]);
+    for default in [["--seeds", "2"], ["--channels", "2"], ["--epochs", "3"]] {
+        if !more.contains(&default[0]) {
+            command.args(default);
+        }
+    }
+    command.args(["--train-batch", "20", "--train-channels", "2"]);
+    command.args(["--train-cells", "3", "--train-epochs", "2"]);
+    command.args(["--checkpoint-seconds", "0"]).args(more);
+    command
+}
+
+/// A file of a comparison without what it took.
+fn timeless(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    if path.extension().is_some_and(|e| e == "csv") {
+        let mut lines = csv::Reader::from_reader(text.as_bytes());
+        let at = lines
+            .headers()
+            .unwrap()
+            .iter()
+            .position(|h| h == "search_seconds");
+        let rest = lines.records().map(|line| {
+            let line = line.unwrap();
+            let mut fields: Vec<&str> = line.iter().collect();
+            fields.remove(at.unwrap());
+            fields.join(",")
+        });
+        return rest.collect::<Vec<_>>().join("\n");
+    }
+    let lines = text.lines().filter(|line| !line.contains("search_seconds"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The same cells with the same bits, the same tables, and nothing of processes that were.
+fn assert_same_comparison(a: &Path, b: &Path) {
+    let mut files = vec!["comparison.csv".to_string(), "comparison.json".into()];
+    for seed in 0..2 {
+        let cell = |method: &str| format!("{method}/seed{seed}");
+        assert_same_search(&a.join(cell("darts-first")), &b.join(cell("darts-first")));
+        for cell in [cell("darts-first"), cell("random")] {
+            files.push(format!("{cell}/found.json"));
+            let weights = format!("{cell}/train/weights.safetensors");
+            assert!(fs::read(a.join(&weights)).unwrap() == fs::read(b.join(&weights)).unwrap());
+        }
+    }
+    for file in files {
+        assert_eq!(timeless(&a.join(&file)), timeless(&b.join(&file)), "{file}");
+    }
+    assert_eq!(b.join(".locks").read_dir().unwrap().count(), 1);
+}
+
+#[test]
+fn cells_at_a_time_killed_and_stopped_end_with_the_bits_of_one_after_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    done(four_cells(&whole, &["--jobs", "1", "--threads", "1"]));
+    let jobs = || four_cells(&broken, &["--jobs", "2"]);
+    kill_after(jobs(), &broken.join("darts-first/seed0"), 7);
+    #[cfg(unix)]
+    {
+        let mut child = jobs().stderr(Stdio::piped()).spawn().unwrap();
+        let training = broken.join("darts-first/seed0/train");
+        wait_until(&mut child, || !checkpoints(&training).is_empty());
+        // SAFETY: the child has not been waited for, so the process is still ours.
+        unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+        let output = child.wait_with_output().unwrap();
+        // Every line tells its cell.
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(143), "{told}");
+        assert!(
+            told.contains("\ndarts-first seed 0: Resuming after step"),
+            "{told}"
+        );
+    }
+    done(jobs());
+    assert_same_comparison(&whole, &broken);
+}
+
+#[test]
+fn shares_of_a_comparison_make_the_tables_of_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, shared) = (folder.path().join("whole"), folder.path().join("shared"));
+    done(four_cells(&whole, &["--threads", "1"]));
+    let share = |which| {
+        let mut command = four_cells(&shared, &["--threads", "1", "--share", which]);
+        command.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let first = share("1/2").wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&first.stderr);
+    assert!(
+        told.contains("2 of 4 cells are done. Once all are"),
+        "{told}"
+    );
+    let collect = || four_cells(&shared, &["--collect"]);
+    let told = String::from_utf8(done(collect()).stderr).unwrap();
+    let missing = "missing are darts-first with seed 1, random with seed 1";
+    assert!(told.contains(missing), "{told}");
+    let both = [share("2/2"), share("1/2")];
+    for process in both {
+        assert!(process.wait_with_output().unwrap().status.success());
+    }
+    assert_same_comparison(&whole, &shared);
+    fs::remove_file(shared.join("comparison.json")).unwrap();
+    done(collect());
+    assert_same_comparison(&whole, &shared);
+    // Every step was done once.
+    let timing = fs::read_to_string(shared.join("darts-first/seed1/timing.jsonl")).unwrap();
+    assert_eq!(timing.lines().count(), 3);
+}
+
+#[test]
+fn a_cell_that_another_process_is_at_work_on_is_left_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("comparison");
+    let long = || four_cells(&out, &["--epochs", "1000", "--seeds", "1"]);
+    let mut first = long().stderr(Stdio::null()).spawn().unwrap();
+    wait_until(&mut first, || {
+        !checkpoints(&out.join("darts-first/seed0")).is_empty()
+    });
+    let told = refused(long());
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let busy = "another process is at work on darts-first with seed 0";
+    assert!(told.contains(busy), "{told}");
+    assert!(out.join("random/seed0/found.json").exists(), "{told}");
+}
+
+#[test]
+fn a_cell_that_fails_keeps_no_other_from_being_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("comparison");
+    let told = refused(four_cells(
+        &out,
+        &["--jobs", "2", "--learning-rate", "1e30", "--clip", "1e30"],
+    ));
+    let error = "darts-first with seed 1: step";
+    assert!(
+        told.contains(error) && told.contains("has diverged"),
+        "{told}"
+    );
+    for seed in 0..2 {
+        assert!(out.join(format!("random/seed{seed}/found.json")).exists());
+    }
+}
+
+#[test]
+fn what_cannot_be_done_at_a_time_or_by_shares_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("comparison");
+    for (more, told) in [
+        (&["--share", "3/2"][..], "I/N is needed"),
+        (&["--share", "1/2", "--collect"], "cannot be used with"),
+        (
+            &["--grid", "gamma=1,2"],
+            "none of these methods depends on `gamma`",
+        ),
+        (
+            &["--against", "lease"],
+            "none of the methods darts-first, random",
+        ),
+        (&["--collect"], "no cell of this comparison is done"),
+        #[cfg(target_os = "linux")]
+        (
+            &["--seeds", "1000", "--jobs", "1000", "--channels", "64"],
+            "doing 1000 cells at a time needs about",
+        ),
+    ] {
+        let refused = refused(four_cells(&out, more));
+        assert!(refused.contains(told), "{refused}");
+        assert!(!out.join("random").exists(), "{refused}");
+    }
 }

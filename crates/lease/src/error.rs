@@ -69,6 +69,30 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A grid of settings that makes no methods.
+    #[error("--grid cannot be used: {reason}")]
+    Grid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What ended one of a comparison's cells.
+    #[error("{method} with seed {seed}: {source}")]
+    Cell {
+        /// The method.
+        method: String,
+        /// The seed.
+        seed: u64,
+        /// What went wrong.
+        source: Box<Error>,
+    },
+    /// Cells of a comparison that another process is at work on.
+    #[error(
+        "another process is at work on {cells}, left to it; once it has ended, the same command goes on, or makes the tables"
+    )]
+    Busy {
+        /// Which, as told.
+        cells: String,
+    },
     /// A comparison's cell with other settings.
     #[error(
         "{folder} was made with other settings ({differences}); choose another --out, or the settings of \
@@ -100,13 +124,13 @@ pub enum Error {
     #[error("{what} needs about {need} of memory, this machine has {have}; {advice}")]
     Memory {
         /// What needs it.
-        what: &'static str,
+        what: String,
         /// How much, as told.
         need: String,
         /// How much there is, as told.
         have: String,
         /// What to change.
-        advice: &'static str,
+        advice: String,
     },
     /// Arguments that do not fit together.
     #[error("{0}")]
@@ -147,6 +171,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Diverged { advice, .. } => Some(advice),
+            Self::Cell { source, .. } => source.hint(),
             Self::Config(_) => {
                 Some("the command with --print-config shows every setting with its meaning")
             }

@@ -38,16 +38,16 @@ impl Need {
     pub fn problem(&self, advice: &'static str) -> Option<Error> {
         let have = total().filter(|have| self.bytes > *have)?;
         Some(Error::Memory {
-            what: self.what,
+            what: self.what.into(),
             need: self.told(),
             have: told(have),
-            advice,
+            advice: advice.into(),
         })
     }
 }
 
 /// Bytes as people read them.
-fn told(bytes: u64) -> String {
+pub(crate) fn told(bytes: u64) -> String {
     let mebibytes = bytes as f64 / f64::from(1 << 20);
     if mebibytes < 1024.0 {
         format!("{mebibytes:.0} MiB")

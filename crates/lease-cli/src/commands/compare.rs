@@ -1,19 +1,20 @@
-//! `lease compare`: methods × seeds, resumable, with honest statistics.
+//! `lease compare`: methods × seeds, resumable, by several processes, with honest statistics.
 
-use std::path::{Path, PathBuf};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use lease::Error;
-use lease::config::{Composite, ConfigError};
-use lease::data::{DataConfig, Dataset};
-use lease::run::files::{remove_partial, write_atomically};
 use lease::study::ComparisonConfig;
 use lease::study::cell::{Cell, collect};
-use lease::study::compare::{Found, csv, differences, markdown, summaries};
+use lease::study::grid::Grid;
+use lease::study::plan::{Comparison, Images, Share};
 use lease::study::variant::Variant;
+use lease::study::{tables, work};
 
 use crate::Ended;
 use crate::settings::Settings;
-use crate::terminal::progress::Console;
+use crate::terminal::cells::Cells;
 use crate::terminal::{self, Level, signals};
 
 /// Compare methods over seeds. The same command goes on where it was interrupted, and adds methods and seeds to
@@ -29,124 +30,148 @@ pub struct Arguments {
     /// method=random or method=random-search, such as more:method=random-search,random-draws=30
     #[arg(value_name = "METHOD", required = true)]
     methods: Vec<String>,
+    /// Every method with every combination of these settings' values, such as "gamma=0.3,1;epsilon=0.03,0.1": lease
+    /// becomes lease-gamma-0.3-epsilon-0.03 and so on. A setting that a method does not read is left out there
+    #[arg(long, value_name = "SETTING=VALUE,…;…")]
+    grid: Option<String>,
     /// Seeds 0 to N − 1
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     seeds: u64,
     /// The comparison's folder
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
+    /// Cells, each a method with a seed, at a time; 0 means one for each core. Where there are several, each has
+    /// one thread, unless --threads says otherwise
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=1_024))]
+    jobs: u64,
+    /// Do every N-th cell alone, from the I-th: for N processes, on one machine or several, with one folder
+    #[arg(long, value_name = "I/N")]
+    share: Option<Share>,
+    /// Only make the tables of the cells that are done
+    #[arg(long, conflicts_with_all = ["share", "jobs"])]
+    collect: bool,
+    /// The method that the others are compared with, instead of the first
+    #[arg(long, value_name = "METHOD")]
+    against: Option<String>,
     #[command(flatten)]
     settings: Settings<ComparisonConfig>,
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
-    let variants = Variant::parse_all(&arguments.methods)?;
-    let cells = cells(&arguments, &variants)?;
-    let datasets = checked(&cells)?;
-    let stop = signals::stop_flag();
-    let total = cells.len();
-    for (i, cell) in cells.iter().enumerate().filter(|(_, cell)| !cell.is_done()) {
-        let (name, seed) = (&cell.variant.name, cell.seed);
-        let told = format_args!("Cell {} of {total}: {name} with seed {seed}", i + 1);
-        terminal::say(Level::Info, told);
-        let search = &cell.config.study.search;
-        let Some((_, dataset)) = datasets.iter().find(|(data, _)| *data == search.data) else {
-            unreachable!("all data sets of cells to come were read");
-        };
-        let found = lease::device::with_threads(search.run.threads, || {
-            cell.run(dataset, &mut Console::new(), &stop)
-        })??;
-        if found.is_none() {
-            let told = "Stopped with a checkpoint. The same command goes on.";
-            terminal::say(Level::Info, told);
-            return Ok(Ended::Stopped);
-        }
+    let variants = variants(&arguments)?;
+    let against = against(&arguments, &variants)?;
+    let jobs = match arguments.jobs {
+        0 => available_parallelism().map_or(1, NonZero::get),
+        jobs => jobs as usize,
+    };
+    let comparison = Comparison {
+        variants: &variants,
+        seeds: arguments.seeds,
+        folder: &arguments.out,
+        file: arguments.settings.file.as_deref(),
+        flags: &arguments.settings.flags,
+        single: arguments.jobs != 1,
+    };
+    let cells = comparison.cells()?;
+    if !arguments.collect && !work_on(&arguments, &cells, jobs)? {
+        return Ok(Ended::Stopped);
     }
-    let found = collect(&arguments.out, &variants)?;
-    report(&arguments.out, &found)?;
+    let missing: Vec<&Cell> = cells.iter().filter(|cell| !cell.is_done()).collect();
+    let done = format!(
+        "{} of {} cells are done",
+        cells.len() - missing.len(),
+        cells.len()
+    );
+    if missing.is_empty() {
+        report(&arguments, &variants, against)?;
+    } else if !arguments.collect {
+        let told = format!("{done}. Once all are, this makes the tables: {}", again());
+        terminal::say(Level::Info, told);
+    } else if missing.len() == cells.len() {
+        let told = format!(
+            "no cell of this comparison is done in {}",
+            arguments.out.display()
+        );
+        return Err(Error::Usage(told));
+    } else {
+        report(&arguments, &variants, against)?;
+        let told = format!("only {done}; missing are {}", work::told(&missing));
+        terminal::say(Level::Warning, told);
+    }
     Ok(Ended::Well)
 }
 
-/// All cells, seed by seed, none of which was begun with other settings.
-fn cells<'a>(arguments: &Arguments, variants: &'a [Variant]) -> Result<Vec<Cell<'a>>, Error> {
-    // Read as a whole first, so that a mistake is told once.
-    let common = arguments.settings.layers()?;
-    let flags = &arguments.settings.flags;
-    let (mut cells, mut errors) = (Vec::new(), Vec::new());
-    for seed in 0..arguments.seeds {
-        for variant in variants {
-            let config = variant.config(arguments.settings.file.as_deref(), flags, seed)?;
-            let name = format!("seed{seed}");
-            let cell = Cell {
-                variant,
-                seed,
-                config,
-                folder: arguments.out.join(&variant.name).join(name),
-            };
-            errors.extend(cell.same_configuration().err());
-            cells.push(cell);
-        }
+/// The methods, by the grid where there is one.
+fn variants(arguments: &Arguments) -> Result<Vec<Variant>, Error> {
+    let methods = Variant::parse_all(&arguments.methods)?;
+    let Some(grid) = &arguments.grid else {
+        return Ok(methods);
+    };
+    let settings = &arguments.settings;
+    let made = Grid::parse(grid)?.expand(&methods, settings.file.as_deref(), &settings.flags)?;
+    for note in made.notes {
+        terminal::say(Level::Info, note);
     }
-    for setting in &common.flags {
-        let reads = |cell: &Cell| {
-            let sections = cell.config.tables();
-            sections
-                .iter()
-                .any(|(section, _)| section.name == setting.section)
-        };
-        if let Some(first) = cells.first().filter(|_| !cells.iter().any(reads)) {
-            errors.push(Error::Config(ConfigError::Unread {
-                flag: setting.flag(),
-                reason: first.config.unread(setting),
-            }));
-        }
-    }
-    Error::all(errors)?;
-    Ok(cells)
+    Ok(made.variants)
 }
 
-/// The images of all cells that are to be run, after everything that these will need was looked at.
-fn checked(cells: &[Cell]) -> Result<Vec<(DataConfig, Dataset)>, Error> {
-    let mut datasets: Vec<(DataConfig, Dataset)> = Vec::new();
-    let mut told: Vec<String> = Vec::new();
-    let mut errors = Vec::new();
-    for cell in cells.iter().filter(|cell| !cell.is_done()) {
-        let study = &cell.config.study;
-        let data = &study.search.data;
-        if !datasets.iter().any(|(known, _)| known == data) {
-            datasets.push((data.clone(), Dataset::load(data)?));
-        }
-        let Some((_, dataset)) = datasets.iter().find(|(known, _)| known == data) else {
-            continue;
-        };
-        for error in cell.obstacles(dataset) {
-            // The same of several methods and seeds is told once.
-            let text = error.to_string();
-            if !told.contains(&text) {
-                told.push(text);
-                errors.push(error);
-            }
-        }
-    }
-    Error::all(errors)?;
-    Ok(datasets)
+/// The method that the others are compared with.
+fn against<'a>(arguments: &Arguments, variants: &'a [Variant]) -> Result<&'a str, Error> {
+    let Some(wanted) = &arguments.against else {
+        return Ok(&variants[0].name);
+    };
+    let named = variants.iter().find(|variant| variant.name == *wanted);
+    named.map(|variant| variant.name.as_str()).ok_or_else(|| {
+        let names: Vec<&str> = variants.iter().map(|v| v.name.as_str()).collect();
+        let names = names.join(", ");
+        Error::Usage(format!("--against {wanted} is none of the methods {names}"))
+    })
 }
 
-fn report(folder: &Path, found: &[Found]) -> Result<(), Error> {
-    remove_partial(folder);
-    let text = markdown(found);
-    write_atomically(&folder.join("comparison.md"), text.as_bytes())?;
-    let json = serde_json::json!({
-        "cells": found, "methods": summaries(found), "differences": differences(found),
-    });
-    let json = serde_json::to_string_pretty(&json).map_err(std::io::Error::other)?;
-    write_atomically(&folder.join("comparison.json"), json.as_bytes())?;
-    let csv = csv(found).map_err(std::io::Error::other)?;
-    write_atomically(&folder.join("comparison.csv"), &csv)?;
-    terminal::result(text);
+/// Does those cells of this process's share that are not done, some at a time; whether it was not stopped.
+fn work_on(arguments: &Arguments, cells: &[Cell], jobs: usize) -> Result<bool, Error> {
+    let mut wanted = match arguments.share {
+        Some(share) => share.of(cells),
+        None => cells.iter().collect(),
+    };
+    wanted.retain(|cell| !cell.is_done());
+    let images = Images::of(&wanted, jobs)?;
+    let stop = signals::stop_flag();
+    let watch = Cells::new(cells.len(), wanted.len(), jobs);
+    let outcome = work::run(&wanted, &images, jobs, &watch, &stop);
+    if outcome.stopped {
+        let told =
+            "Stopped with a checkpoint of each cell that was begun. The same command goes on.";
+        terminal::say(Level::Info, told);
+        return Ok(false);
+    }
+    Error::all(outcome.errors)?;
+    Ok(true)
+}
+
+/// Makes the tables of the cells that are done.
+fn report(arguments: &Arguments, variants: &[Variant], against: &str) -> Result<(), Error> {
+    let found = collect(&arguments.out, variants)?;
+    terminal::result(tables::write(&arguments.out, &found, against)?);
     terminal::result(format_args!(
         "Folder: {} (comparison.md, .csv, .json)",
-        folder.display()
+        arguments.out.display()
     ));
     Ok(())
+}
+
+/// The command that only makes the tables.
+fn again() -> String {
+    let mut words = vec!["lease".to_string()];
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        let flag = word.split('=').next();
+        match flag.filter(|flag| ["--share", "--jobs"].contains(flag)) {
+            Some(flag) if flag == word => _ = given.next(),
+            Some(_) => {}
+            None => words.push(terminal::quoted(word.as_ref())),
+        }
+    }
+    words.push("--collect".into());
+    words.join(" ")
 }

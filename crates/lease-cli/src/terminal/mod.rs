@@ -3,6 +3,7 @@
 //! Nothing here fails or panics: a reader who is gone, or a full disk under a log, must not stop what is computed. Whether
 //! the results could be written is in the exit status.
 
+pub mod cells;
 pub mod progress;
 pub mod signals;
 
@@ -108,14 +109,17 @@ pub fn plain(text: impl Display) {
 
 /// Says something on standard error, where it is wanted.
 pub fn say(level: Level, message: impl Display) {
-    if quiet() && level == Level::Info {
-        return;
-    }
     if json_wanted() {
         event(level, "note", json!({ "message": message.to_string() }));
-    } else {
-        line(format_args!("{}{message}", level.prefix(coloured())));
+    } else if let Some(text) = told(level, message) {
+        line(text);
     }
+}
+
+/// What is said for people, where it is wanted.
+fn told(level: Level, message: impl Display) -> Option<String> {
+    let wanted = !quiet() || level != Level::Info;
+    wanted.then(|| format!("{}{message}", level.prefix(coloured())))
 }
 
 /// Writes one event as a JSON object, where that is wanted.
@@ -134,9 +138,11 @@ pub fn event(level: Level, event: &str, fields: Value) {
     line(Value::Object(all));
 }
 
-/// A line on standard error; nobody may be there to read it.
+/// A line on standard error, written at once, since other processes may write there too; nobody may be there to read it.
 fn line(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("{text}\n").as_bytes());
 }
 
 /// Says what went wrong, and what to do about it.

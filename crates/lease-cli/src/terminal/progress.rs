@@ -4,16 +4,17 @@
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lease::search::{self, EpochMetrics, StepMetrics};
 use lease::space::Standing;
 use lease::space::nas_bench_201::Cell;
 use lease::training::{self, TrainMetrics};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::cells::Place;
 use super::{Level, event, json_wanted, quiet, say};
 
-/// How often a plain line about a step is written.
+/// How often a plain line about a step is written, over all searches and trainings.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The progress of one search or training.
@@ -28,6 +29,19 @@ pub struct Console {
     spoken: Instant,
     /// The norm of γ · the audience's term over that of the explainer's, when they were last known.
     share: Option<f64>,
+    /// The cell of a comparison that this is.
+    place: Option<Place>,
+}
+
+/// A bar where people see it.
+pub(super) fn shown(bar: ProgressBar) -> ProgressBar {
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    bar
+}
+
+/// Whether lines are written instead of a bar.
+pub(super) fn is_plain() -> bool {
+    !stderr().is_terminal() || quiet() || json_wanted()
 }
 
 impl Console {
@@ -35,7 +49,7 @@ impl Console {
     pub fn new() -> Self {
         Self {
             bar: ProgressBar::hidden(),
-            plain: !stderr().is_terminal() || quiet() || json_wanted(),
+            plain: is_plain(),
             steps: 0,
             epochs: 0,
             done: 0,
@@ -43,6 +57,15 @@ impl Console {
             done_before: 0,
             spoken: Instant::now(),
             share: None,
+            place: None,
+        }
+    }
+
+    /// The console of a cell of a comparison.
+    pub(super) fn of(place: Place) -> Self {
+        Self {
+            place: Some(place),
+            ..Self::new()
         }
     }
 
@@ -50,18 +73,38 @@ impl Console {
         (self.steps, self.epochs, self.done, self.done_before) = (steps, epochs, done, done);
         self.started = Instant::now();
         if !self.plain {
-            self.bar = ProgressBar::new(steps).with_position(done);
-            self.bar.reset_eta();
-            let template = "{bar:30} {pos}/{len} steps  {per_sec}  {eta} left  {msg}";
+            let hidden = ProgressDrawTarget::hidden();
+            let bar = ProgressBar::with_draw_target(Some(steps), hidden).with_position(done);
+            bar.reset_eta();
+            let beside = self.place.as_ref().is_some_and(|place| place.jobs() > 1);
+            let template = match beside {
+                true => "{prefix}  {pos}/{len} steps  {eta} left  {wide_msg}",
+                false => "{bar:30} {pos}/{len} steps  {per_sec}  {eta} left  {msg}",
+            };
             if let Ok(style) = ProgressStyle::with_template(template) {
-                self.bar.set_style(style);
+                bar.set_style(style);
             }
+            self.bar = match &self.place {
+                Some(place) => place.shown(bar),
+                None => shown(bar),
+            };
         }
     }
 
     /// A line above the bar.
     fn say(&self, level: Level, line: &str) {
-        self.bar.suspend(|| say(level, line));
+        match &self.place {
+            Some(place) => place.say(level, line, &self.bar),
+            None => self.bar.suspend(|| say(level, line)),
+        }
+    }
+
+    /// An event, where JSON is wanted.
+    fn event(&self, name: &str, fields: Value) {
+        match &self.place {
+            Some(place) => place.event(Level::Info, name, fields),
+            None => event(Level::Info, name, fields),
+        }
     }
 
     /// A line about what is also an event of its own in JSON.
@@ -74,13 +117,14 @@ impl Console {
     fn advance(&mut self, message: String) {
         self.done += 1;
         self.bar.set_position(self.done);
-        if self.plain && self.spoken.elapsed() >= PLAIN_INTERVAL {
+        let beside = self.place.as_ref().map_or(1, Place::jobs);
+        if self.plain && self.spoken.elapsed() >= PLAIN_INTERVAL * beside {
             self.spoken = Instant::now();
             let seconds = self.started.elapsed().as_secs_f64();
             let rate = (self.done - self.done_before) as f64 / seconds;
             let left = (self.steps - self.done) as f64 / rate;
             let fields = json!({ "done": self.done, "steps": self.steps, "steps_per_second": rate, "seconds_left": left });
-            event(Level::Info, "progress", fields);
+            self.event("progress", fields);
             self.tell(&format!(
                 "step {}/{}  {rate:.2} steps/s  {left:.0} s left  {message}",
                 self.done, self.steps
@@ -174,11 +218,7 @@ impl search::Observer for Console {
         let entropies: Vec<String> = m.entropy.values().map(|e| format!("{e:.3}")).collect();
         let standing = m.standing.as_ref();
         let standing = standing.map_or(String::new(), |s| format!("\n  {}", told_standing(s)));
-        event(
-            Level::Info,
-            "epoch",
-            serde_json::to_value(m).unwrap_or_default(),
-        );
+        self.event("epoch", serde_json::to_value(m).unwrap_or_default());
         self.tell(&format!(
             "epoch {}/{}  accuracy (train / validation): explainer {} / {}{audience}  \
              entropy {}  skip-connects {}\n  {}{}",
@@ -205,7 +245,7 @@ impl training::Observer for Console {
         self.start(steps, epochs, done);
         let fields =
             json!({ "parameters": parameters, "epochs": epochs, "steps": steps, "done": done });
-        event(Level::Info, "training", fields);
+        self.event("training", fields);
         self.tell(&format!("{parameters} parameters, {epochs} epochs"));
     }
 
@@ -222,11 +262,7 @@ impl training::Observer for Console {
     }
 
     fn epoch(&mut self, m: &TrainMetrics) {
-        event(
-            Level::Info,
-            "epoch",
-            serde_json::to_value(m).unwrap_or_default(),
-        );
+        self.event("epoch", serde_json::to_value(m).unwrap_or_default());
         self.tell(&format!(
             "epoch {}/{}  loss {:.4}  training accuracy {}  learning rate {:.4}",
             m.epoch + 1,

@@ -107,6 +107,16 @@ pub fn checkpoints(run: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Waits until something holds while a process is at work.
+pub fn wait_until(child: &mut Child, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too soon");
+        assert!(started.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Starts a command and kills it (SIGKILL) once the checkpoint of this step is there.
 pub fn kill_after(mut command: Command, run: &Path, step: u64) {
     let mut child: Child = command
@@ -115,18 +125,10 @@ pub fn kill_after(mut command: Command, run: &Path, step: u64) {
         .spawn()
         .unwrap();
     let name = format!("step-{step:09}.safetensors");
-    let started = Instant::now();
-    while checkpoints(run)
-        .last()
-        .is_none_or(|p| p.file_name().unwrap() < name.as_str())
-    {
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "it ended before step {step}"
-        );
-        assert!(started.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until(&mut child, || {
+        let newest = checkpoints(run).pop();
+        newest.is_some_and(|p| p.file_name().unwrap() >= name.as_str())
+    });
     child.kill().unwrap();
     child.wait().unwrap();
 }

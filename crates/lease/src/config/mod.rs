@@ -154,7 +154,7 @@ fn overlay(lower: &mut Table, upper: &Table) {
 }
 
 /// `; did you mean …?` where a word is near to one of these.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     // No name is as long, and telling how alike long ones are takes long.
     if word.len() > 100 {
         return String::new();

@@ -263,7 +263,7 @@ impl Setting {
     }
 
     /// Reads a flag's text as a value of the type of `default`.
-    pub(super) fn value(&self, text: &str, default: &Value) -> Result<Value, ConfigError> {
+    pub(crate) fn value(&self, text: &str, default: &Value) -> Result<Value, ConfigError> {
         let wrong = |reason: &str| ConfigError::Flag {
             flag: self.flag(),
             value: text.into(),

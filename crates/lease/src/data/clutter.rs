@@ -201,7 +201,7 @@ mod tests {
         let part = data.validating(&[5, 3], &[4]);
         assert_eq!(part.train.relevant(1), data.train.relevant(3));
         assert_eq!(part.test().relevant(0), data.train.relevant(4));
-        let (kept, moved) = data.train.clone().split_off(&[0, 2]);
+        let (kept, moved) = Images::clone(&data.train).split_off(&[0, 2]);
         assert_eq!(kept.relevant(0), data.train.relevant(1));
         assert_eq!(moved.relevant(1), data.train.relevant(2));
         // A shifted and mirrored image has a mask that is shifted and mirrored: without fragments no ink is outside.

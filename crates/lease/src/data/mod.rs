@@ -9,6 +9,7 @@ mod settings;
 mod split;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use batch::{Augmentation, Batch, Normalisation};
 pub use cifar::{cifar_10, cifar_100};
@@ -182,11 +183,11 @@ pub struct Dataset {
     pub name: String,
     /// The names of the classes.
     pub classes: Vec<String>,
-    /// Training images; searches take their validation images from these.
-    pub train: Images,
+    /// Training images; searches take their validation images from these. Clones share them.
+    pub train: Arc<Images>,
     /// Normalisation, from the training images.
     pub normalisation: Normalisation,
-    test: Images,
+    test: Arc<Images>,
 }
 
 impl Dataset {
@@ -195,8 +196,8 @@ impl Dataset {
             name: name.into(),
             classes,
             normalisation: Normalisation::of(&train),
-            train,
-            test,
+            train: Arc::new(train),
+            test: Arc::new(test),
         }
     }
 
@@ -207,8 +208,8 @@ impl Dataset {
             name: self.name.clone(),
             classes: self.classes.clone(),
             normalisation: self.normalisation.clone(),
-            train: self.train.some(train),
-            test: self.train.some(val),
+            train: Arc::new(self.train.some(train)),
+            test: Arc::new(self.train.some(val)),
         }
     }
 

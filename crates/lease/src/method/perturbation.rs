@@ -51,6 +51,15 @@ section! {
 const FIRST: f64 = 0.1;
 
 impl PerturbationSettings {
+    /// Whether what is perturbed depends on the setting of this key.
+    pub fn reads(&self, key: &str) -> bool {
+        match key {
+            "perturb_epsilon" => self.perturbs(),
+            "perturb_steps" => self.perturb == Perturb::Adversarial,
+            _ => true,
+        }
+    }
+
     /// Whether E learns under a perturbation.
     pub fn perturbs(&self) -> bool {
         self.perturb != Perturb::None

@@ -111,6 +111,20 @@ section! {
 }
 
 impl MethodSettings {
+    /// Whether the method reads the setting of this key: what is about the audience and what it is told only
+    /// [`Method::Lease`] does.
+    pub fn reads(&self, key: &str) -> bool {
+        let products = self.method != Method::DartsFirst;
+        match key {
+            "gamma" | "gamma_scale" | "norms_every" | "epsilon" | "epsilon_unit"
+            | "attack_step" | "attack_scale" | "attack_steps" | "signed_attack" | "explanation"
+            | "reweighting" | "validate" => self.method == Method::Lease,
+            "hypergradient" => products,
+            "h0" => products && self.hypergradient == Hypergradient::FiniteDifference,
+            _ => true,
+        }
+    }
+
     /// The attack of stage II on images that were normalised by this.
     pub fn attack(&self, normalisation: &Normalisation) -> Attack {
         let channel = |deviation: &f32| match self.epsilon_unit {
@@ -148,5 +162,37 @@ impl MethodSettings {
             GammaScale::Absolute => Gamma::Absolute(self.gamma),
             GammaScale::Relative => Gamma::Relative(self.gamma),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Section;
+
+    #[test]
+    fn methods_read_what_they_compute_with() {
+        let read = |method, hypergradient| {
+            let settings = MethodSettings {
+                method,
+                hypergradient,
+                ..MethodSettings::default()
+            };
+            let all = MethodSettings::INFO.settings.iter().map(|s| s.key);
+            all.filter(|key| settings.reads(key)).collect::<Vec<_>>()
+        };
+        let first_order = read(Method::DartsFirst, Hypergradient::Exact);
+        assert_eq!(first_order, ["method", "split", "training_share"]);
+        let second_order = read(Method::Darts, Hypergradient::Exact);
+        assert_eq!(
+            second_order,
+            ["method", "hypergradient", "split", "training_share"]
+        );
+        let all: Vec<&str> = MethodSettings::INFO
+            .settings
+            .iter()
+            .map(|s| s.key)
+            .collect();
+        assert_eq!(read(Method::Lease, Hypergradient::FiniteDifference), all);
     }
 }

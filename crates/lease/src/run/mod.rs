@@ -14,6 +14,7 @@
 pub mod checkpoint;
 pub mod files;
 mod identity;
+mod lock;
 mod log;
 mod settings;
 
@@ -29,6 +30,7 @@ use checkpoint::Checkpoint;
 use files::{contents, remove_partial, write_atomically};
 
 pub use identity::Identity;
+pub use lock::Lock;
 pub use log::{Log, LogPosition};
 pub use settings::RunSettings;
 

@@ -26,6 +26,11 @@ section! {
 }
 
 impl FreezingSettings {
+    /// Whether what freezes depends on the setting of this key.
+    pub fn reads(&self, key: &str) -> bool {
+        key != "freeze_steps" || self.watches()
+    }
+
     /// Whether gradients are watched.
     pub fn watches(&self) -> bool {
         self.freeze_below > 0.0

@@ -49,6 +49,17 @@ section! {
     }
 }
 
+impl SelectionSettings {
+    /// Whether what is selected depends on the setting of this key.
+    pub fn reads(&self, key: &str) -> bool {
+        match key {
+            "selection_tune_steps" => self.selection == Selection::Perturbation,
+            "selection_epochs" => self.selection == Selection::BestEpoch,
+            _ => true,
+        }
+    }
+}
+
 impl Search {
     /// The share of the explainer's validation images that the supernet classifies correctly with mixing weights θ, and
     /// minus its mean loss there: the larger, the better.

@@ -342,6 +342,20 @@ impl SearchConfig {
         }
     }
 
+    /// Whether what a search with these settings finds depends on this one.
+    pub fn reads(&self, setting: &Setting) -> bool {
+        let key = setting.key;
+        match setting.section {
+            "audience" => self.listens(),
+            "method" => self.method.reads(key),
+            "mixing" => self.mixing.reads(key),
+            "perturbation" => self.perturbation.reads(key),
+            "freezing" => self.freezing.reads(key),
+            "selection" => self.selection.reads(key),
+            section => self.tables().iter().any(|(info, _)| info.name == section),
+        }
+    }
+
     /// Whether there is an audience.
     pub fn listens(&self) -> bool {
         self.method.method == Method::Lease

@@ -10,7 +10,7 @@ use super::variant::{Kind, Variant};
 use crate::Error;
 use crate::config::{Composite, differences};
 use crate::data::{Dataset, DatasetKind};
-use crate::run::files::write_atomically;
+use crate::run::files::{contents, write_atomically};
 use crate::run::{self, RunError, RunFolder};
 use crate::search::{self, Search, SearchConfig};
 use crate::space::{Genotype, Standing, Truths};
@@ -26,10 +26,14 @@ pub struct Cell<'a> {
     pub variant: &'a Variant,
     /// The seed.
     pub seed: u64,
+    /// Its place among all cells, from 1.
+    pub number: usize,
     /// All settings.
     pub config: ComparisonConfig,
     /// The folder.
     pub folder: PathBuf,
+    /// The file that keeps other processes out while one is at work on it.
+    pub lock: PathBuf,
 }
 
 /// What an architecture cost to find.
@@ -134,6 +138,34 @@ impl Cell<'_> {
             Err(_) => {}
         }
         all
+    }
+
+    /// About the most memory that it needs at once on these images, in bytes, where its networks can be built.
+    pub fn memory(&self, dataset: &Dataset) -> u64 {
+        let study = &self.config.study;
+        let finding = match self.variant.kind {
+            Kind::Random => None,
+            Kind::Search => search::memory(&study.search, &dataset.size()).ok(),
+            Kind::RandomSearch => random_search::memory(&self.config, dataset).ok(),
+        };
+        let judged = |truths: Truths| self.judges(&truths);
+        let known = study
+            .search
+            .space
+            .truths()
+            .ok()
+            .flatten()
+            .is_some_and(judged);
+        let training = (!known).then(|| {
+            let genotype = study.random_genotype(self.seed);
+            training::memory(&study.train, &genotype, dataset).ok()
+        });
+        let all = [finding, training.flatten()];
+        all.iter()
+            .flatten()
+            .map(|need| need.bytes)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Searches (or draws), and finds out what the result is worth; nothing if it was stopped.
@@ -306,8 +338,7 @@ pub fn collect(folder: &Path, variants: &[Variant]) -> Result<Vec<Found>, Error>
     let mut found = Vec::new();
     for variant in variants {
         let mut of = Vec::new();
-        for entry in folder.join(&variant.name).read_dir()? {
-            let cell = entry?.path();
+        for cell in contents(&folder.join(&variant.name))? {
             if cell.join(RESULT).is_file() {
                 of.push(read(&cell)?);
             }

@@ -145,16 +145,11 @@ fn methods(found: &[Found]) -> Vec<&str> {
     all
 }
 
-/// The paired difference of every method from the first.
-pub fn differences(found: &[Found]) -> Vec<Difference> {
-    let all = methods(found);
-    let Some((first, others)) = all.split_first() else {
-        return Vec::new();
-    };
-    others
-        .iter()
-        .map(|method| difference(found, method, first))
-        .collect()
+/// The paired difference of every method from one of them, where they have seeds in common.
+pub fn differences(found: &[Found], against: &str) -> Vec<Difference> {
+    let others = methods(found).into_iter().filter(|m| *m != against);
+    let all = others.map(|method| difference(found, method, against));
+    all.filter(|d| d.seeds > 0).collect()
 }
 
 fn difference(found: &[Found], method: &str, against: &str) -> Difference {
@@ -186,84 +181,6 @@ fn bootstrap(values: &[f64]) -> [f64; 2] {
     means.sort_by(f64::total_cmp);
     let at = |share: f64| means[((RESAMPLINGS - 1) as f64 * share).round() as usize];
     [at(0.025), at(0.975)]
-}
-
-/// The cells as CSV.
-///
-/// # Errors
-/// If the writer refuses them.
-pub fn csv(found: &[Found]) -> Result<Vec<u8>, csv::Error> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record([
-        "method",
-        "seed",
-        "accuracy",
-        "genotype",
-        "skip_connects",
-        "parameter_free_share",
-        "parameters",
-        "search_seconds",
-        "steps",
-        "explainer_passes",
-        "rank",
-    ])?;
-    for f in found {
-        let rank = f.standing.map_or(String::new(), |s| s.rank.to_string());
-        csv.write_record([
-            f.method.clone(),
-            f.seed.to_string(),
-            f.accuracy.to_string(),
-            f.genotype.clone(),
-            f.skip_connects.to_string(),
-            f.parameter_free_share.to_string(),
-            f.parameters.to_string(),
-            f.search_seconds.to_string(),
-            f.steps.to_string(),
-            f.explainer_passes.to_string(),
-            rank,
-        ])?;
-    }
-    csv.into_inner()
-        .map_err(|e| csv::Error::from(std::io::Error::other(e.to_string())))
-}
-
-/// The whole comparison as Markdown.
-pub fn markdown(found: &[Found]) -> String {
-    let mut text = String::from(
-        "| method | seeds | accuracy, % | worst | best | skip-connects | search, s | explainer passes |\n\
-         |---|---|---|---|---|---|---|---|\n",
-    );
-    for s in summaries(found) {
-        let deviation = s.deviation.map_or(String::new(), |d| format!(" ± {d:.2}"));
-        text += &format!(
-            "| {} | {} | {:.2}{deviation} | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} |\n",
-            s.method,
-            s.seeds,
-            s.mean,
-            s.worst,
-            s.best,
-            s.skip_connects,
-            s.search_seconds,
-            s.explainer_passes
-        );
-    }
-    let differences = differences(found);
-    if !differences.is_empty() {
-        text += "\n| difference, paired by seed | points | 95 % interval | |\n|---|---|---|---|\n";
-    }
-    for d in differences {
-        let interval = d.interval.map_or("–".into(), |[low, high]| {
-            format!("{low:+.2} to {high:+.2}")
-        });
-        text += &format!(
-            "| {} − {} | {:+.2} | {interval} | {} |\n",
-            d.method,
-            d.against,
-            d.mean,
-            d.verdict()
-        );
-    }
-    text
 }
 
 #[cfg(test)]
@@ -300,7 +217,7 @@ mod tests {
         let expected = (5.5f64.powi(2) * 2.0 + 0.25 + 10.5f64.powi(2)) / 3.0;
         assert!((summary.deviation.unwrap() - expected.sqrt()).abs() < 1e-12);
         // The seeds differ by 16 points, the pairs by 1 to 2.
-        let difference = &differences(&all)[0];
+        let difference = &differences(&all, "darts")[0];
         assert_eq!((difference.mean, difference.seeds), (1.5, 4));
         assert_eq!(difference.interval, Some([1.0, 2.0]));
         assert!(difference.verdict().starts_with("better than darts"));
@@ -311,8 +228,33 @@ mod tests {
         let mut all = found("darts", &[90.0, 91.0, 92.0]);
         all.extend(found("lease", &[91.0, 90.0, 92.5]));
         all.extend(found("random", &[50.0]));
-        let all = differences(&all);
+        let all = differences(&all, "darts");
         assert!(all[0].verdict().contains("not told apart"));
         assert!(all[1].verdict().contains("nothing can be said"));
+    }
+
+    #[test]
+    fn differences_are_from_the_method_asked_for_over_seeds_that_both_have() {
+        let noise = |seed: usize| (seed * 7 % 24) as f64 / 24.0;
+        let accuracies: Vec<f64> = (0..24).map(|seed| 90.0 + noise(seed)).collect();
+        let better: Vec<f64> = (0..30).map(|seed| 90.5 + noise(seed * 5)).collect();
+        let mut all = found("darts", &accuracies);
+        all.extend(found("lease", &better));
+        // One whose seeds nobody else has.
+        let mut late = found("late", &[99.0]);
+        late[0].seed = 100;
+        all.extend(late);
+        let [difference] = &differences(&all, "lease")[..] else {
+            panic!("one method has seeds in common with lease");
+        };
+        let named = (difference.method.as_str(), difference.against.as_str());
+        assert_eq!((named, difference.seeds), (("darts", "lease"), 24));
+        let [low, high] = difference.interval.unwrap();
+        assert!(low < difference.mean && difference.mean < high && high < 0.0);
+        assert!(high - low < 0.5, "{low} to {high}");
+        assert_eq!(
+            difference.verdict(),
+            "worse than lease by more than the noise"
+        );
     }
 }

@@ -5,9 +5,13 @@ pub mod baseline;
 pub mod bench;
 pub mod cell;
 pub mod compare;
+pub mod grid;
+pub mod plan;
 pub mod random_search;
 mod settings;
+pub mod tables;
 pub mod variant;
+pub mod work;
 
 pub use settings::{
     BaselineSettings, ComparisonConfig, RandomSearchSettings, RunConfig, Searching, StudyConfig,

@@ -12,10 +12,11 @@ use super::ComparisonConfig;
 use crate::Error;
 use crate::config::Composite;
 use crate::data::{DataError, Dataset, Partition};
+use crate::memory::Need;
 use crate::rng::{Purpose, stream};
 use crate::run::{Identity, RunFolder};
 use crate::space::Genotype;
-use crate::training::{Observer, Outcome, TrainConfig, TrainResult, Training};
+use crate::training::{self, Observer, Outcome, TrainConfig, TrainResult, Training};
 
 /// One architecture drawn and trained: a line of `draws.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,19 @@ pub struct Found {
     /// Steps of training in all.
     pub steps: u64,
 }
+
+/// What it reads of a search's settings, as section and key, beside the space.
+pub(super) const READ: [(&str, &str); 9] = [
+    ("explainer", "channels"),
+    ("explainer", "cells"),
+    ("search", "batch"),
+    ("search", "learning_rate"),
+    ("search", "momentum"),
+    ("search", "weight_decay"),
+    ("search", "clip"),
+    ("method", "split"),
+    ("method", "training_share"),
+];
 
 /// The configuration of a short training: a network of the supernet's size, with the search's batches and learning
 /// rate, whose cosine ends at 0.
@@ -94,6 +108,15 @@ pub fn problems(config: &ComparisonConfig, dataset: &Dataset) -> Vec<Error> {
     let shape = short(config).shape(dataset.classes.len(), dataset.train.shape);
     all.extend(genotype.network(&shape).err().map(Error::from));
     all
+}
+
+/// About the most memory that a random search with these settings on these images needs at once.
+///
+/// # Errors
+/// If a network cannot be built.
+pub fn memory(config: &ComparisonConfig, dataset: &Dataset) -> Result<Need, Error> {
+    let genotype = config.study.random_genotype(0);
+    training::memory(&short(config), &genotype, dataset)
 }
 
 /// Searches at random in a folder, or goes on with the search that was interrupted there; nothing if it was stopped.

@@ -1,10 +1,10 @@
 //! The methods of a comparison, each a name and settings.
 
 use crate::Error;
-use crate::config::{Composite, Layers};
+use crate::config::{Composite, Layers, Setting};
 use crate::search::presets;
 
-use super::ComparisonConfig;
+use super::{ComparisonConfig, random_search};
 
 /// What finds an architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,11 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// Whether a name can have it.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
 }
 
 /// A method's name and the settings that make it.
@@ -52,8 +57,7 @@ impl Variant {
             Some((name, settings)) => (name, settings.to_string()),
             None => (text, format!("method={text}")),
         };
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
             return Err(wrong("a name is made of letters, digits, - _ and ."));
         }
         // A piece without `=` goes on with the list before it, as in stage-cells=5,11,17.
@@ -101,7 +105,11 @@ impl Variant {
     /// As [`Variant::parse`]; also if a name is there twice.
     pub fn parse_all(texts: &[String]) -> Result<Vec<Self>, Error> {
         let all = texts.iter().map(|text| Self::parse(text));
-        let all = all.collect::<Result<Vec<_>, _>>()?;
+        Self::distinct(all.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// These, whose names must differ.
+    pub(super) fn distinct(all: Vec<Self>) -> Result<Vec<Self>, Error> {
         for (i, variant) in all.iter().enumerate() {
             if all[..i].iter().any(|v| v.name == variant.name) {
                 return Err(Error::Method {
@@ -111,6 +119,43 @@ impl Variant {
             }
         }
         Ok(all)
+    }
+
+    /// Whether it sets what this flag does.
+    pub(super) fn sets(&self, flag: &str) -> bool {
+        self.flags.iter().any(|(own, _)| own == flag)
+    }
+
+    /// The same with more settings, which its name tells.
+    pub(super) fn with(&self, more: &[(&str, &str)]) -> Self {
+        let mut new = self.clone();
+        for (flag, value) in more {
+            let told: String = value
+                .chars()
+                .map(|c| if is_plain(c) { c } else { '-' })
+                .collect();
+            new.name += &format!("-{flag}-{told}");
+            new.flags.push(((*flag).into(), (*value).into()));
+        }
+        new
+    }
+
+    /// Whether what it finds, with this configuration, may depend on a setting.
+    pub fn reads(&self, config: &ComparisonConfig, setting: &Setting) -> bool {
+        let search = &config.study.search;
+        let of_space = |section: &str| {
+            let tables = search.space.tables();
+            tables.iter().any(|(info, _)| info.name == section)
+        };
+        let searches = self.kind == Kind::RandomSearch;
+        match (setting.section, setting.key) {
+            ("data" | "train", _) => true,
+            _ if self.kind == Kind::Search => search.reads(setting),
+            // A preset may choose the space.
+            ("explainer", "space") | ("preset", _) => true,
+            ("random_search", _) => searches,
+            read => of_space(read.0) || searches && random_search::READ.contains(&read),
+        }
     }
 
     /// The configuration with a seed, where `common` are the settings of all methods: such a one need not be read by
@@ -129,8 +174,7 @@ impl Variant {
         flags.push(("seed".into(), seed.to_string()));
         let mut layers =
             Layers::read(file, &flags, &ComparisonConfig::scope(), &super::sections())?;
-        let own = |flag: String| self.flags.iter().any(|(own, _)| *own == flag);
-        layers.flags.retain(|setting| own(setting.flag()));
+        layers.flags.retain(|setting| self.sets(&setting.flag()));
         Ok(ComparisonConfig::resolve(&presets(&layers)?, &layers)?)
     }
 }

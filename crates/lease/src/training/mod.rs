@@ -137,6 +137,15 @@ pub fn problems(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) ->
     all
 }
 
+/// About the most memory that a training of this genotype with these settings on these images needs at once.
+///
+/// # Errors
+/// If its network cannot be built.
+pub fn memory(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) -> Result<Need, Error> {
+    let shape = config.shape(dataset.classes.len(), dataset.train.shape);
+    Ok(need(config, &*genotype.network(&shape)?, dataset))
+}
+
 /// About the most memory that a training of this network needs at once.
 fn need(config: &TrainConfig, network: &dyn DerivedNetwork, dataset: &Dataset) -> Need {
     let activations = network.bytes(config.train.batch, dataset.train.shape);

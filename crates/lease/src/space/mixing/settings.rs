@@ -35,6 +35,11 @@ section! {
 }
 
 impl MixingSettings {
+    /// Whether the mixture depends on the setting of this key.
+    pub fn reads(&self, key: &str) -> bool {
+        !key.starts_with("gumbel_") || self.sampler == Sampler::Gumbel
+    }
+
     /// The mixture without any draw: what a supernet is evaluated and derived by.
     pub fn expected(&self) -> Mixing {
         Mixing {

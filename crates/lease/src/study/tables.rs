@@ -1,0 +1,112 @@
+//! What a comparison leaves: its cells and its statistics, as Markdown, JSON and CSV.
+
+use std::path::Path;
+
+use super::compare::{Found, differences, summaries};
+use super::plan::{lock, lock_of_cell};
+use crate::Error;
+use crate::run::Lock;
+use crate::run::files::{remove_partial, write_atomically};
+
+/// Writes `comparison.md`, `.json` and `.csv` into a comparison's folder, with the differences from the method `against`,
+/// one process at a time, and returns the first.
+///
+/// # Errors
+/// As the file system reports.
+pub fn write(folder: &Path, found: &[Found], against: &str) -> Result<String, Error> {
+    let _lock = Lock::wait(&lock(folder, "tables"))?;
+    remove_partial(folder);
+    for cell in found {
+        // What a kill left just after the cell was done. One that stays does no harm.
+        let _ = std::fs::remove_file(lock_of_cell(folder, &cell.method, cell.seed));
+    }
+    let text = markdown(found, against);
+    write_atomically(&folder.join("comparison.md"), text.as_bytes())?;
+    let json = serde_json::json!({
+        "cells": found, "methods": summaries(found), "differences": differences(found, against),
+    });
+    let json = serde_json::to_string_pretty(&json).map_err(std::io::Error::other)?;
+    write_atomically(&folder.join("comparison.json"), json.as_bytes())?;
+    let csv = csv(found).map_err(std::io::Error::other)?;
+    write_atomically(&folder.join("comparison.csv"), &csv)?;
+    Ok(text)
+}
+
+/// The cells as CSV.
+///
+/// # Errors
+/// If the writer refuses them.
+pub fn csv(found: &[Found]) -> Result<Vec<u8>, csv::Error> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record([
+        "method",
+        "seed",
+        "accuracy",
+        "genotype",
+        "skip_connects",
+        "parameter_free_share",
+        "parameters",
+        "search_seconds",
+        "steps",
+        "explainer_passes",
+        "rank",
+    ])?;
+    for f in found {
+        let rank = f.standing.map_or(String::new(), |s| s.rank.to_string());
+        csv.write_record([
+            f.method.clone(),
+            f.seed.to_string(),
+            f.accuracy.to_string(),
+            f.genotype.clone(),
+            f.skip_connects.to_string(),
+            f.parameter_free_share.to_string(),
+            f.parameters.to_string(),
+            f.search_seconds.to_string(),
+            f.steps.to_string(),
+            f.explainer_passes.to_string(),
+            rank,
+        ])?;
+    }
+    csv.into_inner()
+        .map_err(|e| csv::Error::from(std::io::Error::other(e.to_string())))
+}
+
+/// The whole comparison as Markdown, with the differences from one of the methods.
+pub fn markdown(found: &[Found], against: &str) -> String {
+    let mut text = String::from(
+        "| method | seeds | accuracy, % | worst | best | skip-connects | search, s | explainer passes |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for s in summaries(found) {
+        let deviation = s.deviation.map_or(String::new(), |d| format!(" ± {d:.2}"));
+        text += &format!(
+            "| {} | {} | {:.2}{deviation} | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} |\n",
+            s.method,
+            s.seeds,
+            s.mean,
+            s.worst,
+            s.best,
+            s.skip_connects,
+            s.search_seconds,
+            s.explainer_passes
+        );
+    }
+    let differences = differences(found, against);
+    if !differences.is_empty() {
+        text += "\n| difference, paired by seed | seeds | points | 95 % interval | |\n|---|---|---|---|---|\n";
+    }
+    for d in differences {
+        let interval = d.interval.map_or("–".into(), |[low, high]| {
+            format!("{low:+.2} to {high:+.2}")
+        });
+        text += &format!(
+            "| {} − {} | {} | {:+.2} | {interval} | {} |\n",
+            d.method,
+            d.against,
+            d.seeds,
+            d.mean,
+            d.verdict()
+        );
+    }
+    text
+}
