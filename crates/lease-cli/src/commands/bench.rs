@@ -1,15 +1,21 @@
-//! `lease bench`: time the passes of a search.
+//! `lease bench`: time the passes of a search, or the steps of a training.
+
+use std::path::Path;
 
 use lease::Error;
 use lease::config::Composite;
 use lease::search::{self, SearchConfig, presets};
+use lease::study::StudyConfig;
 use lease::study::bench::{self, Timing};
+use lease::training::{self, TrainConfig};
 
+use super::source::Source;
 use crate::Ended;
 use crate::settings::Settings;
 use crate::terminal;
 
-/// Time the passes of a search on random images: --channels, --cells, --batch and the rest as for a search.
+/// Time the passes of a search on random images: --channels, --cells, --batch and the rest as for a search. With --train, the
+/// steps of a derived network's training: --train-channels, --train-cells, --train-batch and the rest as for a training.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Runs of each, after one that is not counted
@@ -21,11 +27,14 @@ pub struct Arguments {
     /// Leave out whole iterations, which take longest
     #[arg(long)]
     parts_only: bool,
+    /// Time steps of the training of this genotype instead: a run folder, a file, or the genotype itself
+    #[arg(long, value_name = "RUN|GENOTYPE")]
+    train: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    settings: Settings<SearchConfig>,
+    settings: Settings<StudyConfig>,
 }
 
 /// Classes and channels, as CIFAR-10's.
@@ -33,38 +42,43 @@ const CLASSES: usize = 10;
 const CHANNELS: usize = 3;
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
+    match &arguments.train {
+        Some(source) => training(&arguments, source),
+        None => search(&arguments),
+    }
+}
+
+/// Times a scratch folder's work with as many threads as are set.
+fn timed<T>(threads: usize, work: impl FnOnce(&Path) -> Result<T, Error> + Send) -> Result<T, Error>
+where
+    T: Send,
+{
+    let scratch = tempfile::tempdir()?;
+    let folder = scratch.path().join("bench");
+    lease::device::with_threads(threads, || work(&folder))?
+}
+
+fn search(arguments: &Arguments) -> Result<Ended, Error> {
     let layers = arguments.settings.layers()?;
     let config = SearchConfig::resolve(&presets(&layers)?, &layers)?;
     let side = arguments.side as usize;
-    let images = bench::images(&config, [CHANNELS, side, side], CLASSES);
+    let image = [CHANNELS, side, side];
+    let images = bench::images(&config, image, CLASSES);
     let memory = search::memory(&config, &images)?;
-    let scratch = tempfile::tempdir()?;
-    let folder = scratch.path().join("bench");
-    let timings = lease::device::with_threads(config.run.threads, || {
-        let image = [CHANNELS, side, side];
-        bench::run(
-            config.clone(),
-            image,
-            CLASSES,
-            arguments.runs as usize,
-            arguments.parts_only,
-            &folder,
-        )
-    })??;
+    let runs = arguments.runs as usize;
+    let timings = timed(config.run.threads, |folder| {
+        let parts_only = arguments.parts_only;
+        bench::run(config.clone(), image, CLASSES, runs, parts_only, folder)
+    })?;
     let (e, s) = (&config.explainer, &config.search);
     let stages = config.stages();
     let cells = stages.first().map_or(e.cells, |stage| stage.cells);
-    let peak = timings.last().and_then(|t| t.peak_mebibytes);
     if arguments.json {
-        let medians = timings.iter().map(|t| (t.name, t.median()));
-        let medians: std::collections::BTreeMap<_, _> = medians.collect();
-        let report = serde_json::json!({
+        let about = serde_json::json!({
             "space": e.space, "channels": e.channels, "cells": cells,
-            "batch": s.batch, "side": side, "median_seconds": medians,
-            "seconds": timings, "peak_mebibytes": peak,
-            "expected_mebibytes": memory.bytes >> 20,
+            "batch": s.batch, "side": side, "expected_mebibytes": memory.bytes >> 20,
         });
-        terminal::result(report);
+        json(about, &timings);
         return Ok(Ended::Well);
     }
     terminal::result(format_args!(
@@ -74,11 +88,53 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         s.batch,
         memory.told()
     ));
+    table(&timings);
+    Ok(Ended::Well)
+}
+
+fn training(arguments: &Arguments, source: &str) -> Result<Ended, Error> {
+    let genotype = Source::of(source)?.genotype()?;
+    let upper = arguments.settings.layers()?;
+    let lower = training::presets(&genotype, &[&upper.values])?;
+    let config = TrainConfig::resolve(&lower, &upper)?;
+    let (side, t) = (arguments.side as usize, config.train.clone());
+    let images = ([CHANNELS, side, side], CLASSES);
+    let runs = arguments.runs as usize;
+    let timing = timed(config.run.threads, |folder| {
+        bench::training(config.clone(), genotype.clone(), images, runs, folder)
+    })?;
+    let timings = [timing];
+    if arguments.json {
+        let about = serde_json::json!({
+            "genotype": genotype.to_string(), "channels": t.channels, "cells": t.cells,
+            "batch": t.batch, "side": side,
+        });
+        json(about, &timings);
+        return Ok(Ended::Well);
+    }
+    terminal::result(format_args!(
+        "training, {} channels, {} cells, batch {}, {side}×{side} pixels",
+        t.channels, t.cells, t.batch
+    ));
+    table(&timings);
+    Ok(Ended::Well)
+}
+
+fn json(mut about: serde_json::Value, timings: &[Timing]) {
+    let medians = timings.iter().map(|t| (t.name, t.median()));
+    let medians: std::collections::BTreeMap<_, _> = medians.collect();
+    about["median_seconds"] = serde_json::json!(medians);
+    about["seconds"] = serde_json::json!(timings);
+    about["peak_mebibytes"] = serde_json::json!(timings.last().and_then(|t| t.peak_mebibytes));
+    terminal::result(about);
+}
+
+fn table(timings: &[Timing]) {
     terminal::result(format_args!(
         "{:28} {:>10} {:>10} {:>10} {:>15}",
         "", "median s", "min", "max", "peak so far MiB"
     ));
-    for timing in &timings {
+    for timing in timings {
         let bound = |pick: fn(f64, f64) -> f64| timing.seconds.iter().copied().reduce(pick);
         terminal::result(format_args!(
             "{:28} {:>10.4} {:>10.4} {:>10.4} {:>15}",
@@ -89,5 +145,4 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
             timing.peak_mebibytes.map_or("–".into(), |p| p.to_string())
         ));
     }
-    Ok(Ended::Well)
 }

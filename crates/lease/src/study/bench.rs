@@ -14,6 +14,8 @@ use crate::method::{stage1, stage3};
 use crate::network::{Layout, Vector};
 use crate::rng::{Purpose, stream};
 use crate::search::{self, Search, SearchConfig};
+use crate::space::Genotype;
+use crate::training::{self, TrainConfig, Training};
 
 /// The seconds of one kind of pass, run by run.
 #[derive(Clone, Debug, Serialize)]
@@ -77,6 +79,24 @@ pub fn images(config: &SearchConfig, shape: [usize; 3], classes: usize) -> Image
         // They serve as test images too.
         bytes: 2 * count * shape.iter().product::<usize>(),
     }
+}
+
+/// Times steps of a derived network's training, with the augmentation of its images, on random images of `image` (channels, height,
+/// width) and with a scratch folder in `folder`.
+///
+/// # Errors
+/// As [`Training::new`].
+pub fn training(
+    config: TrainConfig,
+    genotype: Genotype,
+    (image, classes): ([usize; 3], usize),
+    runs: usize,
+    folder: &Path,
+) -> Result<Timing, Error> {
+    let dataset = Dataset::random(image, classes, 2 * config.train.batch, config.run.seed);
+    Error::all(training::problems(&config, &genotype, &dataset))?;
+    let mut training = Training::new(config, genotype, dataset, folder)?;
+    timed("training step", runs, || training.late_step())
 }
 
 /// Times, on random images of `image` (channels, height, width) and with a scratch run folder in `folder`:

@@ -399,6 +399,20 @@ impl Training {
         Ok(Outcome::Finished(self.finish()?))
     }
 
+    /// One step as in the last epoch, when most paths are dropped: for measuring.
+    pub(crate) fn late_step(&mut self) -> Result<(), Error> {
+        let t = &self.config.train;
+        self.step(&TrainMetrics {
+            epoch: 0,
+            learning_rate: t.learning_rate,
+            drop_path: t.drop_path,
+            loss: 0.0,
+            accuracy: 0.0,
+        })?;
+        self.progress.step += 1;
+        Ok(())
+    }
+
     fn step(&mut self, epoch: &TrainMetrics) -> Result<f64, Error> {
         let (step, seed) = (self.progress.step, self.config.run.seed);
         let mut rng = stream(seed, Purpose::DerivedAugment, step);
