@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lease::Error;
 use lease::space::Truths;
-use lease::space::nas_bench_201::Cell;
+use lease::space::nas_bench_201::{Brief, Cell};
 
 use super::source::Source;
 use crate::Ended;
@@ -35,9 +35,15 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
             "{genotype} is no cell of NAS-Bench-201, and the table has no other"
         )));
     };
+    // An own table has no short trainings beside it.
+    let cell = genotype.downcast::<Cell>();
+    let brief = cell.filter(|_| !truths.is_own()).and_then(Brief::of);
     if arguments.json {
         let mut all = serde_json::to_value(standing).unwrap_or_default();
         all["genotype"] = genotype.to_string().into();
+        if let Some(brief) = brief {
+            all["after_12_epochs"] = serde_json::to_value(brief).unwrap_or_default();
+        }
         terminal::result(all);
         return Ok(Ended::Well);
     }
@@ -73,6 +79,16 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         terminal::result(format_args!(
             "{name:16} {valid:>12.2} {test:>9.2} {rank:>7} {regret:>15.2}"
         ));
+    }
+    if let Some(brief) = brief {
+        terminal::result("after 12 epochs");
+        for (name, valid, test) in [
+            ("CIFAR-10", brief.cifar10_valid, brief.cifar10_test),
+            ("CIFAR-100", brief.cifar100_valid, brief.cifar100_test),
+            ("ImageNet16-120", brief.in16_valid, brief.in16_test),
+        ] {
+            terminal::result(format_args!("{name:16} {valid:>12.2} {test:>9.2}"));
+        }
     }
     terminal::result(format_args!(
         "Ranks are of {} architectures. {} parameters, {} multiply-adds on CIFAR-10.",

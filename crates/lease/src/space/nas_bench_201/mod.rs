@@ -4,6 +4,7 @@
 //! output is the last node. A network is a stem, three stages of equal cells, and between them residual blocks
 //! that halve the resolution and double the channels.
 
+mod brief;
 mod cell;
 mod network;
 mod notation;
@@ -22,6 +23,7 @@ use crate::space::{
     SearchSpace, Size, StageReached, TableError, Truths,
 };
 
+pub use brief::Brief;
 pub use cell::{Cell, EDGES, Operation};
 pub use network::{Network, Shape};
 
