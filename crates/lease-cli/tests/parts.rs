@@ -51,6 +51,7 @@ const SPACES: &[&[&str]] = &[
     ],
     &["--space", "s3", "--cells", "1"],
     &["--space", "nas-bench-201", "--cells", "1"],
+    &["--space", "nas-bench-201", "--cells", "1", "--partial", "2"],
 ];
 
 fn tiny(out: &Path, parts: &[&[&str]]) -> std::process::Command {

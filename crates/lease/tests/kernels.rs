@@ -48,9 +48,7 @@ fn setting() -> impl Strategy<Value = Setting> {
                 nodes,
                 classes: 3,
                 image_channels: 2,
-                partial: 1,
-                candidates: None,
-                max_skip_connects: None,
+                ..SupernetShape::default()
             },
             image: [batch, 2, height, width],
             seed,
@@ -348,12 +346,19 @@ proptest! {
 
 #[test]
 fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
-    for (channels, cells, size) in [(6, 1, 12), (16, 2, 8), (5, 1, 16)] {
+    for (channels, cells, size, partial) in [
+        (6, 1, 12, 1),
+        (16, 2, 8, 1),
+        (5, 1, 16, 1),
+        (16, 1, 8, 4),
+        (6, 1, 12, 3),
+    ] {
         let shape = nas_bench_201::Shape {
             channels,
             cells,
             classes: 3,
             image: [2, size, size],
+            partial,
         };
         let setting = Setting {
             shape: SupernetShape {
@@ -362,9 +367,7 @@ fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
                 nodes: 3,
                 classes: 3,
                 image_channels: 2,
-                partial: 1,
-                candidates: None,
-                max_skip_connects: None,
+                ..SupernetShape::default()
             },
             image: [6, 2, size, size],
             seed: 4,
@@ -376,7 +379,10 @@ fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
         };
         let oracle = of(Kernels::Composed, DType::F64);
         for (name, error) in errors(&of(Kernels::Fast, DType::F32), &oracle) {
-            assert!(error < 1e-5, "{channels} channels, {name}: {error:.1e}");
+            assert!(
+                error < 1e-5,
+                "{channels} channels over {partial}, {name}: {error:.1e}"
+            );
         }
     }
 }
@@ -391,6 +397,7 @@ fn derived_networks_of_nas_bench_201_agree_with_the_composed_ones() {
             cells: 1,
             classes: 3,
             image: [2, 8, 12],
+            partial: 1,
         };
         let of = |kernels, dtype| {
             let net = nas_bench_201::Network::derived(&cell, &shape).unwrap();
@@ -446,8 +453,7 @@ fn at_ordinary_sizes_five_digits_agree() {
                 classes: 3,
                 image_channels: 2,
                 partial,
-                candidates: None,
-                max_skip_connects: None,
+                ..SupernetShape::default()
             },
             image: [6, 2, size, size],
             seed: 4,
@@ -486,9 +492,9 @@ fn a_stage_of_p_darts_agrees_with_its_composed_cells() {
             nodes: 3,
             classes: 3,
             image_channels: 2,
-            partial: 1,
             candidates: Some(candidates),
             max_skip_connects: Some(2),
+            ..SupernetShape::default()
         },
         image: [6, 2, 8, 9],
         seed: 3,
@@ -520,9 +526,7 @@ fn the_number_of_threads_changes_no_bit() {
             nodes: 2,
             classes: 3,
             image_channels: 2,
-            partial: 1,
-            candidates: None,
-            max_skip_connects: None,
+            ..SupernetShape::default()
         },
         // Enough that there are more tasks than threads, and some with more images than others.
         image: [37, 2, 7, 6],

@@ -205,6 +205,7 @@ fn networks_of_nas_bench_201_and_their_gradients_are_pytorchs() {
         cells: 1,
         classes: 3,
         image: [3, 12, 8],
+        partial: 1,
     };
     let logits = RefCell::new(Vec::new());
     let note = |out: Dual<2>| {

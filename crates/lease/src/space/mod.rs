@@ -12,6 +12,7 @@ mod explainer;
 mod genotype;
 pub mod mixing;
 pub mod nas_bench_201;
+mod partial;
 mod reading;
 mod settings;
 mod stage;
@@ -78,6 +79,9 @@ pub struct Size {
     pub classes: usize,
     /// Channels, height and width of the images.
     pub image: [usize; 3],
+    /// One channel in so many passes the mixed operations, and edges have strengths of their own (PC-DARTS, arXiv
+    /// 1907.05737); 1 means that all do.
+    pub partial: usize,
 }
 
 /// A space with its settings.

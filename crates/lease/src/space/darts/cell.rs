@@ -11,7 +11,8 @@ use crate::network::kernels::Emitter;
 use crate::network::layers::{
     BatchNorm, Builder, FactorizedReduce, Pass, ReluConvBn, Separable, Square,
 };
-use crate::network::{DropPath, Dual};
+use crate::network::{DropPath, Dual, NetworkError};
+use crate::space::partial::PartialChannels;
 
 /// How a cell is built.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,7 @@ pub struct CellShape {
     /// Whether the last cell was a reduction, so that the one before has twice the resolution.
     pub after_reduction: bool,
     /// One channel in so many passes the mixed operations, the others pass them by (PC-DARTS, arXiv
-    /// 1907.05737); 1 means all.
+    /// 1907.05737); 1 means all. It divides the channels.
     pub partial: usize,
     /// Whether images lose what identities carry with some probability (P-DARTS, arXiv 1904.12760).
     pub drop_skips: bool,
@@ -116,8 +117,7 @@ pub struct Cell {
     nodes: usize,
     edges: Vec<Vec<Candidate>>,
     pool_norm: BatchNorm,
-    channels: usize,
-    partial: usize,
+    partial: PartialChannels,
     drop_skips: bool,
 }
 
@@ -133,12 +133,15 @@ struct State {
 
 impl Cell {
     /// Adds a cell's weights under `name`, such as `cells.3`, with these candidates on its edges.
+    ///
+    /// # Errors
+    /// If the channels cannot be split.
     pub fn new(
         builder: &mut Builder,
         name: &str,
         shape: &CellShape,
         candidates: &[Vec<Operation>],
-    ) -> Self {
+    ) -> Result<Self, NetworkError> {
         let [before, last, channels] = shape.channels;
         let preprocess0 = Preprocess::new(
             builder,
@@ -156,7 +159,8 @@ impl Cell {
             false,
             false,
         );
-        let mixed = channels / shape.partial;
+        let partial = PartialChannels::new(channels, shape.partial)?;
+        let mixed = partial.mixed();
         let mut edges = Vec::new();
         for node in 0..shape.nodes {
             for from in 0..2 + node {
@@ -181,17 +185,16 @@ impl Cell {
                 edges.push(edge.collect());
             }
         }
-        Self {
+        Ok(Self {
             preprocess0,
             preprocess1,
             kind: shape.kind,
             nodes: shape.nodes,
             edges,
             pool_norm: builder.batch_norm(&format!("{name}.pool_norm"), mixed, false),
-            channels,
-            partial: shape.partial,
+            partial,
             drop_skips: shape.drop_skips,
-        }
+        })
     }
 
     /// Computes the cell from the outputs of the two cells before it.
@@ -229,7 +232,7 @@ impl Cell {
                 let Some(mixed) = terms.into_iter().reduce(|a, b| a + b) else {
                     continue;
                 };
-                let whole = Dual::cat(vec![mixed, bypass.clone()], 1).shuffled(self.partial);
+                let whole = self.partial.joined(mixed, bypass.clone());
                 total = sum(
                     total,
                     match strengths {
@@ -258,12 +261,13 @@ impl Cell {
     ) -> Vec<Id> {
         let mut states = vec![self.preprocess0.emit(e, s0), self.preprocess1.emit(e, s1)];
         let mut pools: Vec<[Option<Term>; 2]> = Vec::new();
-        let mut parts: Vec<(Id, Id)> = Vec::new();
+        let mut parts: Vec<(Id, Option<Id>)> = Vec::new();
         for node in 0..self.nodes {
             let mut terms = Vec::new();
             for from in 0..node + 2 {
                 if parts.len() == from {
-                    parts.push(self.split(e, states[from], from));
+                    let stride = stride(self.kind, from);
+                    parts.push(self.partial.emit_split(e, states[from], stride));
                 }
                 let (state, bypass) = parts[from];
                 if pools.len() == from {
@@ -296,69 +300,23 @@ impl Cell {
                     };
                     edge_terms.push(term.times(first + index * edge.len() + k));
                 }
-                if self.partial == 1 {
+                let Some(bypass) = bypass else {
                     terms.extend(edge_terms);
                     continue;
+                };
+                if !edge_terms.is_empty() {
+                    let whole = self.partial.emit_joined(e, edge_terms, bypass);
+                    terms.push(whole.times(strengths + index));
                 }
-                let mixed = e.graph.state(edge_terms, false);
-                let whole = e.graph.gather(&[mixed, bypass], &self.shuffle());
-                terms.push(Term::new(whole, Normalise::Not).times(strengths + index));
             }
             states.push(e.graph.state(terms, false));
         }
         states.split_off(2)
     }
 
-    /// What the edges out of a state read, and what passes them by.
-    fn split(&self, e: &mut Emitter, state: Id, from: usize) -> (Id, Id) {
-        if self.partial == 1 {
-            return (state, state);
-        }
-        let mixed = self.channels / self.partial;
-        let mut part = |range: std::ops::Range<usize>| {
-            let channels: Vec<_> = range.map(|c| (0, c)).collect();
-            let unit = e.graph.gather(&[state], &channels);
-            e.graph.state(vec![Term::new(unit, Normalise::Not)], false)
-        };
-        let (first, rest) = (part(0..mixed), part(mixed..self.channels));
-        if stride(self.kind, from) == 1 {
-            return (first, rest);
-        }
-        let pooled = e.graph.max_pool(rest, Window::two());
-        let pooled = e
-            .graph
-            .state(vec![Term::new(pooled, Normalise::Not)], false);
-        (first, pooled)
-    }
-
-    /// The channels of an edge's result, out of (the mixed ones, those that passed by), shuffled.
-    fn shuffle(&self) -> Vec<(usize, usize)> {
-        let mixed = self.channels / self.partial;
-        let place = |at: usize| {
-            let from = at % self.partial * mixed + at / self.partial;
-            if from < mixed {
-                (0, from)
-            } else {
-                (1, from - mixed)
-            }
-        };
-        (0..self.channels).map(place).collect()
-    }
-
     fn state(&self, pass: &Pass, index: usize, whole: Dual<4>) -> State {
         let stride = stride(self.kind, index);
-        let mixed = self.channels / self.partial;
-        let (value, bypass) = if self.partial == 1 {
-            (whole, None)
-        } else {
-            let rest = whole.clone().channels(mixed..self.channels);
-            let rest = if stride == 2 {
-                rest.max_pool(2, 2, 0)
-            } else {
-                rest
-            };
-            (whole.channels(0..mixed), Some(rest))
-        };
+        let (value, bypass) = self.partial.split(whole, stride);
         let pooled = |x| self.pool_norm.forward(pass, x);
         State {
             bypass,

@@ -100,7 +100,7 @@ impl SearchSpace for PDarts {
         Ok(Arc::new(Supernet::new(&SupernetShape {
             candidates: Some(candidates),
             max_skip_connects: Some(self.stages.max_skip_connects),
-            ..self.cells.shape(&size)
+            ..self.cells.shape(&size)?
         })?))
     }
 

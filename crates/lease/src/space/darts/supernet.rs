@@ -11,11 +11,14 @@ use super::progressive::{Candidates, derive_capped};
 use super::{CellKind, edge_count, edge_index, reduction_positions};
 use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
 use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
-use crate::network::{DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector};
+use crate::network::{
+    DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector, halved_twice,
+};
 use crate::rng::{Purpose, stream};
 use crate::space::mixing::Choice;
+use crate::space::partial;
 use crate::space::{
-    Coefficients, Explainer, Genotype, GenotypeError, Mixing, Mixture, SkipDropout, softmax,
+    Coefficients, Explainer, Genotype, GenotypeError, Mixing, Mixture, Size, SkipDropout, softmax,
 };
 
 /// The size of an explainer.
@@ -41,6 +44,43 @@ pub struct SupernetShape {
     pub max_skip_connects: Option<usize>,
 }
 
+impl Default for SupernetShape {
+    /// DARTS's own, for CIFAR-10.
+    fn default() -> Self {
+        Self {
+            channels: 16,
+            cells: 8,
+            nodes: 4,
+            classes: 10,
+            image_channels: 3,
+            partial: 1,
+            candidates: None,
+            max_skip_connects: None,
+        }
+    }
+}
+
+impl SupernetShape {
+    /// A supernet of this size whose cells have so many nodes, with all operations on every edge.
+    ///
+    /// # Errors
+    /// If what passes the operations by cannot be halved as they halve the images.
+    pub(crate) fn of(size: &Size, nodes: usize) -> Result<Self, NetworkError> {
+        if size.partial > 1 {
+            halved_twice("networks with partial channels", size.image)?;
+        }
+        Ok(Self {
+            channels: size.channels,
+            cells: size.cells,
+            nodes,
+            classes: size.classes,
+            image_channels: size.image[0],
+            partial: size.partial,
+            ..Self::default()
+        })
+    }
+}
+
 /// A cell in its place.
 #[derive(Clone, Debug)]
 struct Member {
@@ -54,7 +94,7 @@ pub struct Supernet {
     weights: Arc<Layout>,
     architecture: Arc<Layout>,
     alphas: [Slot<2>; 2],
-    /// The strengths of edges, `[edges]` for each kind of cell, in PC-DARTS.
+    /// The strengths of edges, `[edges]` for each kind of cell, with partial channels.
     betas: Option<[Slot<1>; 2]>,
     nodes: usize,
     candidates: Candidates,
@@ -74,16 +114,9 @@ impl Supernet {
     /// Lays out a supernet.
     ///
     /// # Errors
-    /// If a number is 0.
+    /// If a number is 0, or the channels cannot be split.
     pub fn new(shape: &SupernetShape) -> Result<Self, NetworkError> {
-        if shape.partial > 0 && !shape.channels.is_multiple_of(shape.partial) {
-            return Err(NetworkError::Partial {
-                channels: shape.channels,
-                partial: shape.partial,
-            });
-        }
         for (what, n) in [
-            ("partial channels", shape.partial),
             ("channels", shape.channels),
             ("cells", shape.cells),
             ("nodes", shape.nodes),
@@ -132,7 +165,7 @@ impl Supernet {
             };
             let name = format!("cells.{i}");
             let candidates = &candidates.cells[kind as usize];
-            let cell = Cell::new(&mut builder, &name, &cell_shape, candidates);
+            let cell = Cell::new(&mut builder, &name, &cell_shape, candidates)?;
             cells.push(Member { kind, cell });
             (before, last) = (last, shape.nodes * channels);
             after_reduction = kind == CellKind::Reduction;
@@ -195,7 +228,7 @@ impl Supernet {
         })
     }
 
-    /// The same, in PC-DARTS times the strengths of their edges: what cells are derived from.
+    /// The same, with partial channels times the strengths of their edges: what cells are derived from.
     fn strong_rows(&self, architecture: &Vector) -> [Vec<Row>; 2] {
         let mut both = self.rows(architecture);
         for (kind, rows) in both.iter_mut().enumerate() {
@@ -242,13 +275,6 @@ impl Supernet {
                 nodes: incoming(self.nodes).collect(),
             }
         })
-    }
-
-    /// Each node's softmax over the strengths of its edges.
-    fn strengths(&self, betas: Dual<1>) -> Dual<1> {
-        let nodes = incoming(self.nodes);
-        let parts = nodes.map(|range| betas.clone().linear(|t| t.slice([range.clone()])).softmax());
-        Dual::cat(parts.collect(), 0)
     }
 }
 
@@ -382,7 +408,7 @@ impl Explainer for Supernet {
         let strengths = self.betas.as_ref().map(|betas| {
             betas
                 .each_ref()
-                .map(|slot| self.strengths(architecture.get(slot)))
+                .map(|slot| partial::strengths(architecture.get(slot), incoming(self.nodes)))
         });
         let drop = self.dropout.map(|d| DropPath {
             probability: d.probability,

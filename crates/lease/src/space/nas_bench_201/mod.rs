@@ -5,6 +5,7 @@
 //! that halve the resolution and double the channels.
 
 mod cell;
+mod member;
 mod network;
 mod notation;
 pub mod table;
@@ -74,6 +75,7 @@ impl SearchSpace for NasBench201 {
             cells: size.cells,
             classes: size.classes,
             image: size.image,
+            partial: size.partial,
         })?;
         let choices = Operation::choices(self.0.derive_none);
         Ok(Arc::new(supernet.choosing(choices)))
@@ -124,6 +126,7 @@ impl Architecture for Cell {
             cells: shape.cells,
             classes: shape.classes,
             image: shape.image,
+            partial: 1,
         };
         Ok(Box::new(Network::derived(self, &shape)?))
     }

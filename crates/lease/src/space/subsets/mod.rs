@@ -131,14 +131,8 @@ impl SearchSpace for Subset {
         _reached: &StageReached,
     ) -> Result<Arc<dyn Explainer>, NetworkError> {
         Ok(Arc::new(Supernet::new(&SupernetShape {
-            channels: size.channels,
-            cells: size.cells,
-            nodes: NODES,
-            classes: size.classes,
-            image_channels: size.image[0],
-            partial: 1,
             candidates: Some(self.candidates()),
-            max_skip_connects: None,
+            ..SupernetShape::of(size, NODES)?
         })?))
     }
 
@@ -178,6 +172,7 @@ mod tests {
             cells: 3,
             classes: 3,
             image: [1, 8, 8],
+            partial: 1,
         };
         for number in 0..FAMILY.spaces.len() {
             let space = Subset(number);
