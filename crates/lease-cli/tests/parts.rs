@@ -52,6 +52,7 @@ const SPACES: &[&[&str]] = &[
     &["--space", "s3", "--cells", "1"],
     &["--space", "nas-bench-201", "--cells", "1"],
     &["--space", "nas-bench-201", "--cells", "1", "--partial", "2"],
+    &["--space", "s4", "--cells", "1", "--channels", "2"],
 ];
 
 fn tiny(out: &Path, parts: &[&[&str]]) -> std::process::Command {

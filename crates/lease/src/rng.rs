@@ -58,6 +58,17 @@ pub enum Purpose {
     Perturbation = 23,
     /// The order in which edges are decided.
     Selection = 24,
+    /// The operation that is noise.
+    Noise = 25,
+}
+
+/// What the random numbers of a function are drawn by: the same function for the same seed and step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Draw {
+    /// The seed.
+    pub seed: u64,
+    /// The step.
+    pub step: u64,
 }
 
 /// The stream of a purpose and index under a seed.

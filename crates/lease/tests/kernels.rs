@@ -8,7 +8,7 @@ use lease::network::{
     Audience, DropPath, Dual, Kernels, Leaves, Pass, ResNetShape, Slot, Statistics, Vector,
     update_running,
 };
-use lease::rng::{Purpose, stream, symmetric};
+use lease::rng::{Draw, Purpose, stream, symmetric};
 use lease::space::darts::{
     Candidates, CellGenotype, DartsGenotype, Derived, Edge, Operation, Supernet, SupernetShape,
     softmax_rows,
@@ -242,6 +242,7 @@ fn train(genotype: &DartsGenotype, how: (Kernels, DType)) -> Quantities {
         let pass = Pass {
             weights,
             statistics,
+            ..Pass::new(weights)
         };
         let (main, auxiliary) = net.forward(&pass, images.clone(), Some(&drop));
         let of = |logits: Tensor<2>| Dual::from(logits).cross_entropy(one_hot.clone());
@@ -254,6 +255,7 @@ fn train(genotype: &DartsGenotype, how: (Kernels, DType)) -> Quantities {
     let pass = Pass {
         weights: &leaves,
         statistics: Statistics::Running(&running),
+        ..Pass::new(&leaves)
     };
     let (evaluated, _) = net.forward(&pass, images.clone(), None);
     Quantities(vec![
@@ -273,11 +275,11 @@ fn derived_networks_agree_with_the_composed_ones() {
     }
 }
 
-/// Nodes at which one edge or nothing arrives, states that nobody reads, and both edges from one state.
+/// Nodes at which one edge or nothing arrives, states that nobody reads, noise, and both edges from one state.
 #[test]
 fn derived_networks_with_none_and_doubled_edges_agree_with_the_composed_ones() {
     use Operation::{
-        AvgPool3x3, DilConv3x3, MaxPool3x3, None, SepConv3x3, SepConv5x5, SkipConnect,
+        AvgPool3x3, DilConv3x3, MaxPool3x3, Noise, None, SepConv3x3, SepConv5x5, SkipConnect,
     };
     let cell = |nodes: &[[Edge; 2]], concat: &[usize]| CellGenotype {
         nodes: nodes.to_vec(),
@@ -290,17 +292,19 @@ fn derived_networks_with_none_and_doubled_edges_agree_with_the_composed_ones() {
                 [Edge(MaxPool3x3, 1), Edge(None, 2)],
                 [Edge(SkipConnect, 3), Edge(SkipConnect, 3)],
                 [Edge(SepConv3x3, 4), Edge(SepConv5x5, 4)],
+                [Edge(Noise, 2), Edge(SkipConnect, 0)],
             ],
-            &[2, 4, 5],
+            &[2, 4, 5, 6],
         ),
         reduce: cell(
             &[
                 [Edge(None, 0), Edge(None, 0)],
                 [Edge(SkipConnect, 1), Edge(DilConv3x3, 1)],
-                [Edge(AvgPool3x3, 2), Edge(SkipConnect, 2)],
+                [Edge(Noise, 1), Edge(SkipConnect, 2)],
                 [Edge(None, 1), Edge(MaxPool3x3, 3)],
+                [Edge(AvgPool3x3, 2), Edge(Noise, 3)],
             ],
-            &[2, 3, 4, 5],
+            &[2, 3, 4, 5, 6],
         ),
     };
     let nothing = cell(&[[Edge(None, 0), Edge(None, 1)]], &[2]);
@@ -418,6 +422,7 @@ fn derived_networks_of_nas_bench_201_agree_with_the_composed_ones() {
                 let pass = Pass {
                     weights,
                     statistics: Statistics::Batch,
+                    ..Pass::new(weights)
                 };
                 let net: &dyn DerivedNetwork = &net;
                 let (logits, _) = net.forward(&pass, images.clone(), Some(&drop));
@@ -515,6 +520,45 @@ fn a_stage_of_p_darts_agrees_with_its_composed_cells() {
     }
     let (_, change) = errors(&compute(&setting, Kernels::Fast, DType::F32), &oracle)[0];
     assert!(change > 1e-4, "dropping must change the loss: {change:.1e}");
+}
+
+/// S4's mixtures, with partial channels as well.
+#[test]
+fn noise_is_the_same_by_the_kernels_and_composed() {
+    let candidates = vec![vec![Operation::SepConv3x3, Operation::Noise]; 5];
+    for partial in [1, 2] {
+        let setting = Setting {
+            shape: SupernetShape {
+                channels: 10,
+                cells: 3,
+                nodes: 2,
+                classes: 3,
+                image_channels: 2,
+                partial,
+                candidates: Some(Candidates {
+                    cells: [candidates.clone(), candidates.clone()],
+                }),
+                ..SupernetShape::default()
+            },
+            image: [6, 2, 8, 12],
+            seed: 3,
+            constant: false,
+        };
+        let of = |kernels, dtype| {
+            let net = Supernet::new(&setting.shape).unwrap().with_kernels(kernels);
+            let noisy = net.noisy(Draw { seed: 1, step: 7 }).unwrap();
+            quantities(&*noisy, &setting, dtype)
+        };
+        let oracle = of(Kernels::Composed, DType::F64);
+        for (name, error) in errors(&of(Kernels::Fast, DType::F32), &oracle) {
+            assert!(error < 1e-5, "over {partial}, {name}: {error:.1e}");
+        }
+        let (_, change) = errors(&compute(&setting, Kernels::Fast, DType::F32), &oracle)[0];
+        assert!(
+            change > 1e-4,
+            "another draw must change the loss: {change:.1e}"
+        );
+    }
 }
 
 #[test]

@@ -231,6 +231,7 @@ fn networks_of_nas_bench_201_and_their_gradients_are_pytorchs() {
         let pass = Pass {
             weights,
             statistics: Statistics::Batch,
+            ..Pass::new(weights)
         };
         let (out, _) = DerivedNetwork::forward(&derived, &pass, file.images(), None);
         note(out.into())
@@ -269,6 +270,7 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
         let pass = Pass {
             weights,
             statistics: Statistics::Noted(&noted),
+            ..Pass::new(weights)
         };
         let (main, auxiliary) = network.forward(&pass, file.images(), None);
         let auxiliary = auxiliary.unwrap();
@@ -303,6 +305,7 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
     let pass = Pass {
         weights: &leaves,
         statistics: Statistics::Running(&running),
+        ..Pass::new(&leaves)
     };
     let (evaluated, _) = network.forward(&pass, file.images(), None);
     file.close("out.logits_eval", &values(evaluated));

@@ -9,6 +9,7 @@ mod dropout;
 mod dual;
 pub(crate) mod kernels;
 pub(crate) mod layers;
+pub(crate) mod noise;
 mod vector;
 
 pub use audience::{Audience, ResNet, ResNetShape};

@@ -30,7 +30,7 @@ use crate::method::layers::agreement;
 use crate::method::product::gradient;
 use crate::method::{Batches, Iteration, Method, Models, Unrolling, stage1};
 use crate::network::Vector;
-use crate::rng::{Purpose, stream};
+use crate::rng::{Draw, Purpose, stream};
 use crate::run::{Identity, Log, RunFolder};
 use crate::space::{Genotype, SkipDropout, StageReached, Standing, Truths};
 
@@ -192,8 +192,8 @@ impl Search {
         self.config.shares(within, per_epoch)
     }
 
-    /// The networks in a step, on its batches: with skip-connects dropped out where the stage says so, the step's mixture, and
-    /// what E learns as.
+    /// The networks in a step, on its batches: with skip-connects dropped out where the stage says so, the step's noise and
+    /// mixture, and what E learns as.
     fn models_at(&self, step: u64, epoch: usize, batches: &Batches) -> Models {
         let mut models = self.models.clone();
         let (s, seed) = (&self.config.search, self.config.run.seed);
@@ -209,6 +209,8 @@ impl Search {
             let dropping = models.explainer.dropping(dropout);
             models.explainer = dropping.unwrap_or(models.explainer);
         }
+        let noisy = models.explainer.noisy(Draw { seed, step });
+        models.explainer = noisy.unwrap_or(models.explainer);
         let mixing = self.config.mixing.at(seed, step, shares.steps);
         models.explainer = models.explainer.with_mixing(mixing);
         let perturbation = &self.config.perturbation;

@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 use super::mixing::Choice;
 use super::{Coefficients, Genotype, GenotypeError, Mixing};
 use crate::network::{DropPath, Dual, Layout, Leaves, Pass, Vector};
+use crate::rng::Draw;
 
 /// The mixing coefficients of one kind of cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,11 @@ pub trait Explainer: Debug + Send + Sync {
     /// What is left of the space in the next stage, with `keep` candidates on every edge, in a form that the space
     /// reads again; none in spaces that are not searched in stages.
     fn kept(&self, _architecture: &Vector, _keep: usize) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// The same function with its noise drawn by this; none if it has none. It is the same in all passes over a batch.
+    fn noisy(&self, _draw: Draw) -> Option<Arc<dyn Explainer>> {
         None
     }
 

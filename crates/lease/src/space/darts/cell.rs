@@ -11,6 +11,7 @@ use crate::network::kernels::Emitter;
 use crate::network::layers::{
     BatchNorm, Builder, FactorizedReduce, Pass, ReluConvBn, Separable, Square,
 };
+use crate::network::noise::Noise;
 use crate::network::{DropPath, Dual, NetworkError};
 use crate::space::partial::PartialChannels;
 
@@ -106,6 +107,7 @@ enum Candidate {
     AvgPool,
     Skip(Option<Box<FactorizedReduce>>),
     Separable(Separable),
+    Noise(Noise),
 }
 
 /// A supernet cell: every edge a mixture of all candidates.
@@ -179,6 +181,7 @@ impl Cell {
                         Operation::SkipConnect => Candidate::Skip((stride == 2).then(|| {
                             Box::new(builder.factorized_reduce(&name, mixed, mixed, false))
                         })),
+                        Operation::Noise => Candidate::Noise(Noise::new(builder, stride)),
                         _ => Candidate::None,
                     }
                 });
@@ -297,6 +300,7 @@ impl Cell {
                             }
                         },
                         Candidate::Separable(op) => op.emit(e, state),
+                        Candidate::Noise(noise) => noise.emit(e, state),
                     };
                     edge_terms.push(term.times(first + index * edge.len() + k));
                 }
@@ -356,6 +360,7 @@ fn terms(
                 (None, None) => state.value.clone(),
             },
             Candidate::Separable(op) => op.forward_rectified(pass, state.rectified.clone()),
+            Candidate::Noise(noise) => noise.forward(pass, &state.value),
         };
         Some(output * weight.clone())
     };

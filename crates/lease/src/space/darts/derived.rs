@@ -15,6 +15,7 @@ use crate::network::kernels::{Compiled, Emitter, Mode, ZERO, only_means};
 use crate::network::layers::{
     BatchNorm, Builder, Conv, FactorizedReduce, LinearLayer, Pass, Separable, Square,
 };
+use crate::network::noise::Noise;
 use crate::network::{DropPath, Dual, Kernels, Layout, NetworkError};
 use crate::space::{DerivedNetwork, DerivedShape};
 
@@ -26,6 +27,7 @@ enum Layer {
     Identity,
     Reduce(Box<FactorizedReduce>),
     Separable(Separable),
+    Noise(Noise),
 }
 
 #[derive(Clone, Debug)]
@@ -201,6 +203,7 @@ impl DerivedNetwork for Derived {
             let mode = Mode {
                 statistics: pass.statistics,
                 drop,
+                noise: pass.noise,
             };
             let results = self
                 .compiled
@@ -251,6 +254,7 @@ impl DerivedCell {
                 Operation::None => Layer::None,
                 Operation::MaxPool3x3 => Layer::MaxPool(stride),
                 Operation::AvgPool3x3 => Layer::AvgPool(stride),
+                Operation::Noise => Layer::Noise(Noise::new(builder, stride)),
                 Operation::SkipConnect if stride == 2 => Layer::Reduce(Box::new(
                     builder.factorized_reduce(&name, channels, channels, true),
                 )),
@@ -335,6 +339,7 @@ impl Layer {
             Self::Identity => return Some(Term::new(state, Normalise::Not)),
             Self::Reduce(layer) => layer.emit(e, &[state]),
             Self::Separable(layer) => layer.emit(e, state),
+            Self::Noise(noise) => noise.emit(e, state),
         };
         Some(Term {
             drop: Some(e.drop()),
@@ -350,6 +355,7 @@ impl Layer {
             Self::Identity => return Some(x),
             Self::Reduce(layer) => layer.forward(pass, x),
             Self::Separable(layer) => layer.forward(pass, x),
+            Self::Noise(noise) => noise.forward(pass, &x),
         };
         Some(match drop {
             Some(drop) => drop.apply(y),

@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn the_strongest_candidates_stay_in_order() {
-        let row = [0.05, 0.3, 0.1, 0.1, 0.05, 0.2, 0.15, 0.05];
+        let row = [0.05, 0.3, 0.1, 0.1, 0.05, 0.2, 0.15, 0.05, 0.0];
         let both = [rows(1, row), rows(1, row)];
         let kept = Candidates::all(1).strongest(&both, 4);
         use Operation::*;
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn skip_connects_beyond_the_cap_give_way_weakest_first() {
         let skip = |weight: f64| {
-            let mut row = [0.01; 8];
+            let mut row = [0.01; 9];
             row[Operation::SkipConnect as usize] = weight;
             row[Operation::SepConv3x3 as usize] = 0.2;
             row
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn an_edge_with_nothing_else_keeps_its_skip_connect() {
-        let mut row = [0.0; 8];
+        let mut row = [0.0; 9];
         row[0] = 0.3;
         row[Operation::SkipConnect as usize] = 0.7;
         let cell = derive_capped(&rows(2, row), 0).unwrap();

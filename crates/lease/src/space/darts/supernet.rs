@@ -14,7 +14,7 @@ use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square
 use crate::network::{
     DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector, halved_twice,
 };
-use crate::rng::{Purpose, stream};
+use crate::rng::{Draw, Purpose, stream};
 use crate::space::mixing::Choice;
 use crate::space::partial;
 use crate::space::{
@@ -100,6 +100,9 @@ pub struct Supernet {
     candidates: Candidates,
     max_skip_connects: Option<usize>,
     dropout: Option<SkipDropout>,
+    /// Whether any candidate is noise.
+    noisy: bool,
+    noise: Draw,
     mixing: Mixing,
     /// The coefficients of each cell, where cells do not share them.
     untied: Option<Vec<Slot<2>>>,
@@ -196,6 +199,8 @@ impl Supernet {
         e.graph.output_means(&s1);
         Ok(Self {
             compiled: e.finish(),
+            noisy: builder.noises > 0,
+            noise: Draw::default(),
             weights: Arc::new(builder.weights),
             architecture: Arc::new(architecture),
             alphas,
@@ -395,8 +400,21 @@ impl Explainer for Supernet {
         }))
     }
 
+    fn noisy(&self, draw: Draw) -> Option<Arc<dyn Explainer>> {
+        if !self.noisy {
+            return None;
+        }
+        Some(Arc::new(Self {
+            noise: draw,
+            ..self.clone()
+        }))
+    }
+
     fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
-        let pass = &Pass::new(weights);
+        let pass = &Pass {
+            noise: self.noise,
+            ..Pass::new(weights)
+        };
         let parts = self.coefficients();
         let mixed = parts.iter().map(|of| self.mixing.weights(architecture, of));
         let mixtures: Vec<Dual<2>> = mixed.collect();
@@ -425,6 +443,7 @@ impl Explainer for Supernet {
             let coefficients = Dual::cat(flat.flatten().collect(), 0);
             let mode = Mode {
                 drop: drop.as_ref(),
+                noise: self.noise,
                 ..Mode::default()
             };
             let means = self

@@ -195,6 +195,7 @@ impl Network {
             let mode = Mode {
                 statistics: pass.statistics,
                 drop,
+                noise: pass.noise,
             };
             let flat = mixtures
                 .map(|cells| Dual::cat(cells.into_iter().flat_map(Mixed::flat).collect(), 0));

@@ -1,8 +1,9 @@
-//! S1 to S3: subsets of the DARTS space on which DARTS fails (Zela et al., *Understanding and Robustifying Differentiable
+//! S1 to S4: subsets of the DARTS space on which DARTS fails (Zela et al., *Understanding and Robustifying Differentiable
 //! Architecture Search*, arXiv 1909.09656, section 3).
 //!
-//! Every edge has two candidates of its own (S1), a skip-connect and a separable convolution (S2), or these and `none`
-//! (S3). Cells have four nodes; supernets, derived networks and genotypes are those of DARTS.
+//! Every edge has two candidates of its own (S1), a skip-connect and a separable convolution (S2), these and `none`
+//! (S3), or a separable convolution and noise (S4): standard normal numbers of its input's shape, fresh in each step and the same
+//! in all passes of it. As in the authors' code noise is noise in trained networks too, when they are evaluated as well. Cells have four nodes; supernets, derived networks and genotypes are those of DARTS.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::space::darts::{
 };
 use crate::space::{Entry, Explainer, Family, Genotype, SearchSpace, Size, StageReached};
 use Operation::{
-    AvgPool3x3, DilConv3x3, DilConv5x5, MaxPool3x3, None as Zero, SepConv3x3, SkipConnect,
+    AvgPool3x3, DilConv3x3, DilConv5x5, MaxPool3x3, Noise, None as Zero, SepConv3x3, SkipConnect,
 };
 
 /// Nodes of a cell.
@@ -79,7 +80,7 @@ const fn entry(name: &'static str, about: &'static str, read: Read) -> Entry {
 
 type Read = fn(&Table) -> Result<Arc<dyn SearchSpace>, crate::config::ConfigError>;
 
-/// S1 to S3.
+/// S1 to S4.
 pub static FAMILY: Family = Family {
     spaces: &[
         entry("s1", "the subset S1 of the DARTS space", |_| {
@@ -90,6 +91,9 @@ pub static FAMILY: Family = Family {
         }),
         entry("s3", "the subset S3 of the DARTS space", |_| {
             Ok(Arc::new(Subset(2)))
+        }),
+        entry("s4", "the subset S4 of the DARTS space", |_| {
+            Ok(Arc::new(Subset(3)))
         }),
     ],
     // Their genotypes are DARTS's, which that family reads.
@@ -107,6 +111,7 @@ impl Subset {
                     same(&[SkipConnect, SepConv3x3]),
                     same(&[SkipConnect, SepConv3x3]),
                 ],
+                3 => [same(&[SepConv3x3, Noise]), same(&[SepConv3x3, Noise])],
                 _ => {
                     let three = [Zero, SkipConnect, SepConv3x3];
                     [same(&three), same(&three)]
@@ -162,8 +167,8 @@ impl SearchSpace for Subset {
 mod tests {
     use super::*;
     use crate::network::Vector;
-    use crate::rng::{Purpose, stream};
-    use burn::tensor::{DType, Device};
+    use crate::rng::{Draw, Purpose, stream};
+    use burn::tensor::{DType, Device, Tensor};
 
     #[test]
     fn cells_are_drawn_and_derived_from_an_edges_own_candidates_alone() {
@@ -201,5 +206,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn noise_is_anew_in_each_step_and_the_same_within_one() {
+        let size = Size {
+            channels: 2,
+            cells: 1,
+            classes: 3,
+            image: [1, 8, 8],
+            partial: 1,
+        };
+        let device = Device::flex();
+        let reached = StageReached::default();
+        let of = |number: usize| Subset(number).supernet(&size, &reached).unwrap();
+        let logits = |supernet: &dyn Explainer| {
+            let draw = |layout: &Arc<crate::network::Layout>| {
+                let values = layout.initial_values(&mut stream(1, Purpose::ExplainerInit, 0));
+                Vector::from_values(layout.clone(), values, &device, DType::F32).open(None, false)
+            };
+            let (e, a) = (draw(supernet.weights()), draw(supernet.architecture()));
+            let images = Tensor::<4>::ones([2, 1, 8, 8], (&device, DType::F32));
+            let logits = supernet.forward(&e, &a, images.into()).value.into_data();
+            logits.iter::<f32>().collect::<Vec<_>>()
+        };
+        let at = |step| logits(&*of(3).noisy(Draw { seed: 5, step }).unwrap());
+        assert_eq!(at(7), at(7));
+        assert_ne!(at(7), at(8));
+        assert_ne!(at(7)[..3], at(7)[3..], "images have noise of their own");
+        assert!(of(2).noisy(Draw::default()).is_none());
     }
 }
