@@ -259,6 +259,7 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
         classes: 4,
         image: [3, 32, 32],
         auxiliary: Some([8, 12]),
+        edge_skips: false,
     };
     let network = Derived::new(&genotype, &shape).unwrap();
     let weights = file.vector("in.", network.weights());

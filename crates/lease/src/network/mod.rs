@@ -87,6 +87,14 @@ pub enum NetworkError {
         /// The space.
         space: &'static str,
     },
+    /// Skip-connects beside operations in networks that have none.
+    #[error(
+        "networks of {space} have no skip-connects beside operations; leave out --train-edge-skips"
+    )]
+    NoEdgeSkips {
+        /// The space.
+        space: &'static str,
+    },
     /// What is left of a space in a stage of a search is not to be read.
     #[error("the stage of the search cannot be built: {reason}")]
     Stage {

@@ -107,6 +107,8 @@ pub struct DerivedShape {
     pub image: [usize; 3],
     /// The auxiliary head's two widths (DARTS: 128 and 768), if there is one.
     pub auxiliary: Option<[usize; 2]>,
+    /// Whether every operation has a skip-connect beside it (DARTS-Bench-Suite's all-skip).
+    pub edge_skips: bool,
 }
 
 /// A network with a derived architecture, to be trained from scratch.

@@ -5,6 +5,7 @@
 //! [`Explainer`], its settings are a [`SearchSpace`], its genotypes are [`Architecture`]s. To add one, add its folder,
 //! and its name to the two lists below.
 
+pub mod bench_suite;
 mod coefficients;
 pub mod darts;
 mod error;
@@ -38,7 +39,12 @@ pub use settings::ExplainerSettings;
 pub use stage::{StagePlan, StageReached};
 
 /// The families of spaces that there are.
-static FAMILIES: [&Family; 3] = [&darts::FAMILY, &nas_bench_201::FAMILY, &subsets::FAMILY];
+static FAMILIES: [&Family; 4] = [
+    &darts::FAMILY,
+    &nas_bench_201::FAMILY,
+    &subsets::FAMILY,
+    &bench_suite::FAMILY,
+];
 
 /// Spaces with genotypes of one kind.
 pub struct Family {

@@ -31,6 +31,10 @@ pub struct CellShape {
     pub partial: usize,
     /// Whether images lose what identities carry with some probability (P-DARTS, arXiv 1904.12760).
     pub drop_skips: bool,
+    /// How many of the last nodes the output joins.
+    pub joined: usize,
+    /// Whether every edge has a skip-connect beside its mixture.
+    pub edge_skips: bool,
 }
 
 /// How the first input is brought to the cell's channels (and resolution).
@@ -118,6 +122,9 @@ pub struct Cell {
     kind: CellKind,
     nodes: usize,
     edges: Vec<Vec<Candidate>>,
+    /// What is beside each edge's mixture, if anything is.
+    beside: Vec<Candidate>,
+    joined: usize,
     pool_norm: BatchNorm,
     partial: PartialChannels,
     drop_skips: bool,
@@ -163,11 +170,19 @@ impl Cell {
         );
         let partial = PartialChannels::new(channels, shape.partial)?;
         let mixed = partial.mixed();
-        let mut edges = Vec::new();
+        let (mut edges, mut beside) = (Vec::new(), Vec::new());
         for node in 0..shape.nodes {
             for from in 0..2 + node {
                 let stride = stride(shape.kind, from);
-                let name = format!("{name}._ops.{}._ops", edges.len());
+                let skip = |builder: &mut Builder, name: &str| {
+                    let reduce = |b: &mut Builder| b.factorized_reduce(name, mixed, mixed, false);
+                    Candidate::Skip((stride == 2).then(|| Box::new(reduce(builder))))
+                };
+                let edge = format!("{name}._ops.{}", edges.len());
+                if shape.edge_skips {
+                    beside.push(skip(builder, &format!("{edge}.aux_skip")));
+                }
+                let name = format!("{edge}._ops");
                 let candidates = candidates[edges.len()].iter().enumerate();
                 let edge = candidates.map(|(k, operation)| {
                     let name = format!("{name}.{k}");
@@ -178,9 +193,7 @@ impl Cell {
                     match operation {
                         Operation::MaxPool3x3 => Candidate::MaxPool,
                         Operation::AvgPool3x3 => Candidate::AvgPool,
-                        Operation::SkipConnect => Candidate::Skip((stride == 2).then(|| {
-                            Box::new(builder.factorized_reduce(&name, mixed, mixed, false))
-                        })),
+                        Operation::SkipConnect => skip(builder, &name),
                         Operation::Noise => Candidate::Noise(Noise::new(builder, stride)),
                         _ => Candidate::None,
                     }
@@ -194,6 +207,8 @@ impl Cell {
             kind: shape.kind,
             nodes: shape.nodes,
             edges,
+            beside,
+            joined: shape.joined,
             pool_norm: builder.batch_norm(&format!("{name}.pool_norm"), mixed, false),
             partial,
             drop_skips: shape.drop_skips,
@@ -203,7 +218,7 @@ impl Cell {
     /// Computes the cell from the outputs of the two cells before it.
     ///
     /// `mixture[edge][candidate]` are the mixing coefficients, each `[1, 1, 1, 1]`, and `strengths[edge]` those
-    /// of whole edges, if there are any; `drop` drops what skip-connects carry. The result joins the nodes' states: `[batch, nodes · channels, h, w]`,
+    /// of whole edges, if there are any; `drop` drops what skip-connects carry. The result joins the last nodes' states: `[batch, joined · channels, h, w]`,
     /// half the height and width (rounded up) in a reduction cell.
     pub fn forward(
         &self,
@@ -227,7 +242,8 @@ impl Cell {
                     Some(sum) => Some(sum + term),
                     None => Some(term),
                 };
-                let terms = terms(pass, &self.edges[edge], state, &mixture[edge], drop);
+                let candidates = (&self.edges[edge][..], self.beside.get(edge));
+                let terms = terms(pass, candidates, state, &mixture[edge], drop);
                 let Some(bypass) = &state.bypass else {
                     total = terms.into_iter().fold(total, sum);
                     continue;
@@ -250,7 +266,8 @@ impl Cell {
                 states.push(self.state(pass, node + 2, output));
             }
         }
-        Dual::cat(outputs, 1)
+        let first = outputs.len().saturating_sub(self.joined);
+        Dual::cat(outputs.split_off(first), 1)
     }
 
     /// Adds the cell to a graph; the inputs are the states that the two cells before it join, the result
@@ -281,7 +298,9 @@ impl Cell {
                 let index = edge_index(node, from);
                 let edge = &self.edges[index];
                 let mut edge_terms = Vec::new();
-                for (k, candidate) in edge.iter().enumerate() {
+                let beside = self.beside.get(index).map(|skip| (None, skip));
+                let candidates = edge.iter().enumerate().map(|(k, c)| (Some(k), c));
+                for (k, candidate) in candidates.chain(beside) {
                     let term = match candidate {
                         Candidate::None => continue,
                         Candidate::MaxPool => *max.get_or_insert_with(|| {
@@ -302,7 +321,10 @@ impl Cell {
                         Candidate::Separable(op) => op.emit(e, state),
                         Candidate::Noise(noise) => noise.emit(e, state),
                     };
-                    edge_terms.push(term.times(first + index * edge.len() + k));
+                    edge_terms.push(match k {
+                        Some(k) => term.times(first + index * edge.len() + k),
+                        None => term,
+                    });
                 }
                 let Some(bypass) = bypass else {
                     terms.extend(edge_terms);
@@ -315,7 +337,7 @@ impl Cell {
             }
             states.push(e.graph.state(terms, false));
         }
-        states.split_off(2)
+        states.split_off(2 + self.nodes - self.joined)
     }
 
     fn state(&self, pass: &Pass, index: usize, whole: Dual<4>) -> State {
@@ -341,16 +363,16 @@ fn stride(kind: CellKind, from: usize) -> usize {
     }
 }
 
-/// An edge's weighted candidates; `none` contributes nothing.
+/// An edge's weighted candidates, and what is beside them; `none` contributes nothing.
 fn terms(
     pass: &Pass,
-    edge: &[Candidate],
+    (edge, beside): (&[Candidate], Option<&Candidate>),
     state: &State,
     mixture: &[Dual<4>],
     drop: Option<&DropPath>,
 ) -> Vec<Dual<4>> {
-    let term = |(candidate, weight): (&Candidate, &Dual<4>)| {
-        let output = match candidate {
+    let output = |candidate: &Candidate| {
+        Some(match candidate {
             Candidate::None => return None,
             Candidate::MaxPool => state.max_pool.clone(),
             Candidate::AvgPool => state.avg_pool.clone(),
@@ -361,8 +383,11 @@ fn terms(
             },
             Candidate::Separable(op) => op.forward_rectified(pass, state.rectified.clone()),
             Candidate::Noise(noise) => noise.forward(pass, &state.value),
-        };
-        Some(output * weight.clone())
+        })
     };
-    edge.iter().zip(mixture).filter_map(term).collect()
+    let weighted = edge.iter().zip(mixture);
+    let weighted = weighted.filter_map(|(c, weight)| Some(output(c)? * weight.clone()));
+    let mut terms: Vec<Dual<4>> = weighted.collect();
+    terms.extend(beside.and_then(output));
+    terms
 }

@@ -10,6 +10,7 @@ mod operation;
 mod paths;
 mod progressive;
 mod settings;
+mod shape;
 mod supernet;
 
 use crate::space::{Family, Genotype};
@@ -21,7 +22,8 @@ pub use genotype::{CellGenotype, DartsGenotype, Edge};
 pub use operation::{Operation, UnknownOperation};
 pub use progressive::{Candidates, derive_capped};
 pub use settings::DartsCells;
-pub use supernet::{Supernet, SupernetShape};
+pub use shape::SupernetShape;
+pub use supernet::Supernet;
 
 /// The DARTS space in its three forms.
 pub static FAMILY: Family = Family {

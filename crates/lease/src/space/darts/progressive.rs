@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::derive::{Row, derive_cell};
-use super::genotype::CellGenotype;
+use super::genotype::{CellGenotype, DartsGenotype, Edge, nodes_of};
 use super::operation::Operation;
 use super::{DartsCells, Supernet, SupernetShape, edge_count, edge_index};
 use crate::config::{ConfigError, Rule, Section, SectionInfo, section};
 use crate::network::NetworkError;
+use crate::rng::below;
 use crate::space::{
     Entry, Explainer, Genotype, GenotypeError, SearchSpace, Size, StagePlan, StageReached,
 };
@@ -177,7 +178,12 @@ pub struct Candidates {
 impl Candidates {
     /// All operations on every edge of cells with this many nodes.
     pub fn all(nodes: usize) -> Self {
-        let cell = vec![Operation::ALL.to_vec(); edge_count(nodes)];
+        Self::same(nodes, &Operation::ALL)
+    }
+
+    /// These operations, in order, on every edge of cells with this many nodes.
+    pub fn same(nodes: usize, operations: &[Operation]) -> Self {
+        let cell = vec![operations.to_vec(); edge_count(nodes)];
         Self {
             cells: [cell.clone(), cell],
         }
@@ -209,6 +215,27 @@ impl Candidates {
                 edge_count(nodes)
             ),
         })
+    }
+
+    /// A genotype drawn uniformly: for each node two different states, and on each edge one of its candidates other than `none`,
+    /// of which there must be one.
+    pub fn random(&self, rng: &mut ChaCha8Rng) -> DartsGenotype {
+        let mut cell = |edges: &Vec<Vec<Operation>>| {
+            let node = |node: usize| {
+                let first = below(rng, node + 2);
+                let second = (first + 1 + below(rng, node + 1)) % (node + 2);
+                [first, second].map(|state| {
+                    let of = edges[edge_index(node, state)].iter();
+                    let of: Vec<Operation> =
+                        of.copied().filter(|o| *o != Operation::None).collect();
+                    Edge(of[below(rng, of.len())], state)
+                })
+            };
+            let nodes = nodes_of(edges.len()).unwrap_or(0);
+            CellGenotype::joined((0..nodes).map(node).collect())
+        };
+        let [normal, reduce] = self.cells.each_ref().map(&mut cell);
+        DartsGenotype { normal, reduce }
     }
 
     /// Every edge's strongest `keep` candidates by their mixing coefficients in both kinds of cell; of equals the

@@ -8,78 +8,17 @@ use super::derive::{Row, derive_cell, weighted_rows};
 use super::genotype::{CellGenotype, DartsGenotype, Edge};
 use super::operation::Operation;
 use super::progressive::{Candidates, derive_capped};
+use super::shape::SupernetShape;
 use super::{CellKind, edge_count, edge_index, reduction_positions};
 use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
 use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
-use crate::network::{
-    DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector, halved_twice,
-};
+use crate::network::{DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector};
 use crate::rng::{Draw, Purpose, stream};
 use crate::space::mixing::Choice;
 use crate::space::partial;
 use crate::space::{
-    Coefficients, Explainer, Genotype, GenotypeError, Mixing, Mixture, Size, SkipDropout, softmax,
+    Coefficients, Explainer, Genotype, GenotypeError, Mixing, Mixture, SkipDropout, softmax,
 };
-
-/// The size of an explainer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SupernetShape {
-    /// Channels of the first cells' nodes (DARTS: 16); doubled by each reduction cell.
-    pub channels: usize,
-    /// Cells (DARTS: 8); those at 1/3 and 2/3 of the depth reduce.
-    pub cells: usize,
-    /// Intermediate nodes of a cell (DARTS: 4).
-    pub nodes: usize,
-    /// Classes.
-    pub classes: usize,
-    /// Channels of the images.
-    pub image_channels: usize,
-    /// One channel in so many passes the mixed operations, and edges have strengths β of their own (PC-DARTS,
-    /// arXiv 1907.05737; there 4); 1 means plain DARTS.
-    pub partial: usize,
-    /// The candidates on every edge; none means all operations on each.
-    pub candidates: Option<Candidates>,
-    /// Skip-connects in a derived normal cell at most, and whether images can lose what skip-connects carry (P-DARTS,
-    /// arXiv 1904.12760); none means plain DARTS.
-    pub max_skip_connects: Option<usize>,
-}
-
-impl Default for SupernetShape {
-    /// DARTS's own, for CIFAR-10.
-    fn default() -> Self {
-        Self {
-            channels: 16,
-            cells: 8,
-            nodes: 4,
-            classes: 10,
-            image_channels: 3,
-            partial: 1,
-            candidates: None,
-            max_skip_connects: None,
-        }
-    }
-}
-
-impl SupernetShape {
-    /// A supernet of this size whose cells have so many nodes, with all operations on every edge.
-    ///
-    /// # Errors
-    /// If what passes the operations by cannot be halved as they halve the images.
-    pub(crate) fn of(size: &Size, nodes: usize) -> Result<Self, NetworkError> {
-        if size.partial > 1 {
-            halved_twice("networks with partial channels", size.image)?;
-        }
-        Ok(Self {
-            channels: size.channels,
-            cells: size.cells,
-            nodes,
-            classes: size.classes,
-            image_channels: size.image[0],
-            partial: size.partial,
-            ..Self::default()
-        })
-    }
-}
 
 /// A cell in its place.
 #[derive(Clone, Debug)]
@@ -97,6 +36,8 @@ pub struct Supernet {
     /// The strengths of edges, `[edges]` for each kind of cell, with partial channels.
     betas: Option<[Slot<1>; 2]>,
     nodes: usize,
+    /// How many of the last nodes are joined.
+    joined: usize,
     candidates: Candidates,
     max_skip_connects: Option<usize>,
     dropout: Option<SkipDropout>,
@@ -125,11 +66,13 @@ impl Supernet {
             ("nodes", shape.nodes),
             ("classes", shape.classes),
             ("image channels", shape.image_channels),
+            ("joined nodes", shape.joined.unwrap_or(shape.nodes)),
         ] {
             if n == 0 {
                 return Err(NetworkError::Zero { what });
             }
         }
+        let joined = shape.joined.unwrap_or(shape.nodes).min(shape.nodes);
         let candidates = match &shape.candidates {
             Some(candidates) => candidates.checked(shape.nodes)?.clone(),
             None => Candidates::all(shape.nodes),
@@ -165,12 +108,14 @@ impl Supernet {
                 after_reduction,
                 partial: shape.partial,
                 drop_skips: shape.max_skip_connects.is_some(),
+                joined,
+                edge_skips: shape.edge_skips,
             };
             let name = format!("cells.{i}");
             let candidates = &candidates.cells[kind as usize];
             let cell = Cell::new(&mut builder, &name, &cell_shape, candidates)?;
             cells.push(Member { kind, cell });
-            (before, last) = (last, shape.nodes * channels);
+            (before, last) = (last, joined * channels);
             after_reduction = kind == CellKind::Reduction;
         }
         let classifier = builder.linear("classifier", last, shape.classes);
@@ -206,6 +151,7 @@ impl Supernet {
             alphas,
             betas,
             nodes: shape.nodes,
+            joined,
             candidates,
             max_skip_connects: shape.max_skip_connects,
             dropout: None,
@@ -253,12 +199,13 @@ impl Supernet {
 
     fn derived_cells(&self, architecture: &Vector) -> Result<DartsGenotype, GenotypeError> {
         let [normal, reduce] = self.strong_rows(architecture);
+        let normal = match self.max_skip_connects {
+            Some(cap) => derive_capped(&normal, cap)?,
+            None => derive_cell(&normal)?,
+        };
         Ok(DartsGenotype {
-            normal: match self.max_skip_connects {
-                Some(cap) => derive_capped(&normal, cap)?,
-                None => derive_cell(&normal)?,
-            },
-            reduce: derive_cell(&reduce)?,
+            normal: normal.joining(self.joined),
+            reduce: derive_cell(&reduce)?.joining(self.joined),
         })
     }
 

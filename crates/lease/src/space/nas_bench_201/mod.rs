@@ -117,9 +117,12 @@ impl Architecture for Cell {
     }
 
     fn network(&self, shape: &DerivedShape) -> Result<Box<dyn DerivedNetwork>, NetworkError> {
+        let space = "NAS-Bench-201";
         if shape.auxiliary.is_some() {
-            let space = "NAS-Bench-201";
             return Err(NetworkError::NoAuxiliary { space });
+        }
+        if shape.edge_skips {
+            return Err(NetworkError::NoEdgeSkips { space });
         }
         let shape = Shape {
             channels: shape.channels,

@@ -12,10 +12,7 @@ use toml::Table;
 
 use crate::config::SectionInfo;
 use crate::network::NetworkError;
-use crate::rng::below;
-use crate::space::darts::{
-    Candidates, CellGenotype, DartsGenotype, Edge, Operation, Supernet, SupernetShape, edge_index,
-};
+use crate::space::darts::{Candidates, Operation, Supernet, SupernetShape};
 use crate::space::{Entry, Explainer, Family, Genotype, SearchSpace, Size, StageReached};
 use Operation::{
     AvgPool3x3, DilConv3x3, DilConv5x5, MaxPool3x3, Noise, None as Zero, SepConv3x3, SkipConnect,
@@ -102,21 +99,14 @@ pub static FAMILY: Family = Family {
 
 impl Subset {
     fn candidates(&self) -> Candidates {
-        let same = |candidates: &[Operation]| vec![candidates.to_vec(); EDGES];
         let own = |edges: &[[Operation; 2]]| edges.iter().map(|e| e.to_vec()).collect();
-        Candidates {
-            cells: match self.0 {
-                0 => [own(&S1_NORMAL), own(&S1_REDUCTION)],
-                1 => [
-                    same(&[SkipConnect, SepConv3x3]),
-                    same(&[SkipConnect, SepConv3x3]),
-                ],
-                3 => [same(&[SepConv3x3, Noise]), same(&[SepConv3x3, Noise])],
-                _ => {
-                    let three = [Zero, SkipConnect, SepConv3x3];
-                    [same(&three), same(&three)]
-                }
+        match self.0 {
+            0 => Candidates {
+                cells: [own(&S1_NORMAL), own(&S1_REDUCTION)],
             },
+            1 => Candidates::same(NODES, &[SkipConnect, SepConv3x3]),
+            2 => Candidates::same(NODES, &[Zero, SkipConnect, SepConv3x3]),
+            _ => Candidates::same(NODES, &[SepConv3x3, Noise]),
         }
     }
 }
@@ -141,25 +131,8 @@ impl SearchSpace for Subset {
         })?))
     }
 
-    /// For each node two different states, and on each edge one of its candidates other than `none`.
     fn random(&self, rng: &mut ChaCha8Rng) -> Genotype {
-        let candidates = self.candidates();
-        let mut cell = |kind: usize| {
-            let node = |node: usize| {
-                let first = below(rng, node + 2);
-                let second = (first + 1 + below(rng, node + 1)) % (node + 2);
-                [first, second].map(|state| {
-                    let of = &candidates.cells[kind][edge_index(node, state)];
-                    let of: Vec<Operation> = of.iter().copied().filter(|o| *o != Zero).collect();
-                    Edge(of[below(rng, of.len())], state)
-                })
-            };
-            CellGenotype::joined((0..NODES).map(node).collect())
-        };
-        Genotype::new(DartsGenotype {
-            normal: cell(0),
-            reduce: cell(1),
-        })
+        Genotype::new(self.candidates().random(rng))
     }
 }
 
@@ -168,6 +141,7 @@ mod tests {
     use super::*;
     use crate::network::Vector;
     use crate::rng::{Draw, Purpose, stream};
+    use crate::space::darts::{DartsGenotype, Edge, edge_index};
     use burn::tensor::{DType, Device, Tensor};
 
     #[test]
