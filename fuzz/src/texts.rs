@@ -58,6 +58,7 @@ fn whole(genotype: &Genotype) {
         classes: 2,
         image: [1, 8, 8],
         auxiliary: None,
+        edge_skips: false,
     };
     let network = genotype.network(&shape).expect("a genotype can be built");
     assert!(network.parameters() > 0 && network.bytes(1, shape.image) > 0);
@@ -73,7 +74,7 @@ pub fn config(bytes: &[u8]) -> Outcome {
         configured::<StudyConfig>(text, &others, of_search).err(),
         configured::<SearchConfig>(text, &others, of_search).err(),
         configured::<TrainConfig>(text, &others, |layers| {
-            training::presets(a_genotype(), &[&layers.values])
+            training::presets(a_genotype(), None, &[&layers.values])
         })
         .err(),
     ] {

@@ -51,6 +51,9 @@ const SPACES: &[&[&str]] = &[
     ],
     &["--space", "s3", "--cells", "1"],
     &["--space", "nas-bench-201", "--cells", "1"],
+    &["--space", "nas-bench-201", "--cells", "1", "--partial", "2"],
+    &["--space", "s4", "--cells", "1"],
+    &["--space", "wide-all-skip", "--cells", "1"],
 ];
 
 fn tiny(out: &Path, parts: &[&[&str]]) -> std::process::Command {
@@ -76,6 +79,28 @@ fn parts_go_together_with_every_method_on_every_space() {
             done(tiny(&out, &[part, space, &["--method", method]]));
             assert!(out.join("genotype.json").exists());
         }
+    }
+}
+
+#[test]
+fn what_a_space_of_the_bench_suite_found_is_trained_as_the_suite_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let spaces = ["deep-no-skip", "single-cell-all-skip"];
+    for (space, beside) in spaces.into_iter().zip([false, true]) {
+        let out = folder.path().join(space);
+        let small = ["--space", space, "--method", "darts-first", "--cells", "1"];
+        done(tiny(&out, &[&small]));
+        let run = out.to_str().unwrap();
+        let printed = done(lease(&["train", run, "--print-config"]));
+        let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+        assert!(
+            printed.contains(&format!("edge_skips = {beside}")),
+            "{printed}"
+        );
+        let once = ["--train-epochs", "1", "--train-channels", "2"];
+        done(lease(
+            &[&["train", run, "--train-cells", "2"], &once[..]].concat(),
+        ));
     }
 }
 

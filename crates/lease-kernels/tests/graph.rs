@@ -161,6 +161,7 @@ fn pass(
         coefficients: &at.coefficients,
         coefficient_tangents: direction.map(|d| d.coefficients.as_slice()),
         drop: &[],
+        noise: None,
         running: None,
         keep: true,
     };

@@ -75,9 +75,7 @@ fn smallest_case() -> Vec<u8> {
         nodes: 1,
         classes: 2,
         image_channels: 1,
-        partial: 1,
-        candidates: None,
-        max_skip_connects: None,
+        ..SupernetShape::default()
     });
     let audience = Audience::new(&ResNetShape {
         widths: vec![1],

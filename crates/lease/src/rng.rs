@@ -60,6 +60,17 @@ pub enum Purpose {
     Selection = 24,
     /// Canvases of cluttered digits.
     Clutter = 25,
+    /// The operation that is noise.
+    Noise = 26,
+}
+
+/// What the random numbers of a function are drawn by: the same function for the same seed and step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Draw {
+    /// The seed.
+    pub seed: u64,
+    /// The step.
+    pub step: u64,
 }
 
 /// The stream of a purpose and index under a seed.

@@ -1,6 +1,8 @@
 //! The architecture gradient against central differences of whole iterations, for what the reference's
 //! cases do not cover.
 
+use std::sync::Arc;
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::curvature::dominant_eigenvalue;
 use lease::method::layers::agreement;
@@ -14,28 +16,30 @@ use lease::method::{
 };
 use lease::network::{Audience, Layout, ResNetShape, Vector};
 use lease::rng::{Purpose, stream, symmetric};
-use lease::space::Mixing;
 use lease::space::darts::{Supernet, SupernetShape};
 use lease::space::mixing::{Draw, Relaxation};
+use lease::space::{Explainer, Mixing, nas_bench_201};
 
 const SHAPE: [usize; 4] = [4, 2, 6, 5];
+/// Of images that can be halved twice.
+const EVEN: [usize; 4] = [4, 2, 8, 4];
 const CLASSES: usize = 3;
 
-fn tensor(index: u64, bound: f64) -> Tensor<4> {
-    let n = SHAPE.iter().product();
+fn tensor(shape: [usize; 4], index: u64, bound: f64) -> Tensor<4> {
+    let n = shape.iter().product();
     let values = symmetric(&mut stream(7, Purpose::DeltaTrain, index), n, bound);
     Tensor::from_data(
-        TensorData::new(values, SHAPE),
+        TensorData::new(values, shape),
         (&Device::flex(), DType::F64),
     )
 }
 
-fn batch(index: u64) -> Examples {
-    let labels = (0..SHAPE[0] as i64).map(|i| (i + index as i64) % CLASSES as i64);
-    Examples::new(tensor(index, 1.7), labels.collect(), CLASSES)
+fn batch(shape: [usize; 4], index: u64) -> Examples {
+    let labels = (0..shape[0] as i64).map(|i| (i + index as i64) % CLASSES as i64);
+    Examples::new(tensor(shape, index, 1.7), labels.collect(), CLASSES)
 }
 
-fn vector(layout: &std::sync::Arc<Layout>, index: u64, scale: f64) -> Vector {
+fn vector(layout: &Arc<Layout>, index: u64, scale: f64) -> Vector {
     let values = layout.initial_values(&mut stream(7, Purpose::ExplainerInit, index));
     Vector::from_values(layout.clone(), values, &Device::flex(), DType::F64).scale(scale)
 }
@@ -66,29 +70,37 @@ impl Setting {
 
 /// A tiny explainer and audience, wide steps, and a share of δ clamped.
 fn setting() -> Setting {
+    let supernet = Supernet::new(&shape(1, 2));
+    setting_of(Arc::new(supernet.unwrap()), SHAPE)
+}
+
+fn shape(partial: usize, channels: usize) -> SupernetShape {
+    SupernetShape {
+        channels,
+        cells: 3,
+        nodes: 1,
+        classes: CLASSES,
+        image_channels: SHAPE[1],
+        partial,
+        ..SupernetShape::default()
+    }
+}
+
+/// The same with another explainer, on images of this shape.
+fn setting_of(explainer: Arc<dyn Explainer>, shape: [usize; 4]) -> Setting {
     let models = Models {
-        explainer: std::sync::Arc::new(
-            Supernet::new(&SupernetShape {
-                channels: 2,
-                cells: 3,
-                nodes: 1,
-                classes: CLASSES,
-                image_channels: SHAPE[1],
-                partial: 1,
-                candidates: None,
-                max_skip_connects: None,
-            })
-            .unwrap(),
-        ),
+        explainer,
         learner: None,
         audience: Audience::new(&ResNetShape {
             widths: vec![3, 4],
             blocks: vec![1, 1],
             classes: CLASSES,
-            image_channels: SHAPE[1],
+            image_channels: shape[1],
         })
         .unwrap(),
     };
+    let batch = |index| batch(shape, index);
+    let tensor = |index, bound| tensor(shape, index, bound);
     let at = Point {
         explainer: vector(models.explainer.weights(), 1, 1.0),
         audience: vector(models.audience.weights(), 2, 1.0),
@@ -170,12 +182,31 @@ fn mixtures_of_every_kind_are_differentiated_through_all_stages() {
 }
 
 #[test]
+fn partial_channels_and_strengths_of_edges_are_differentiated_through_all_stages() {
+    let darts = Supernet::new(&shape(2, 4)).unwrap();
+    let bench = nas_bench_201::Network::supernet(&nas_bench_201::Shape {
+        channels: 2,
+        cells: 1,
+        classes: CLASSES,
+        image: [EVEN[1], EVEN[2], EVEN[3]],
+        partial: 2,
+    });
+    let bench = bench.unwrap();
+    let both: [Arc<dyn Explainer>; 2] = [Arc::new(darts), Arc::new(bench)];
+    for explainer in both {
+        let edges = explainer.architecture().entries().last().unwrap();
+        assert_eq!(edges.shape.len(), 1, "strengths of edges");
+        differentiated_through_explanations(setting_of(explainer, EVEN));
+    }
+}
+
+#[test]
 fn what_e_learns_as_and_what_stays_frozen_are_differentiated_too() {
     let mut setting = setting();
     let explainer = setting.models.explainer.clone();
     let shift = vector(explainer.architecture(), 9, 30.0);
     setting.models.learner = Some(explainer.with_mixing(Mixing {
-        shift: Some(std::sync::Arc::new(shift)),
+        shift: Some(Arc::new(shift)),
         ..Mixing::default()
     }));
     let weights = &setting.at.explainer;

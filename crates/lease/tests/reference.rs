@@ -205,6 +205,7 @@ fn networks_of_nas_bench_201_and_their_gradients_are_pytorchs() {
         cells: 1,
         classes: 3,
         image: [3, 12, 8],
+        partial: 1,
     };
     let logits = RefCell::new(Vec::new());
     let note = |out: Dual<2>| {
@@ -230,6 +231,7 @@ fn networks_of_nas_bench_201_and_their_gradients_are_pytorchs() {
         let pass = Pass {
             weights,
             statistics: Statistics::Batch,
+            ..Pass::new(weights)
         };
         let (out, _) = DerivedNetwork::forward(&derived, &pass, file.images(), None);
         note(out.into())
@@ -257,6 +259,7 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
         classes: 4,
         image: [3, 32, 32],
         auxiliary: Some([8, 12]),
+        edge_skips: false,
     };
     let network = Derived::new(&genotype, &shape).unwrap();
     let weights = file.vector("in.", network.weights());
@@ -268,6 +271,7 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
         let pass = Pass {
             weights,
             statistics: Statistics::Noted(&noted),
+            ..Pass::new(weights)
         };
         let (main, auxiliary) = network.forward(&pass, file.images(), None);
         let auxiliary = auxiliary.unwrap();
@@ -302,6 +306,7 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
     let pass = Pass {
         weights: &leaves,
         statistics: Statistics::Running(&running),
+        ..Pass::new(&leaves)
     };
     let (evaluated, _) = network.forward(&pass, file.images(), None);
     file.close("out.logits_eval", &values(evaluated));

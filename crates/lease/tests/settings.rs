@@ -93,14 +93,25 @@ fn a_written_configuration_reads_back_the_same() {
 fn a_command_reads_its_own_sections_and_a_space_its_own_settings() {
     let told = resolved::<TrainConfig>(&[("gamma", "2")]).unwrap_err();
     assert!(told.to_string().contains("no such setting"), "{told}");
-    let told = refused(&[("space", "darts"), ("partial", "2")]);
+    let told = refused(&[("space", "darts"), ("stage-cells", "3")]);
     assert_eq!(
         told,
-        "--partial is not read here: it is a setting of --space pc-darts, and this is darts"
+        "--stage-cells is not read here: it is a setting of --space p-darts, and this is darts"
     );
-    let config = resolved::<SearchConfig>(&[("space", "pc-darts"), ("partial", "2")]).unwrap();
+    let config = resolved::<SearchConfig>(&[("space", "darts"), ("nodes", "2")]).unwrap();
     let text = config.to_toml();
-    assert!(text.contains("partial = 2") && !text.contains("stage_cells"));
+    assert!(text.contains("nodes = 2") && !text.contains("stage_cells"));
+    // PC-DARTS's form of the space sets what every space reads.
+    let partial = |pairs: &[_]| resolved::<SearchConfig>(pairs).unwrap().explainer.partial;
+    let space = ("space", "nas-bench-201");
+    assert_eq!(partial(&[("space", "pc-darts")]), 4);
+    assert_eq!(
+        [partial(&[space]), partial(&[space, ("partial", "2")])],
+        [1, 2]
+    );
+    let old = parsed("[pc_darts]\npartial = 4\n").unwrap_err().to_string();
+    let advice = "no section [pc_darts]; the setting `partial` belongs under [explainer]";
+    assert!(old.contains(advice), "{old}");
     // A file may have more than one command reads.
     let both = "[train]\nepochs = 3\n[search]\nepochs = 4\n";
     assert_eq!(parsed(both).unwrap().search.epochs, 4);

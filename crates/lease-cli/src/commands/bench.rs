@@ -7,9 +7,8 @@ use lease::config::Composite;
 use lease::search::{self, SearchConfig, presets};
 use lease::study::StudyConfig;
 use lease::study::bench::{self, Timing};
-use lease::training::{self, TrainConfig};
 
-use super::source::Source;
+use super::train;
 use crate::Ended;
 use crate::settings::Settings;
 use crate::terminal;
@@ -93,10 +92,8 @@ fn search(arguments: &Arguments) -> Result<Ended, Error> {
 }
 
 fn training(arguments: &Arguments, source: &str) -> Result<Ended, Error> {
-    let genotype = Source::of(source)?.genotype()?;
     let upper = arguments.settings.layers()?;
-    let lower = training::presets(&genotype, &[&upper.values])?;
-    let config = TrainConfig::resolve(&lower, &upper)?;
+    let (config, genotype, _) = train::resolved(source, &upper)?;
     let (side, t) = (arguments.side as usize, config.train.clone());
     let images = ([CHANNELS, side, side], CLASSES);
     let runs = arguments.runs as usize;

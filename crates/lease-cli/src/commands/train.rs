@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use lease::Error;
-use lease::config::{Composite, Layers};
+use lease::config::{Composite, Layers, Section};
 use lease::data::Dataset;
 use lease::rng::{Purpose, stream};
 use lease::run::{Kind, RunFolder};
 use lease::search::{self, SearchConfig};
-use lease::space::Genotype;
-use lease::study;
+use lease::space::{self, ExplainerSettings, Genotype};
 use lease::study::cell::train_in;
+use lease::study::{self, ComparisonConfig};
 use lease::training::{self, TrainConfig, TrainResult};
 use toml::{Table, Value};
 
@@ -41,7 +41,8 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
-    let (config, genotype, folder) = resolved(&arguments)?;
+    let upper = arguments.settings.layers()?;
+    let (config, genotype, folder) = resolved(&arguments.source, &upper)?;
     if arguments.print_config {
         terminal::plain(config.to_toml());
         return Ok(Ended::Well);
@@ -76,18 +77,25 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     }
 }
 
-/// Configuration, genotype and the default folder.
-fn resolved(arguments: &Arguments) -> Result<(TrainConfig, Genotype, PathBuf), Error> {
-    let source = Source::of(&arguments.source)?;
-    let upper = arguments.settings.layers()?;
-    let (genotype, run) = match &source {
-        Source::Random { space, seed } => (drawn(space.as_deref(), *seed, &upper)?, Table::new()),
-        Source::Run(path) => (source.genotype()?, settings_of(path)?),
-        _ => (source.genotype()?, Table::new()),
+/// Configuration, genotype and the default folder of the training that a source and settings ask for.
+pub fn resolved(source: &str, upper: &Layers) -> Result<(TrainConfig, Genotype, PathBuf), Error> {
+    let source = Source::of(source)?;
+    let (genotype, run, space) = match &source {
+        Source::Random { space, seed } => {
+            let space = space.as_deref();
+            let genotype = drawn(space, *seed, upper)?;
+            (genotype, Table::new(), space.and_then(space::named))
+        }
+        Source::Run(path) => {
+            let run = settings_of(path)?;
+            let space = ExplainerSettings::of(&run)?.space;
+            (source.genotype()?, run, space::named(&space))
+        }
+        _ => (source.genotype()?, Table::new(), None),
     };
-    let mut lower = training::presets(&genotype, &[&run, &upper.values])?;
+    let mut lower = training::presets(&genotype, space, &[&run, &upper.values])?;
     lower.push(run);
-    let config = TrainConfig::resolve(&lower, &upper)?;
+    let config = TrainConfig::resolve(&lower, upper)?;
     let folder = match &source {
         Source::Run(path) => path.join("train"),
         other => format!("runs/train-{}-seed{}", other.name(), config.run.seed).into(),
@@ -95,12 +103,12 @@ fn resolved(arguments: &Arguments) -> Result<(TrainConfig, Genotype, PathBuf), E
     Ok((config, genotype, folder))
 }
 
-/// What a run's configuration says of images, trainings and the run.
+/// A run's configuration.
 fn settings_of(path: &Path) -> Result<Table, Error> {
     let (text, file) = RunFolder::configuration(path)?;
     let others = study::sections();
     let place = file.display().to_string();
-    Ok(Layers::parse(&text, &place, &TrainConfig::scope(), &others)?.values)
+    Ok(Layers::parse(&text, &place, &ComparisonConfig::scope(), &others)?.values)
 }
 
 /// A random architecture of a space as it is set for these images.

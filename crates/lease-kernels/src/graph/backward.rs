@@ -112,6 +112,10 @@ impl Graph {
         for (i, entry) in self.entries.iter().enumerate() {
             needs.push(match &entry.node {
                 Node::Input => wanted.input,
+                Node::Unit {
+                    unit: Unit::Noise { .. },
+                    ..
+                } => false,
                 Node::Unit { sources, .. } => {
                     let weighted = wanted.weights && self.shape(Id(i)).is_some();
                     weighted || sources.iter().any(|s| needs[s.0])

@@ -13,6 +13,9 @@ use crate::stage::{Forms, Stage};
 use crate::window::{Places, Window, avg_pool, max_pool, take_maxima};
 use crate::{LANES, blocks};
 
+/// Fills in the numbers of a noise, by its number, for an image: `[channels, height, width]`. The same every time.
+pub type Noise<'a> = &'a (dyn Fn(usize, usize, &mut [f32]) + Sync);
+
 /// The numbers that a pass works on besides its input.
 #[derive(Clone, Copy)]
 pub struct Pass<'a> {
@@ -28,6 +31,8 @@ pub struct Pass<'a> {
     pub drop: &'a [f32],
     /// Statistics to normalise by instead of the batch's, in the order of [`Graph::normalised`].
     pub running: Option<&'a [Statistics]>,
+    /// What fills in the graph's noises; none leaves them zero.
+    pub noise: Option<Noise<'a>>,
     /// Whether a backward pass follows; if not, what is not needed any more is freed on the way.
     pub keep: bool,
 }
@@ -152,7 +157,7 @@ impl Graph {
                         for ((prepared, out), i) in
                             prepared.iter().zip(&mut outs).zip(images.clone())
                         {
-                            // Pools read states as they are kept, whatever else reads them.
+                            // Pools read states as they are kept, whatever else reads them; noise reads nothing of them.
                             let node = &self.entries[unit.0].node;
                             let x = match &saved.fields[group.sources[0].0] {
                                 Some(field) if is_pool(node) => field.image(i),
@@ -175,6 +180,15 @@ impl Graph {
                                     unit: Unit::Gather(lanes),
                                     ..
                                 } => gather_image(x, after, lanes, out.again()),
+                                Node::Unit {
+                                    unit: Unit::Noise { number, .. },
+                                    ..
+                                } => {
+                                    let draw =
+                                        pass.noise.map(|f| move |x: &mut _| f(*number, i, x));
+                                    let planes = (self.channels(*unit), after);
+                                    noise_image(draw, planes, out.again());
+                                }
                                 _ => {}
                             }
                             if self.entries[unit.0].normalised && by_batch {
@@ -336,7 +350,7 @@ fn is_pool(node: &Node) -> bool {
     matches!(
         node,
         Node::Unit {
-            unit: Unit::MaxPool(_) | Unit::AvgPool(_),
+            unit: Unit::MaxPool(_) | Unit::AvgPool(_) | Unit::Noise { .. },
             ..
         }
     )
@@ -385,6 +399,24 @@ fn gather_image(x: Pair, area: usize, lanes: &[usize], mut out: PairMut) {
             }
         }
     });
+}
+
+/// One image of a noise of so many channels and pixels.
+fn noise_image(
+    draw: Option<impl FnOnce(&mut [f32])>,
+    (channels, area): (usize, usize),
+    mut out: PairMut,
+) {
+    out.fill_zero();
+    let Some(draw) = draw else { return };
+    let mut planes = vec![0.0; channels * area];
+    draw(&mut planes);
+    for (c, plane) in planes.chunks_exact(area).enumerate() {
+        let out = &mut out.value[c / LANES * area..][..area];
+        for (pixel, x) in out.iter_mut().zip(plane) {
+            pixel[c % LANES] = *x;
+        }
+    }
 }
 
 fn avg_image(x: Pair, size: Size, window: Window, mut out: PairMut) {

@@ -27,7 +27,7 @@ pub use crate::norm::Statistics;
 pub use crate::stage::{Geometry, StageShape};
 pub use crate::window::Window;
 pub use backward::{Gradients, Wanted};
-pub use forward::Pass;
+pub use forward::{Noise, Pass};
 
 /// A square kernel of a convolution.
 pub type SquareKernel = Kernel;
@@ -93,6 +93,11 @@ enum Unit {
     AvgPool(Window),
     /// Some channels of the sources, at these lanes of the joined blocks.
     Gather(Vec<usize>),
+    /// Numbers that the pass gives, of the shape of a source taken at this stride.
+    Noise {
+        number: usize,
+        stride: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -242,6 +247,12 @@ impl Graph {
         self.push(node, channels.len())
     }
 
+    /// Numbers that depend on nothing in the graph: the pass's [`Noise`] of this number, of the channels of a state and its
+    /// size after this stride.
+    pub fn noise(&mut self, like: Id, stride: usize, number: usize) -> Id {
+        self.pool(like, Unit::Noise { number, stride })
+    }
+
     fn pool(&mut self, source: Id, unit: Unit) -> Id {
         let node = Node::Unit {
             sources: vec![source],
@@ -381,6 +392,7 @@ impl Graph {
                         Unit::Conv(shape) => before.strided(shape.geometry.stride()),
                         Unit::MaxPool(window) | Unit::AvgPool(window) => window.after(before),
                         Unit::Gather(_) => before,
+                        Unit::Noise { stride, .. } => before.strided(*stride),
                     }
                 }
                 Node::State { terms, .. } => terms.first().map_or(input, |t| sizes[t.source.0]),

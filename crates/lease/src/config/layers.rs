@@ -135,13 +135,22 @@ impl Layers {
             }
             let Some(info) = scope.iter().find(|s| s.name == word) else {
                 errors.add(|| {
-                    let owner = scope.iter().find(|s| s.find(word).is_some());
-                    let advice = match owner {
-                        Some(owner) => {
-                            format!("; the setting `{word}` belongs under [{}]", owner.name)
-                        }
-                        None => nearest(word, scope.iter().map(|s| s.name)),
-                    };
+                    // A setting outside of any section, or settings under a name that is no section's.
+                    let inside = section
+                        .get_ref()
+                        .as_table()
+                        .into_iter()
+                        .flat_map(|t| t.keys());
+                    let words = inside.map(|key| key.get_ref().as_ref());
+                    let mut settings = std::iter::once(word).chain(words).filter_map(|key| {
+                        let owner = scope.iter().find(|s| s.find(key).is_some())?;
+                        Some(format!(
+                            "; the setting `{key}` belongs under [{}]",
+                            owner.name
+                        ))
+                    });
+                    let near = || nearest(word, scope.iter().map(|s| s.name));
+                    let advice = settings.next().unwrap_or_else(near);
                     format!("line {at}: there is no section [{word}]{advice}")
                 });
                 continue;

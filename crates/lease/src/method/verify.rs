@@ -191,9 +191,7 @@ impl Case {
             nodes: settings.nodes,
             classes: settings.classes,
             image_channels: settings.in_channels,
-            partial: 1,
-            candidates: None,
-            max_skip_connects: None,
+            ..SupernetShape::default()
         })
         .map_err(|e| foreign(e.to_string()))?;
         let audience = Audience::new(&ResNetShape {

@@ -21,7 +21,9 @@ use lease_kernels::plane::Size;
 use super::dropout::DropPath;
 use super::dual::Dual;
 use super::layers::{Noted, Statistics};
+use super::noise;
 use super::vector::{Leaves, Slot, Vector};
+use crate::rng::Draw;
 
 /// How a network is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +108,8 @@ pub struct Mode<'a> {
     pub statistics: Statistics<'a>,
     /// Path dropout.
     pub drop: Option<&'a DropPath>,
+    /// What operations that are noise are drawn by.
+    pub noise: Draw,
 }
 
 impl Compiled {
@@ -151,6 +155,7 @@ impl Compiled {
             size: Size { h, w },
             tangents,
             drop: drop.into(),
+            noise: mode.noise,
             running,
             noted: noted.clone(),
         };
@@ -257,6 +262,7 @@ pub struct Plan {
     /// Whether images, weights and coefficients have tangents, each behind its values.
     tangents: [bool; 3],
     drop: Arc<[f32]>,
+    noise: Draw,
     running: Option<Arc<[Sums]>>,
     noted: Option<Arc<Mutex<Vec<Sums>>>>,
 }
@@ -324,6 +330,7 @@ fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kep
         coefficient_tangents: coefficient_tangents.as_deref(),
         drop: &plan.drop,
         running: plan.running.as_deref(),
+        noise: Some(&|number, image, out| noise::fill(plan.noise, number, image, out)),
         keep,
     };
     let (results, saved) = plan.graph.forward(input, &pass);

@@ -14,6 +14,7 @@ use lease_kernels::graph::{Geometry, Id, SquareKernel, Term};
 use super::dual::Dual;
 use super::kernels::{Emitter, normalise};
 use super::vector::{Init, Layout, Leaves, Slot, Vector};
+use crate::rng::Draw;
 
 /// Added to a variance before its root is taken (PyTorch's default).
 const EPSILON: f64 = 1e-5;
@@ -48,20 +49,23 @@ pub fn update_running(running: &Vector, noted: Vec<Noted>) -> Vector {
     running.replace(moved.collect())
 }
 
-/// One forward pass: the weights, and what batch normalisation uses.
+/// One forward pass: the weights, and what else it depends on.
 pub struct Pass<'a> {
     /// The network's weights.
     pub weights: &'a Leaves,
     /// What batch normalisation normalises by.
     pub statistics: Statistics<'a>,
+    /// What operations that are noise are drawn by.
+    pub noise: Draw,
 }
 
 impl<'a> Pass<'a> {
-    /// A pass with batch statistics that leaves no trace.
+    /// A pass with batch statistics that leaves no trace, by the first step's noise of seed 0.
     pub fn new(weights: &'a Leaves) -> Self {
         Self {
             weights,
             statistics: Statistics::Batch,
+            noise: Draw::default(),
         }
     }
 }
@@ -75,6 +79,8 @@ pub struct Builder {
     pub running: Layout,
     /// Whether batch norms made by [`Builder::batch_norm`] keep running statistics.
     pub keep_running: bool,
+    /// Operations that are noise, so far.
+    pub noises: usize,
 }
 
 /// A convolution without bias.

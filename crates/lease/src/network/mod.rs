@@ -9,6 +9,7 @@ mod dropout;
 mod dual;
 pub(crate) mod kernels;
 pub(crate) mod layers;
+pub(crate) mod noise;
 mod vector;
 
 pub use audience::{Audience, ResNet, ResNetShape};
@@ -21,16 +22,16 @@ pub use vector::{Entry, Init, Layout, Leaves, Slot, Vector};
 /// Whether images of `image` (channels, height, width) can be halved twice without a remainder.
 ///
 /// # Errors
-/// If not, in the name of the space that needs it.
+/// If not, in the name of the networks that do.
 pub(crate) fn halved_twice(
-    space: &'static str,
+    networks: &'static str,
     [_, height, width]: [usize; 3],
 ) -> Result<(), NetworkError> {
     if height.is_multiple_of(4) && width.is_multiple_of(4) {
         return Ok(());
     }
     Err(NetworkError::Halved {
-        space,
+        networks,
         height,
         width,
     })
@@ -58,8 +59,8 @@ pub enum NetworkError {
     },
     /// The channels cannot be split.
     #[error(
-        "PC-DARTS passes one channel in {partial} through the mixed operations, but {channels} channels cannot \
-         be split so; give a number of --channels that is divisible by --partial"
+        "--partial {partial} passes one channel in {partial} through the mixed operations, but {channels} channels \
+         cannot be split so; give a number of --channels that is divisible by {partial}"
     )]
     Partial {
         /// Channels.
@@ -69,12 +70,12 @@ pub enum NetworkError {
     },
     /// The images cannot be halved twice.
     #[error(
-        "networks of {space} halve the images twice, which {height}×{width} pixels cannot be; \
+        "{networks} halve the images twice, which {height}×{width} pixels cannot be; \
          give images whose sides are divisible by 4"
     )]
     Halved {
-        /// The space.
-        space: &'static str,
+        /// Which networks, as in "networks of …".
+        networks: &'static str,
         /// Their height.
         height: usize,
         /// Their width.
@@ -83,6 +84,14 @@ pub enum NetworkError {
     /// An auxiliary head on networks that have none.
     #[error("networks of {space} have no auxiliary head; train without one by --train-auxiliary 0")]
     NoAuxiliary {
+        /// The space.
+        space: &'static str,
+    },
+    /// Skip-connects beside operations in networks that have none.
+    #[error(
+        "networks of {space} have no skip-connects beside operations; leave out --train-edge-skips"
+    )]
+    NoEdgeSkips {
         /// The space.
         space: &'static str,
     },

@@ -10,6 +10,7 @@ use crate::data::{Dataset, ImageSet};
 use crate::memory::Need;
 use crate::method::{Method, Models};
 use crate::network::NetworkError;
+use crate::rng::Draw;
 use crate::run::{Identity, Kind, RunFolder};
 use crate::space::StageReached;
 
@@ -159,10 +160,16 @@ impl Search {
         reached: &StageReached,
     ) -> Result<Models, Error> {
         let (classes, image) = (images.classes, images.shape);
+        let explainer = config
+            .supernet(classes, image, reached)?
+            .with_mixing(config.mixing.expected());
+        // By which it is evaluated.
+        let noisy = explainer.noisy(Draw {
+            seed: config.run.seed,
+            step: 0,
+        });
         Ok(Models {
-            explainer: config
-                .supernet(classes, image, reached)?
-                .with_mixing(config.mixing.expected()),
+            explainer: noisy.unwrap_or(explainer),
             learner: None,
             audience: config.audience(classes, image)?,
         })

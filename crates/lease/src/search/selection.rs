@@ -20,7 +20,7 @@ use crate::method::optimiser::sgd;
 use crate::method::product::gradient;
 use crate::method::stage1;
 use crate::network::Vector;
-use crate::rng::{Purpose, permutation, stream};
+use crate::rng::{Draw, Purpose, permutation, stream};
 use crate::space::mixing::{Choice, Mixing, decided, mixed, one_hot};
 use crate::space::{Coefficients, Explainer, Genotype};
 
@@ -191,12 +191,14 @@ impl Search {
             s.learning_rate / 10.0,
             self.config.selection.selection_tune_steps,
         );
-        let direct = direct(&*self.models.explainer);
+        let (direct, seed) = (direct(&*self.models.explainer), self.config.run.seed);
         let mut stepper = sgd(&rule);
         for _ in 0..steps {
             let step = self.state.progress.step + now.tuned;
             let batches = self.feed.batches(step);
-            let loss = stage1::loss(&*direct, &batches.explainer_train);
+            let noisy = direct.noisy(Draw { seed, step });
+            let f = noisy.as_ref().unwrap_or(&direct);
+            let loss = stage1::loss(&**f, &batches.explainer_train);
             let [found] = gradient(loss, [&now.weights, &now.theta], [0]).vectors;
             now.weights = stepper.step(rate, &now.weights, &found);
             now.tuned += 1;

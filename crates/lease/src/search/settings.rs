@@ -271,6 +271,7 @@ impl SearchConfig {
             cells: self.explainer.cells,
             classes,
             image,
+            partial: self.explainer.partial,
         };
         self.space.supernet(&size, reached)
     }

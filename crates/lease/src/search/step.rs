@@ -9,7 +9,7 @@ use crate::method::layers::agreement;
 use crate::method::product::gradient;
 use crate::method::{Batches, Iteration, Method, Models, Point, Starts, Unrolling, stage1};
 use crate::network::Vector;
-use crate::rng::{Purpose, stream};
+use crate::rng::{Draw, Purpose, stream};
 use crate::space::SkipDropout;
 
 /// What a step is made of.
@@ -183,7 +183,8 @@ impl Search {
         self.config.shares(within, per_epoch)
     }
 
-    /// The networks in a step, on its batches: with skip-connects dropped out where the stage says so, the step's mixture, and
+    /// The networks in a step, on its batches: with skip-connects dropped out where the stage says so, the step's noise and
+    /// mixture, and
     /// what E learns as.
     fn models_at(&self, step: u64, epoch: usize, batches: &Batches) -> Models {
         let mut models = self.models.clone();
@@ -200,6 +201,8 @@ impl Search {
             let dropping = models.explainer.dropping(dropout);
             models.explainer = dropping.unwrap_or(models.explainer);
         }
+        let noisy = models.explainer.noisy(Draw { seed, step });
+        models.explainer = noisy.unwrap_or(models.explainer);
         let mixing = self.config.mixing.at(seed, step, shares.steps);
         models.explainer = models.explainer.with_mixing(mixing);
         let perturbation = &self.config.perturbation;

@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 use super::mixing::Choice;
 use super::{Coefficients, Genotype, GenotypeError, Mixing};
 use crate::network::{DropPath, Dual, Layout, Leaves, Pass, Vector};
+use crate::rng::Draw;
 
 /// The mixing coefficients of one kind of cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +71,11 @@ pub trait Explainer: Debug + Send + Sync {
         None
     }
 
+    /// The same function with its noise drawn by this; none if it has none. It is the same in all passes over a batch.
+    fn noisy(&self, _draw: Draw) -> Option<Arc<dyn Explainer>> {
+        None
+    }
+
     /// The same function with skip-connects dropped out; none if it never drops any. It is the same in all passes
     /// over a batch, so that a step's derivatives are those of one function.
     fn dropping(&self, _dropout: SkipDropout) -> Option<Arc<dyn Explainer>> {
@@ -101,6 +107,8 @@ pub struct DerivedShape {
     pub image: [usize; 3],
     /// The auxiliary head's two widths (DARTS: 128 and 768), if there is one.
     pub auxiliary: Option<[usize; 2]>,
+    /// Whether every operation has a skip-connect beside it (DARTS-Bench-Suite's all-skip).
+    pub edge_skips: bool,
 }
 
 /// A network with a derived architecture, to be trained from scratch.

@@ -5,6 +5,7 @@
 //! [`Explainer`], its settings are a [`SearchSpace`], its genotypes are [`Architecture`]s. To add one, add its folder,
 //! and its name to the two lists below.
 
+pub mod bench_suite;
 mod coefficients;
 pub mod darts;
 mod error;
@@ -12,6 +13,7 @@ mod explainer;
 mod genotype;
 pub mod mixing;
 pub mod nas_bench_201;
+mod partial;
 mod reading;
 mod settings;
 mod stage;
@@ -37,7 +39,12 @@ pub use settings::ExplainerSettings;
 pub use stage::{StagePlan, StageReached};
 
 /// The families of spaces that there are.
-static FAMILIES: [&Family; 3] = [&darts::FAMILY, &nas_bench_201::FAMILY, &subsets::FAMILY];
+static FAMILIES: [&Family; 4] = [
+    &darts::FAMILY,
+    &nas_bench_201::FAMILY,
+    &subsets::FAMILY,
+    &bench_suite::FAMILY,
+];
 
 /// Spaces with genotypes of one kind.
 pub struct Family {
@@ -78,6 +85,9 @@ pub struct Size {
     pub classes: usize,
     /// Channels, height and width of the images.
     pub image: [usize; 3],
+    /// One channel in so many passes the mixed operations, and edges have strengths of their own (PC-DARTS, arXiv
+    /// 1907.05737); 1 means that all do.
+    pub partial: usize,
 }
 
 /// A space with its settings.

@@ -11,5 +11,7 @@ section! {
         channels: usize = 16 => Rule::whole(1, 4_096);
         /// Cells; those at 1/3 and 2/3 of the depth reduce the resolution. Where a space's networks have stages of equal cells, the cells of each.
         cells: usize = 8 => Rule::whole(1, 256);
+        /// One channel in so many passes the mixed operations, and edges have strengths of their own (PC-DARTS: 4); 1 means that all do. The number of channels must be divisible by it.
+        partial: usize = 1 => Rule::whole(1, 4_096);
     }
 }

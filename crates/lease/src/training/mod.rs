@@ -23,7 +23,7 @@ use crate::method::optimiser::{Stepper, cosine, sgd};
 use crate::method::product::gradient;
 use crate::method::{Examples, Tally};
 use crate::network::{DropPath, Dual, Leaves, Pass, Statistics, Vector, update_running};
-use crate::rng::{Purpose, stream};
+use crate::rng::{Draw, Purpose, stream};
 use crate::run::checkpoint::{Checkpoint, CheckpointError};
 use crate::run::{Found, Identity, Kind, Log, LogPosition, RunError, RunFolder};
 use crate::space::{DerivedNetwork, Genotype};
@@ -431,6 +431,7 @@ impl Training {
             let pass = Pass {
                 weights,
                 statistics: Statistics::Noted(&noted),
+                noise: Draw { seed, step },
             };
             let (logits, auxiliary) =
                 self.network
@@ -489,12 +490,16 @@ impl Training {
         let test = self.dataset.test();
         let indices: Vec<u32> = (0..test.len() as u32).collect();
         let leaves = self.weights.open(None, false);
-        let pass = Pass {
-            weights: &leaves,
-            statistics: Statistics::Running(&self.running),
-        };
         let mut correct = 0;
-        for part in indices.chunks(self.config.train.batch) {
+        for (number, part) in (0..).zip(indices.chunks(self.config.train.batch)) {
+            let pass = Pass {
+                weights: &leaves,
+                statistics: Statistics::Running(&self.running),
+                noise: Draw {
+                    seed: self.config.run.seed,
+                    step: self.progress.step + number,
+                },
+            };
             let batch = test.batch(part, &self.dataset.normalisation, None);
             let batch = Examples::of(batch, self.dataset.classes.len(), &self.device);
             let (logits, _) = self.network.forward(&pass, batch.images.clone(), None);

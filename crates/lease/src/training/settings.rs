@@ -6,7 +6,7 @@ use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting,
 use crate::data::{DataConfig, DataSettings};
 use crate::method::optimiser::SgdRule;
 use crate::run::RunSettings;
-use crate::space::{DerivedShape, Genotype};
+use crate::space::{DerivedShape, Entry, Genotype};
 
 /// The widths of DARTS's auxiliary head.
 const AUXILIARY_WIDTHS: [usize; 2] = [128, 768];
@@ -36,6 +36,8 @@ section! {
         drop_path: f64 = 0.2 => Rule::BELOW_1;
         /// Weight of the auxiliary head's loss; 0 means no auxiliary head.
         auxiliary: f64 = 0.4 => Rule::NOT_NEGATIVE;
+        /// Whether every operation has a skip-connect beside it, as in the all-skip spaces of DARTS-Bench-Suite.
+        edge_skips: bool = false;
         /// Side of the square that cutout blanks, as a share of the image's side; 0 means none.
         cutout: f64 = 0.5 => Rule::SHARE;
     }
@@ -82,11 +84,16 @@ impl Composite for TrainConfig {
     }
 }
 
-/// The presets that a training of this genotype lies on: how its space's authors train, and what fits the data set.
+/// The presets that a training of this genotype lies on: how the authors of its kind of networks train, and those of the space
+/// that it was found in, if that is known; and what fits the data set.
 ///
 /// # Errors
 /// If a preset cannot be read.
-pub fn presets(genotype: &Genotype, upper: &[&Table]) -> Result<Vec<Table>, ConfigError> {
+pub fn presets(
+    genotype: &Genotype,
+    space: Option<&Entry>,
+    upper: &[&Table],
+) -> Result<Vec<Table>, ConfigError> {
     let chosen = upper.iter().rev().find(|values| {
         let data = values.get(DataSettings::INFO.name);
         data.is_some_and(|data| data.get("dataset").is_some())
@@ -97,6 +104,7 @@ pub fn presets(genotype: &Genotype, upper: &[&Table]) -> Result<Vec<Table>, Conf
     };
     Ok(vec![
         preset(genotype.recipe())?,
+        preset(space.map_or("", |space| space.recipe))?,
         preset(data.dataset.preset())?,
     ])
 }
@@ -111,6 +119,7 @@ impl TrainConfig {
             classes,
             image,
             auxiliary: (t.auxiliary > 0.0).then_some(AUXILIARY_WIDTHS),
+            edge_skips: t.edge_skips,
         }
     }
 

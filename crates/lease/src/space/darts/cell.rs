@@ -11,7 +11,9 @@ use crate::network::kernels::Emitter;
 use crate::network::layers::{
     BatchNorm, Builder, FactorizedReduce, Pass, ReluConvBn, Separable, Square,
 };
-use crate::network::{DropPath, Dual};
+use crate::network::noise::Noise;
+use crate::network::{DropPath, Dual, NetworkError};
+use crate::space::partial::PartialChannels;
 
 /// How a cell is built.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +27,14 @@ pub struct CellShape {
     /// Whether the last cell was a reduction, so that the one before has twice the resolution.
     pub after_reduction: bool,
     /// One channel in so many passes the mixed operations, the others pass them by (PC-DARTS, arXiv
-    /// 1907.05737); 1 means all.
+    /// 1907.05737); 1 means all. It divides the channels.
     pub partial: usize,
     /// Whether images lose what identities carry with some probability (P-DARTS, arXiv 1904.12760).
     pub drop_skips: bool,
+    /// How many of the last nodes the output joins.
+    pub joined: usize,
+    /// Whether every edge has a skip-connect beside its mixture.
+    pub edge_skips: bool,
 }
 
 /// How the first input is brought to the cell's channels (and resolution).
@@ -105,6 +111,7 @@ enum Candidate {
     AvgPool,
     Skip(Option<Box<FactorizedReduce>>),
     Separable(Separable),
+    Noise(Noise),
 }
 
 /// A supernet cell: every edge a mixture of all candidates.
@@ -115,9 +122,11 @@ pub struct Cell {
     kind: CellKind,
     nodes: usize,
     edges: Vec<Vec<Candidate>>,
+    /// What is beside each edge's mixture, if anything is.
+    beside: Vec<Candidate>,
+    joined: usize,
     pool_norm: BatchNorm,
-    channels: usize,
-    partial: usize,
+    partial: PartialChannels,
     drop_skips: bool,
 }
 
@@ -133,12 +142,15 @@ struct State {
 
 impl Cell {
     /// Adds a cell's weights under `name`, such as `cells.3`, with these candidates on its edges.
+    ///
+    /// # Errors
+    /// If the channels cannot be split.
     pub fn new(
         builder: &mut Builder,
         name: &str,
         shape: &CellShape,
         candidates: &[Vec<Operation>],
-    ) -> Self {
+    ) -> Result<Self, NetworkError> {
         let [before, last, channels] = shape.channels;
         let preprocess0 = Preprocess::new(
             builder,
@@ -156,12 +168,21 @@ impl Cell {
             false,
             false,
         );
-        let mixed = channels / shape.partial;
-        let mut edges = Vec::new();
+        let partial = PartialChannels::new(channels, shape.partial)?;
+        let mixed = partial.mixed();
+        let (mut edges, mut beside) = (Vec::new(), Vec::new());
         for node in 0..shape.nodes {
             for from in 0..2 + node {
                 let stride = stride(shape.kind, from);
-                let name = format!("{name}._ops.{}._ops", edges.len());
+                let skip = |builder: &mut Builder, name: &str| {
+                    let reduce = |b: &mut Builder| b.factorized_reduce(name, mixed, mixed, false);
+                    Candidate::Skip((stride == 2).then(|| Box::new(reduce(builder))))
+                };
+                let edge = format!("{name}._ops.{}", edges.len());
+                if shape.edge_skips {
+                    beside.push(skip(builder, &format!("{edge}.aux_skip")));
+                }
+                let name = format!("{edge}._ops");
                 let candidates = candidates[edges.len()].iter().enumerate();
                 let edge = candidates.map(|(k, operation)| {
                     let name = format!("{name}.{k}");
@@ -172,32 +193,32 @@ impl Cell {
                     match operation {
                         Operation::MaxPool3x3 => Candidate::MaxPool,
                         Operation::AvgPool3x3 => Candidate::AvgPool,
-                        Operation::SkipConnect => Candidate::Skip((stride == 2).then(|| {
-                            Box::new(builder.factorized_reduce(&name, mixed, mixed, false))
-                        })),
+                        Operation::SkipConnect => skip(builder, &name),
+                        Operation::Noise => Candidate::Noise(Noise::new(builder, stride)),
                         _ => Candidate::None,
                     }
                 });
                 edges.push(edge.collect());
             }
         }
-        Self {
+        Ok(Self {
             preprocess0,
             preprocess1,
             kind: shape.kind,
             nodes: shape.nodes,
             edges,
+            beside,
+            joined: shape.joined,
             pool_norm: builder.batch_norm(&format!("{name}.pool_norm"), mixed, false),
-            channels,
-            partial: shape.partial,
+            partial,
             drop_skips: shape.drop_skips,
-        }
+        })
     }
 
     /// Computes the cell from the outputs of the two cells before it.
     ///
     /// `mixture[edge][candidate]` are the mixing coefficients, each `[1, 1, 1, 1]`, and `strengths[edge]` those
-    /// of whole edges, if there are any; `drop` drops what skip-connects carry. The result joins the nodes' states: `[batch, nodes · channels, h, w]`,
+    /// of whole edges, if there are any; `drop` drops what skip-connects carry. The result joins the last nodes' states: `[batch, joined · channels, h, w]`,
     /// half the height and width (rounded up) in a reduction cell.
     pub fn forward(
         &self,
@@ -221,7 +242,8 @@ impl Cell {
                     Some(sum) => Some(sum + term),
                     None => Some(term),
                 };
-                let terms = terms(pass, &self.edges[edge], state, &mixture[edge], drop);
+                let candidates = (&self.edges[edge][..], self.beside.get(edge));
+                let terms = terms(pass, candidates, state, &mixture[edge], drop);
                 let Some(bypass) = &state.bypass else {
                     total = terms.into_iter().fold(total, sum);
                     continue;
@@ -229,7 +251,7 @@ impl Cell {
                 let Some(mixed) = terms.into_iter().reduce(|a, b| a + b) else {
                     continue;
                 };
-                let whole = Dual::cat(vec![mixed, bypass.clone()], 1).shuffled(self.partial);
+                let whole = self.partial.joined(mixed, bypass.clone());
                 total = sum(
                     total,
                     match strengths {
@@ -244,7 +266,8 @@ impl Cell {
                 states.push(self.state(pass, node + 2, output));
             }
         }
-        Dual::cat(outputs, 1)
+        let first = outputs.len().saturating_sub(self.joined);
+        Dual::cat(outputs.split_off(first), 1)
     }
 
     /// Adds the cell to a graph; the inputs are the states that the two cells before it join, the result
@@ -258,12 +281,13 @@ impl Cell {
     ) -> Vec<Id> {
         let mut states = vec![self.preprocess0.emit(e, s0), self.preprocess1.emit(e, s1)];
         let mut pools: Vec<[Option<Term>; 2]> = Vec::new();
-        let mut parts: Vec<(Id, Id)> = Vec::new();
+        let mut parts: Vec<(Id, Option<Id>)> = Vec::new();
         for node in 0..self.nodes {
             let mut terms = Vec::new();
             for from in 0..node + 2 {
                 if parts.len() == from {
-                    parts.push(self.split(e, states[from], from));
+                    let stride = stride(self.kind, from);
+                    parts.push(self.partial.emit_split(e, states[from], stride));
                 }
                 let (state, bypass) = parts[from];
                 if pools.len() == from {
@@ -274,7 +298,9 @@ impl Cell {
                 let index = edge_index(node, from);
                 let edge = &self.edges[index];
                 let mut edge_terms = Vec::new();
-                for (k, candidate) in edge.iter().enumerate() {
+                let beside = self.beside.get(index).map(|skip| (None, skip));
+                let candidates = edge.iter().enumerate().map(|(k, c)| (Some(k), c));
+                for (k, candidate) in candidates.chain(beside) {
                     let term = match candidate {
                         Candidate::None => continue,
                         Candidate::MaxPool => *max.get_or_insert_with(|| {
@@ -293,72 +319,30 @@ impl Cell {
                             }
                         },
                         Candidate::Separable(op) => op.emit(e, state),
+                        Candidate::Noise(noise) => noise.emit(e, state),
                     };
-                    edge_terms.push(term.times(first + index * edge.len() + k));
+                    edge_terms.push(match k {
+                        Some(k) => term.times(first + index * edge.len() + k),
+                        None => term,
+                    });
                 }
-                if self.partial == 1 {
+                let Some(bypass) = bypass else {
                     terms.extend(edge_terms);
                     continue;
+                };
+                if !edge_terms.is_empty() {
+                    let whole = self.partial.emit_joined(e, edge_terms, bypass);
+                    terms.push(whole.times(strengths + index));
                 }
-                let mixed = e.graph.state(edge_terms, false);
-                let whole = e.graph.gather(&[mixed, bypass], &self.shuffle());
-                terms.push(Term::new(whole, Normalise::Not).times(strengths + index));
             }
             states.push(e.graph.state(terms, false));
         }
-        states.split_off(2)
-    }
-
-    /// What the edges out of a state read, and what passes them by.
-    fn split(&self, e: &mut Emitter, state: Id, from: usize) -> (Id, Id) {
-        if self.partial == 1 {
-            return (state, state);
-        }
-        let mixed = self.channels / self.partial;
-        let mut part = |range: std::ops::Range<usize>| {
-            let channels: Vec<_> = range.map(|c| (0, c)).collect();
-            let unit = e.graph.gather(&[state], &channels);
-            e.graph.state(vec![Term::new(unit, Normalise::Not)], false)
-        };
-        let (first, rest) = (part(0..mixed), part(mixed..self.channels));
-        if stride(self.kind, from) == 1 {
-            return (first, rest);
-        }
-        let pooled = e.graph.max_pool(rest, Window::two());
-        let pooled = e
-            .graph
-            .state(vec![Term::new(pooled, Normalise::Not)], false);
-        (first, pooled)
-    }
-
-    /// The channels of an edge's result, out of (the mixed ones, those that passed by), shuffled.
-    fn shuffle(&self) -> Vec<(usize, usize)> {
-        let mixed = self.channels / self.partial;
-        let place = |at: usize| {
-            let from = at % self.partial * mixed + at / self.partial;
-            if from < mixed {
-                (0, from)
-            } else {
-                (1, from - mixed)
-            }
-        };
-        (0..self.channels).map(place).collect()
+        states.split_off(2 + self.nodes - self.joined)
     }
 
     fn state(&self, pass: &Pass, index: usize, whole: Dual<4>) -> State {
         let stride = stride(self.kind, index);
-        let mixed = self.channels / self.partial;
-        let (value, bypass) = if self.partial == 1 {
-            (whole, None)
-        } else {
-            let rest = whole.clone().channels(mixed..self.channels);
-            let rest = if stride == 2 {
-                rest.max_pool(2, 2, 0)
-            } else {
-                rest
-            };
-            (whole.channels(0..mixed), Some(rest))
-        };
+        let (value, bypass) = self.partial.split(whole, stride);
         let pooled = |x| self.pool_norm.forward(pass, x);
         State {
             bypass,
@@ -379,16 +363,16 @@ fn stride(kind: CellKind, from: usize) -> usize {
     }
 }
 
-/// An edge's weighted candidates; `none` contributes nothing.
+/// An edge's weighted candidates, and what is beside them; `none` contributes nothing.
 fn terms(
     pass: &Pass,
-    edge: &[Candidate],
+    (edge, beside): (&[Candidate], Option<&Candidate>),
     state: &State,
     mixture: &[Dual<4>],
     drop: Option<&DropPath>,
 ) -> Vec<Dual<4>> {
-    let term = |(candidate, weight): (&Candidate, &Dual<4>)| {
-        let output = match candidate {
+    let output = |candidate: &Candidate| {
+        Some(match candidate {
             Candidate::None => return None,
             Candidate::MaxPool => state.max_pool.clone(),
             Candidate::AvgPool => state.avg_pool.clone(),
@@ -398,8 +382,12 @@ fn terms(
                 (None, None) => state.value.clone(),
             },
             Candidate::Separable(op) => op.forward_rectified(pass, state.rectified.clone()),
-        };
-        Some(output * weight.clone())
+            Candidate::Noise(noise) => noise.forward(pass, &state.value),
+        })
     };
-    edge.iter().zip(mixture).filter_map(term).collect()
+    let weighted = edge.iter().zip(mixture);
+    let weighted = weighted.filter_map(|(c, weight)| Some(output(c)? * weight.clone()));
+    let mut terms: Vec<Dual<4>> = weighted.collect();
+    terms.extend(beside.and_then(output));
+    terms
 }

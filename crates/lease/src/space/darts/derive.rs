@@ -5,7 +5,7 @@ use super::operation::Operation;
 use crate::space::{GenotypeError, softmax};
 
 /// One row of mixing coefficients: an edge's weight of each operation.
-pub type Row = [f64; Operation::ALL.len()];
+pub type Row = [f64; Operation::EVERY.len()];
 
 /// Softmax of each row of α, given flat, edge by edge for each of its candidates; other operations weigh nothing.
 pub fn softmax_rows(alphas: &[f64], candidates: &[Vec<Operation>]) -> Vec<Row> {
@@ -24,7 +24,7 @@ pub(super) fn weighted_rows(
         .map(|candidates| {
             let (row, later) = rest.split_at(candidates.len());
             rest = later;
-            let mut weights = [0.0; Operation::ALL.len()];
+            let mut weights = [0.0; Operation::EVERY.len()];
             for (operation, weight) in candidates.iter().zip(weights_of(row)) {
                 weights[*operation as usize] = weight;
             }
@@ -56,7 +56,7 @@ pub fn derive_cell(rows: &[Row]) -> Result<CellGenotype, GenotypeError> {
         let mut ranked: Vec<(usize, usize)> = incoming.iter().map(best).enumerate().collect();
         // The sort is stable, so the lower state stays first among equals.
         ranked.sort_by(|a, b| incoming[b.0][b.1].total_cmp(&incoming[a.0][a.1]));
-        genes.push([0, 1].map(|i| Edge(Operation::ALL[ranked[i].1], ranked[i].0)));
+        genes.push([0, 1].map(|i| Edge(Operation::EVERY[ranked[i].1], ranked[i].0)));
     }
     Ok(CellGenotype::joined(genes))
 }
@@ -79,15 +79,15 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_lower_state_and_operation() {
-        let cell = derive_cell(&[[0.125; 8]; 5]).unwrap();
+        let cell = derive_cell(&[[0.125; 9]; 5]).unwrap();
         let expected = [0, 1].map(|s| Edge(Operation::MaxPool3x3, s));
         assert_eq!(cell.nodes, [expected, expected]);
     }
 
     #[test]
     fn coefficients_of_no_cell_are_refused() {
-        assert!(derive_cell(&[[0.1; 8]; 4]).is_err());
-        assert!(derive_cell(&[[f64::NAN; 8]; 2]).is_err());
+        assert!(derive_cell(&[[0.1; 9]; 4]).is_err());
+        assert!(derive_cell(&[[f64::NAN; 9]; 2]).is_err());
     }
 
     proptest! {

@@ -15,6 +15,7 @@ use crate::network::kernels::{Compiled, Emitter, Mode, ZERO, only_means};
 use crate::network::layers::{
     BatchNorm, Builder, Conv, FactorizedReduce, LinearLayer, Pass, Separable, Square,
 };
+use crate::network::noise::Noise;
 use crate::network::{DropPath, Dual, Kernels, Layout, NetworkError};
 use crate::space::{DerivedNetwork, DerivedShape};
 
@@ -26,12 +27,22 @@ enum Layer {
     Identity,
     Reduce(Box<FactorizedReduce>),
     Separable(Separable),
+    Noise(Noise),
+}
+
+/// An edge into a node.
+#[derive(Clone, Debug)]
+struct Incoming {
+    layer: Layer,
+    /// The skip-connect beside the operation, if there is one: an identity or a reduction.
+    beside: Option<Layer>,
+    state: usize,
 }
 
 #[derive(Clone, Debug)]
 struct DerivedCell {
     preprocess: [Preprocess; 2],
-    nodes: Vec<[(Layer, usize); 2]>,
+    nodes: Vec<[Incoming; 2]>,
     concat: Vec<usize>,
     reduction: bool,
 }
@@ -113,7 +124,7 @@ impl Derived {
                 genes,
                 inputs,
                 channels,
-                reduction,
+                (reduction, shape.edge_skips),
             ));
             (before, last) = (last, genes.concat.len() * channels);
             after_reduction = reduction;
@@ -201,6 +212,7 @@ impl DerivedNetwork for Derived {
             let mode = Mode {
                 statistics: pass.statistics,
                 drop,
+                noise: pass.noise,
             };
             let results = self
                 .compiled
@@ -235,7 +247,7 @@ impl DerivedCell {
         genes: &CellGenotype,
         inputs: [(usize, bool); 2],
         channels: usize,
-        reduction: bool,
+        (reduction, edge_skips): (bool, bool),
     ) -> Self {
         let preprocess = [0, 1].map(|i| {
             let (input, reduce) = inputs[i];
@@ -245,15 +257,26 @@ impl DerivedCell {
         let mut edge = 0;
         let mut layer = |Edge(operation, state): Edge| {
             let stride = if reduction && state < 2 { 2 } else { 1 };
-            let name = format!("{name}._ops.{edge}");
+            let edge_name = format!("{name}._ops.{edge}");
             edge += 1;
+            let skip = |builder: &mut Builder, name: &str| match stride {
+                1 => Layer::Identity,
+                _ => Layer::Reduce(Box::new(
+                    builder.factorized_reduce(name, channels, channels, true),
+                )),
+            };
+            let skip_name = format!("{edge_name}.aux_skip");
+            let beside = edge_skips.then(|| skip(builder, &skip_name));
+            let name = match edge_skips {
+                true => format!("{edge_name}.operation"),
+                false => edge_name,
+            };
             let layer = match operation {
                 Operation::None => Layer::None,
                 Operation::MaxPool3x3 => Layer::MaxPool(stride),
                 Operation::AvgPool3x3 => Layer::AvgPool(stride),
-                Operation::SkipConnect if stride == 2 => Layer::Reduce(Box::new(
-                    builder.factorized_reduce(&name, channels, channels, true),
-                )),
+                Operation::Noise => Layer::Noise(Noise::new(builder, stride)),
+                Operation::SkipConnect => skip(builder, &name),
                 operation => match kernels(operation, stride) {
                     Some(kernels) => {
                         Layer::Separable(builder.separable(&name, channels, &kernels, true))
@@ -261,7 +284,11 @@ impl DerivedCell {
                     None => Layer::Identity,
                 },
             };
-            (layer, state)
+            Incoming {
+                layer,
+                beside,
+                state,
+            }
         };
         Self {
             preprocess,
@@ -276,9 +303,9 @@ impl DerivedCell {
         let [first, second] = &self.preprocess;
         let mut states = vec![first.emit(e, s0), second.emit(e, s1)];
         for node in &self.nodes {
-            let mut terms: Vec<Term> = Vec::with_capacity(2);
-            for (layer, state) in node {
-                terms.extend(layer.emit(e, states[*state]));
+            let mut terms: Vec<Term> = Vec::with_capacity(4);
+            for edge in node {
+                terms.extend(edge.emit(e, states[edge.state]));
             }
             if terms.is_empty() {
                 // A node at which nothing arrives is zero.
@@ -300,7 +327,7 @@ impl DerivedCell {
         for node in &self.nodes {
             let [a, b] = node
                 .each_ref()
-                .map(|(layer, state)| layer.forward(pass, states[*state].clone(), drop));
+                .map(|edge| edge.forward(pass, states[edge.state].clone(), drop));
             states.push(match (a, b) {
                 (Some(a), Some(b)) => a + b,
                 (Some(only), None) | (None, Some(only)) => only,
@@ -319,6 +346,43 @@ impl DerivedCell {
     }
 }
 
+impl Incoming {
+    /// Adds the edge to a graph, as summands; `none` is none.
+    fn emit(&self, e: &mut Emitter, state: Id) -> Vec<Term> {
+        let all = [Some(&self.layer), self.beside.as_ref()]
+            .into_iter()
+            .flatten();
+        let mut terms: Vec<Term> = all.filter_map(|layer| layer.emit(e, state)).collect();
+        if self.drops() {
+            // An operation is dropped together with what is beside it.
+            let drop = Some(e.drop());
+            terms.iter_mut().for_each(|term| term.drop = drop);
+        }
+        terms
+    }
+
+    /// Whether path dropout drops it, as it does all but bare identities.
+    fn drops(&self) -> bool {
+        match self.layer {
+            Layer::None | Layer::Identity => self.beside.is_some(),
+            _ => true,
+        }
+    }
+
+    fn forward(&self, pass: &Pass, x: Dual<4>, drop: Option<&DropPath>) -> Option<Dual<4>> {
+        let beside = self.beside.as_ref();
+        let beside = beside.and_then(|layer| layer.forward(pass, x.clone()));
+        let y = match (self.layer.forward(pass, x), beside) {
+            (Some(y), Some(beside)) => y + beside,
+            (y, beside) => y.or(beside)?,
+        };
+        Some(match drop {
+            Some(drop) if self.drops() => drop.apply(y),
+            _ => y,
+        })
+    }
+}
+
 impl Layer {
     /// Adds the layer to a graph, as a summand; `none` is no summand.
     fn emit(&self, e: &mut Emitter, state: Id) -> Option<Term> {
@@ -332,28 +396,23 @@ impl Layer {
                 e.graph.avg_pool(state, Window::three(*stride)),
                 Normalise::Not,
             ),
-            Self::Identity => return Some(Term::new(state, Normalise::Not)),
+            Self::Identity => Term::new(state, Normalise::Not),
             Self::Reduce(layer) => layer.emit(e, &[state]),
             Self::Separable(layer) => layer.emit(e, state),
+            Self::Noise(noise) => noise.emit(e, state),
         };
-        Some(Term {
-            drop: Some(e.drop()),
-            ..term
-        })
+        Some(term)
     }
 
-    fn forward(&self, pass: &Pass, x: Dual<4>, drop: Option<&DropPath>) -> Option<Dual<4>> {
-        let y = match self {
+    fn forward(&self, pass: &Pass, x: Dual<4>) -> Option<Dual<4>> {
+        Some(match self {
             Self::None => return None,
             Self::MaxPool(stride) => x.max_pool_3x3(*stride),
             Self::AvgPool(stride) => x.avg_pool_3x3(*stride),
-            Self::Identity => return Some(x),
+            Self::Identity => x,
             Self::Reduce(layer) => layer.forward(pass, x),
             Self::Separable(layer) => layer.forward(pass, x),
-        };
-        Some(match drop {
-            Some(drop) => drop.apply(y),
-            None => y,
+            Self::Noise(noise) => noise.forward(pass, &x),
         })
     }
 }

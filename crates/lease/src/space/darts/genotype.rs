@@ -119,6 +119,15 @@ impl CellGenotype {
         Self { nodes, concat }
     }
 
+    /// The same cell, its output joining the last nodes, so many at most.
+    pub fn joining(self, last: usize) -> Self {
+        let end = 2 + self.nodes.len();
+        Self {
+            concat: (end.saturating_sub(last).max(2)..end).collect(),
+            ..self
+        }
+    }
+
     /// All edges, node by node.
     pub fn edges(&self) -> impl Iterator<Item = &Edge> {
         self.nodes.iter().flatten()

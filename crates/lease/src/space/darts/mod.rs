@@ -1,4 +1,5 @@
-//! The space of DARTS (Liu et al., arXiv 1806.09055): plain, by PC-DARTS's supernet, and in P-DARTS's stages.
+//! The space of DARTS (Liu et al., arXiv 1806.09055): plain, by PC-DARTS's supernet (Xu et al., arXiv
+//! 1907.05737), and in P-DARTS's stages.
 
 mod cell;
 mod derive;
@@ -7,9 +8,9 @@ mod genotype;
 mod notation;
 mod operation;
 mod paths;
-mod pc_darts;
 mod progressive;
 mod settings;
+mod shape;
 mod supernet;
 
 use crate::space::{Family, Genotype};
@@ -20,12 +21,13 @@ pub use derived::Derived;
 pub use genotype::{CellGenotype, DartsGenotype, Edge};
 pub use operation::{Operation, UnknownOperation};
 pub use progressive::{Candidates, derive_capped};
-pub use settings::{Darts, DartsCells};
-pub use supernet::{Supernet, SupernetShape};
+pub use settings::DartsCells;
+pub use shape::SupernetShape;
+pub use supernet::Supernet;
 
 /// The DARTS space in its three forms.
 pub static FAMILY: Family = Family {
-    spaces: &[settings::DARTS, pc_darts::PC_DARTS, progressive::P_DARTS],
+    spaces: &[settings::DARTS, settings::PC_DARTS, progressive::P_DARTS],
     read: |text, name| notation::read(text, name).map(|read| read.map(|r| r.map(Genotype::new))),
 };
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A candidate operation of the DARTS space, in the order of its α columns.
+/// A candidate operation of the DARTS space or a subset of it, in the order of its α columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Operation {
@@ -25,10 +25,12 @@ pub enum Operation {
     DilConv3x3,
     /// A dilated depthwise-separable 5×5 convolution.
     DilConv5x5,
+    /// Standard normal numbers, whatever the input: only in the subset S4 (Zela et al., arXiv 1909.09656).
+    Noise,
 }
 
 impl Operation {
-    /// All operations, in order.
+    /// All operations of the DARTS space, in order.
     pub const ALL: [Self; 8] = [
         Self::None,
         Self::MaxPool3x3,
@@ -38,6 +40,19 @@ impl Operation {
         Self::SepConv5x5,
         Self::DilConv3x3,
         Self::DilConv5x5,
+    ];
+
+    /// Those and what subsets have beside them, in order.
+    pub const EVERY: [Self; 9] = [
+        Self::None,
+        Self::MaxPool3x3,
+        Self::AvgPool3x3,
+        Self::SkipConnect,
+        Self::SepConv3x3,
+        Self::SepConv5x5,
+        Self::DilConv3x3,
+        Self::DilConv5x5,
+        Self::Noise,
     ];
 
     /// The name in DARTS's code.
@@ -51,12 +66,13 @@ impl Operation {
             Self::SepConv5x5 => "sep_conv_5x5",
             Self::DilConv3x3 => "dil_conv_3x3",
             Self::DilConv5x5 => "dil_conv_5x5",
+            Self::Noise => "noise",
         }
     }
 
     /// Whether it has no weights (at stride 1).
     pub fn is_parameter_free(self) -> bool {
-        (self as usize) < Self::SepConv3x3 as usize
+        (self as usize) < Self::SepConv3x3 as usize || self == Self::Noise
     }
 }
 
@@ -69,14 +85,14 @@ pub struct UnknownOperation {
 }
 
 fn known() -> String {
-    Operation::ALL.map(Operation::name).join(", ")
+    Operation::EVERY.map(Operation::name).join(", ")
 }
 
 impl FromStr for Operation {
     type Err = UnknownOperation;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|op| op.name() == name);
+        let found = Self::EVERY.into_iter().find(|op| op.name() == name);
         found.ok_or_else(|| UnknownOperation { name: name.into() })
     }
 }

@@ -4,13 +4,14 @@ use super::{CellGenotype, DartsGenotype, Edge, Operation};
 use crate::space::GenotypeError;
 
 impl CellGenotype {
-    /// The joined states at which nothing of the cell's inputs arrives, and which are therefore zero.
+    /// The joined states at which nothing of the cell's inputs arrives, and which are therefore zero, or noise.
     pub fn unreached(&self) -> Vec<usize> {
         let mut reached = vec![true; 2];
         let at = |reached: &[bool], state: usize| reached.get(state) == Some(&true);
         for edges in &self.nodes {
-            let arrives =
-                |Edge(operation, from): &Edge| *operation != Operation::None && at(&reached, *from);
+            let arrives = |Edge(operation, from): &Edge| {
+                !matches!(operation, Operation::None | Operation::Noise) && at(&reached, *from)
+            };
             reached.push(edges.iter().any(arrives));
         }
         let joined = self.concat.iter().copied();
@@ -50,7 +51,7 @@ fn path(is_there: bool, cell: &'static str) -> Result<(), GenotypeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Operation::{None, SepConv3x3, SkipConnect};
+    use Operation::{Noise, None, SepConv3x3, SkipConnect};
 
     #[test]
     fn a_cell_of_darts_is_connected_if_something_arrives_at_a_joined_state() {
@@ -62,7 +63,7 @@ mod tests {
             assert_eq!(cell.is_connected(), cell.unreached().len() < concat.len());
             cell
         };
-        let dead = [Edge(None, 0), Edge(None, 1)];
+        let dead = [Edge(None, 0), Edge(Noise, 1)];
         let live = [Edge(None, 0), Edge(SkipConnect, 1)];
         let after = |state| [Edge(SepConv3x3, state), Edge(None, 0)];
         assert_eq!(of(&[dead, after(2)], &[2, 3]).unreached(), [2, 3]);

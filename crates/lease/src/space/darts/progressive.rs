@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::derive::{Row, derive_cell};
-use super::genotype::CellGenotype;
+use super::genotype::{CellGenotype, DartsGenotype, Edge, nodes_of};
 use super::operation::Operation;
 use super::{DartsCells, Supernet, SupernetShape, edge_count, edge_index};
 use crate::config::{ConfigError, Rule, Section, SectionInfo, section};
 use crate::network::NetworkError;
+use crate::rng::below;
 use crate::space::{
     Entry, Explainer, Genotype, GenotypeError, SearchSpace, Size, StagePlan, StageReached,
 };
@@ -100,7 +101,7 @@ impl SearchSpace for PDarts {
         Ok(Arc::new(Supernet::new(&SupernetShape {
             candidates: Some(candidates),
             max_skip_connects: Some(self.stages.max_skip_connects),
-            ..self.cells.shape(&size)
+            ..self.cells.shape(&size)?
         })?))
     }
 
@@ -177,7 +178,12 @@ pub struct Candidates {
 impl Candidates {
     /// All operations on every edge of cells with this many nodes.
     pub fn all(nodes: usize) -> Self {
-        let cell = vec![Operation::ALL.to_vec(); edge_count(nodes)];
+        Self::same(nodes, &Operation::ALL)
+    }
+
+    /// These operations, in order, on every edge of cells with this many nodes.
+    pub fn same(nodes: usize, operations: &[Operation]) -> Self {
+        let cell = vec![operations.to_vec(); edge_count(nodes)];
         Self {
             cells: [cell.clone(), cell],
         }
@@ -209,6 +215,27 @@ impl Candidates {
                 edge_count(nodes)
             ),
         })
+    }
+
+    /// A genotype drawn uniformly: for each node two different states, and on each edge one of its candidates other than `none`,
+    /// of which there must be one.
+    pub fn random(&self, rng: &mut ChaCha8Rng) -> DartsGenotype {
+        let mut cell = |edges: &Vec<Vec<Operation>>| {
+            let node = |node: usize| {
+                let first = below(rng, node + 2);
+                let second = (first + 1 + below(rng, node + 1)) % (node + 2);
+                [first, second].map(|state| {
+                    let of = edges[edge_index(node, state)].iter();
+                    let of: Vec<Operation> =
+                        of.copied().filter(|o| *o != Operation::None).collect();
+                    Edge(of[below(rng, of.len())], state)
+                })
+            };
+            let nodes = nodes_of(edges.len()).unwrap_or(0);
+            CellGenotype::joined((0..nodes).map(node).collect())
+        };
+        let [normal, reduce] = self.cells.each_ref().map(&mut cell);
+        DartsGenotype { normal, reduce }
     }
 
     /// Every edge's strongest `keep` candidates by their mixing coefficients in both kinds of cell; of equals the
@@ -274,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_strongest_candidates_stay_in_order() {
-        let row = [0.05, 0.3, 0.1, 0.1, 0.05, 0.2, 0.15, 0.05];
+        let row = [0.05, 0.3, 0.1, 0.1, 0.05, 0.2, 0.15, 0.05, 0.0];
         let both = [rows(1, row), rows(1, row)];
         let kept = Candidates::all(1).strongest(&both, 4);
         use Operation::*;
@@ -292,7 +319,7 @@ mod tests {
     #[test]
     fn skip_connects_beyond_the_cap_give_way_weakest_first() {
         let skip = |weight: f64| {
-            let mut row = [0.01; 8];
+            let mut row = [0.01; 9];
             row[Operation::SkipConnect as usize] = weight;
             row[Operation::SepConv3x3 as usize] = 0.2;
             row
@@ -318,7 +345,7 @@ mod tests {
 
     #[test]
     fn an_edge_with_nothing_else_keeps_its_skip_connect() {
-        let mut row = [0.0; 8];
+        let mut row = [0.0; 9];
         row[0] = 0.3;
         row[Operation::SkipConnect as usize] = 0.7;
         let cell = derive_capped(&rows(2, row), 0).unwrap();

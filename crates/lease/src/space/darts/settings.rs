@@ -1,4 +1,4 @@
-//! The plain DARTS space and its settings.
+//! The DARTS space with all operations on every edge and its settings; PC-DARTS is its form with partial channels.
 
 use std::sync::Arc;
 
@@ -19,18 +19,12 @@ section! {
 }
 
 impl DartsCells {
-    /// A plain supernet with these cells.
-    pub(super) fn shape(&self, size: &Size) -> SupernetShape {
-        SupernetShape {
-            channels: size.channels,
-            cells: size.cells,
-            nodes: self.nodes,
-            classes: size.classes,
-            image_channels: size.image[0],
-            partial: 1,
-            candidates: None,
-            max_skip_connects: None,
-        }
+    /// A supernet with these cells and all operations on every edge.
+    ///
+    /// # Errors
+    /// As [`SupernetShape::of`].
+    pub(super) fn shape(&self, size: &Size) -> Result<SupernetShape, NetworkError> {
+        SupernetShape::of(size, self.nodes)
     }
 
     /// A genotype with these cells.
@@ -39,11 +33,12 @@ impl DartsCells {
     }
 }
 
-/// The plain DARTS space.
+/// The DARTS space searched at once.
 #[derive(Clone, Debug)]
-pub struct Darts {
-    /// Its cells.
-    pub cells: DartsCells,
+struct Darts {
+    /// Its number among the forms of the space.
+    number: usize,
+    cells: DartsCells,
 }
 
 pub(super) const DARTS: Entry = Entry {
@@ -54,14 +49,28 @@ pub(super) const DARTS: Entry = Entry {
     recipe: "",
     read: |values| {
         Ok(Arc::new(Darts {
+            number: 0,
             cells: Section::of(values)?,
         }))
     },
 };
 
+pub(super) const PC_DARTS: Entry = Entry {
+    name: "pc-darts",
+    about: "the DARTS space with partial channels",
+    preset: "[explainer]\npartial = 4\n",
+    read: |values| {
+        Ok(Arc::new(Darts {
+            number: 1,
+            cells: Section::of(values)?,
+        }))
+    },
+    ..DARTS
+};
+
 impl SearchSpace for Darts {
     fn entry(&self) -> &'static Entry {
-        &super::FAMILY.spaces[0]
+        &super::FAMILY.spaces[self.number]
     }
 
     fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
@@ -73,7 +82,7 @@ impl SearchSpace for Darts {
         size: &Size,
         _reached: &StageReached,
     ) -> Result<Arc<dyn Explainer>, NetworkError> {
-        Ok(Arc::new(Supernet::new(&self.cells.shape(size))?))
+        Ok(Arc::new(Supernet::new(&self.cells.shape(size)?)?))
     }
 
     fn random(&self, rng: &mut ChaCha8Rng) -> Genotype {

@@ -8,38 +8,17 @@ use super::derive::{Row, derive_cell, weighted_rows};
 use super::genotype::{CellGenotype, DartsGenotype, Edge};
 use super::operation::Operation;
 use super::progressive::{Candidates, derive_capped};
+use super::shape::SupernetShape;
 use super::{CellKind, edge_count, edge_index, reduction_positions};
 use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
 use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
 use crate::network::{DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector};
-use crate::rng::{Purpose, stream};
+use crate::rng::{Draw, Purpose, stream};
 use crate::space::mixing::Choice;
+use crate::space::partial;
 use crate::space::{
     Coefficients, Explainer, Genotype, GenotypeError, Mixing, Mixture, SkipDropout, softmax,
 };
-
-/// The size of an explainer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SupernetShape {
-    /// Channels of the first cells' nodes (DARTS: 16); doubled by each reduction cell.
-    pub channels: usize,
-    /// Cells (DARTS: 8); those at 1/3 and 2/3 of the depth reduce.
-    pub cells: usize,
-    /// Intermediate nodes of a cell (DARTS: 4).
-    pub nodes: usize,
-    /// Classes.
-    pub classes: usize,
-    /// Channels of the images.
-    pub image_channels: usize,
-    /// One channel in so many passes the mixed operations, and edges have strengths β of their own (PC-DARTS,
-    /// arXiv 1907.05737; there 4); 1 means plain DARTS.
-    pub partial: usize,
-    /// The candidates on every edge; none means all operations on each.
-    pub candidates: Option<Candidates>,
-    /// Skip-connects in a derived normal cell at most, and whether images can lose what skip-connects carry (P-DARTS,
-    /// arXiv 1904.12760); none means plain DARTS.
-    pub max_skip_connects: Option<usize>,
-}
 
 /// A cell in its place.
 #[derive(Clone, Debug)]
@@ -54,12 +33,17 @@ pub struct Supernet {
     weights: Arc<Layout>,
     architecture: Arc<Layout>,
     alphas: [Slot<2>; 2],
-    /// The strengths of edges, `[edges]` for each kind of cell, in PC-DARTS.
+    /// The strengths of edges, `[edges]` for each kind of cell, with partial channels.
     betas: Option<[Slot<1>; 2]>,
     nodes: usize,
+    /// How many of the last nodes are joined.
+    joined: usize,
     candidates: Candidates,
     max_skip_connects: Option<usize>,
     dropout: Option<SkipDropout>,
+    /// Whether any candidate is noise.
+    noisy: bool,
+    noise: Draw,
     mixing: Mixing,
     /// The coefficients of each cell, where cells do not share them.
     untied: Option<Vec<Slot<2>>>,
@@ -74,26 +58,21 @@ impl Supernet {
     /// Lays out a supernet.
     ///
     /// # Errors
-    /// If a number is 0.
+    /// If a number is 0, or the channels cannot be split.
     pub fn new(shape: &SupernetShape) -> Result<Self, NetworkError> {
-        if shape.partial > 0 && !shape.channels.is_multiple_of(shape.partial) {
-            return Err(NetworkError::Partial {
-                channels: shape.channels,
-                partial: shape.partial,
-            });
-        }
         for (what, n) in [
-            ("partial channels", shape.partial),
             ("channels", shape.channels),
             ("cells", shape.cells),
             ("nodes", shape.nodes),
             ("classes", shape.classes),
             ("image channels", shape.image_channels),
+            ("joined nodes", shape.joined.unwrap_or(shape.nodes)),
         ] {
             if n == 0 {
                 return Err(NetworkError::Zero { what });
             }
         }
+        let joined = shape.joined.unwrap_or(shape.nodes).min(shape.nodes);
         let candidates = match &shape.candidates {
             Some(candidates) => candidates.checked(shape.nodes)?.clone(),
             None => Candidates::all(shape.nodes),
@@ -129,12 +108,14 @@ impl Supernet {
                 after_reduction,
                 partial: shape.partial,
                 drop_skips: shape.max_skip_connects.is_some(),
+                joined,
+                edge_skips: shape.edge_skips,
             };
             let name = format!("cells.{i}");
             let candidates = &candidates.cells[kind as usize];
-            let cell = Cell::new(&mut builder, &name, &cell_shape, candidates);
+            let cell = Cell::new(&mut builder, &name, &cell_shape, candidates)?;
             cells.push(Member { kind, cell });
-            (before, last) = (last, shape.nodes * channels);
+            (before, last) = (last, joined * channels);
             after_reduction = kind == CellKind::Reduction;
         }
         let classifier = builder.linear("classifier", last, shape.classes);
@@ -163,11 +144,14 @@ impl Supernet {
         e.graph.output_means(&s1);
         Ok(Self {
             compiled: e.finish(),
+            noisy: builder.noises > 0,
+            noise: Draw::default(),
             weights: Arc::new(builder.weights),
             architecture: Arc::new(architecture),
             alphas,
             betas,
             nodes: shape.nodes,
+            joined,
             candidates,
             max_skip_connects: shape.max_skip_connects,
             dropout: None,
@@ -195,7 +179,7 @@ impl Supernet {
         })
     }
 
-    /// The same, in PC-DARTS times the strengths of their edges: what cells are derived from.
+    /// The same, with partial channels times the strengths of their edges: what cells are derived from.
     fn strong_rows(&self, architecture: &Vector) -> [Vec<Row>; 2] {
         let mut both = self.rows(architecture);
         for (kind, rows) in both.iter_mut().enumerate() {
@@ -215,12 +199,13 @@ impl Supernet {
 
     fn derived_cells(&self, architecture: &Vector) -> Result<DartsGenotype, GenotypeError> {
         let [normal, reduce] = self.strong_rows(architecture);
+        let normal = match self.max_skip_connects {
+            Some(cap) => derive_capped(&normal, cap)?,
+            None => derive_cell(&normal)?,
+        };
         Ok(DartsGenotype {
-            normal: match self.max_skip_connects {
-                Some(cap) => derive_capped(&normal, cap)?,
-                None => derive_cell(&normal)?,
-            },
-            reduce: derive_cell(&reduce)?,
+            normal: normal.joining(self.joined),
+            reduce: derive_cell(&reduce)?.joining(self.joined),
         })
     }
 
@@ -242,13 +227,6 @@ impl Supernet {
                 nodes: incoming(self.nodes).collect(),
             }
         })
-    }
-
-    /// Each node's softmax over the strengths of its edges.
-    fn strengths(&self, betas: Dual<1>) -> Dual<1> {
-        let nodes = incoming(self.nodes);
-        let parts = nodes.map(|range| betas.clone().linear(|t| t.slice([range.clone()])).softmax());
-        Dual::cat(parts.collect(), 0)
     }
 }
 
@@ -369,8 +347,21 @@ impl Explainer for Supernet {
         }))
     }
 
+    fn noisy(&self, draw: Draw) -> Option<Arc<dyn Explainer>> {
+        if !self.noisy {
+            return None;
+        }
+        Some(Arc::new(Self {
+            noise: draw,
+            ..self.clone()
+        }))
+    }
+
     fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
-        let pass = &Pass::new(weights);
+        let pass = &Pass {
+            noise: self.noise,
+            ..Pass::new(weights)
+        };
         let parts = self.coefficients();
         let mixed = parts.iter().map(|of| self.mixing.weights(architecture, of));
         let mixtures: Vec<Dual<2>> = mixed.collect();
@@ -382,7 +373,7 @@ impl Explainer for Supernet {
         let strengths = self.betas.as_ref().map(|betas| {
             betas
                 .each_ref()
-                .map(|slot| self.strengths(architecture.get(slot)))
+                .map(|slot| partial::strengths(architecture.get(slot), incoming(self.nodes)))
         });
         let drop = self.dropout.map(|d| DropPath {
             probability: d.probability,
@@ -399,6 +390,7 @@ impl Explainer for Supernet {
             let coefficients = Dual::cat(flat.flatten().collect(), 0);
             let mode = Mode {
                 drop: drop.as_ref(),
+                noise: self.noise,
                 ..Mode::default()
             };
             let means = self

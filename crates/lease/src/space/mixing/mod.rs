@@ -19,16 +19,8 @@ pub use settings::{MixingSettings, Sampler};
 use super::Explainer;
 use super::coefficients::softmax;
 use crate::network::{Dual, Leaves, Slot, Vector};
+pub use crate::rng::Draw;
 use crate::rng::{Purpose, stream, unit};
-
-/// What random numbers a mixture is drawn by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Draw {
-    /// The seed.
-    pub seed: u64,
-    /// The step.
-    pub step: u64,
-}
 
 impl Draw {
     /// The uniform numbers of a part of A.

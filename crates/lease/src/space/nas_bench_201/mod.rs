@@ -6,6 +6,7 @@
 
 mod brief;
 mod cell;
+mod member;
 mod network;
 mod notation;
 pub mod table;
@@ -76,6 +77,7 @@ impl SearchSpace for NasBench201 {
             cells: size.cells,
             classes: size.classes,
             image: size.image,
+            partial: size.partial,
         })?;
         let choices = Operation::choices(self.0.derive_none);
         Ok(Arc::new(supernet.choosing(choices)))
@@ -117,15 +119,19 @@ impl Architecture for Cell {
     }
 
     fn network(&self, shape: &DerivedShape) -> Result<Box<dyn DerivedNetwork>, NetworkError> {
+        let space = "NAS-Bench-201";
         if shape.auxiliary.is_some() {
-            let space = "NAS-Bench-201";
             return Err(NetworkError::NoAuxiliary { space });
+        }
+        if shape.edge_skips {
+            return Err(NetworkError::NoEdgeSkips { space });
         }
         let shape = Shape {
             channels: shape.channels,
             cells: shape.cells,
             classes: shape.classes,
             image: shape.image,
+            partial: 1,
         };
         Ok(Box::new(Network::derived(self, &shape)?))
     }

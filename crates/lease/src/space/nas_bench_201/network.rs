@@ -5,15 +5,16 @@
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use lease_kernels::graph::{Id, Normalise, Term, Window};
 
 use super::cell::{Cell, EDGES, NODES, Operation, edge_index};
-use crate::network::kernels::{Compiled, Emitter, Mode, ZERO, only_means};
-use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, ReluConvBn, Square};
+use super::member::{Block, Edges, Member, Mixed};
+use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
+use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
 use crate::network::{
     DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector, halved_twice,
 };
 use crate::space::mixing::Choice;
+use crate::space::partial;
 use crate::space::{
     Coefficients, DerivedNetwork, Explainer, Genotype, GenotypeError, Mixing, Mixture,
 };
@@ -29,30 +30,9 @@ pub struct Shape {
     pub classes: usize,
     /// Channels, height and width of the images.
     pub image: [usize; 3],
-}
-
-/// One candidate on an edge.
-#[derive(Clone, Debug)]
-enum Layer {
-    None,
-    Identity,
-    Conv(Box<ReluConvBn>),
-    AvgPool,
-}
-
-/// The residual block between two stages.
-#[derive(Clone, Debug)]
-struct Block {
-    first: ReluConvBn,
-    second: ReluConvBn,
-    shortcut: Conv,
-}
-
-#[derive(Clone, Debug)]
-enum Member {
-    /// The candidates of each edge.
-    Cell(Vec<Vec<Layer>>),
-    Block(Box<Block>),
+    /// Of a supernet: one channel in so many passes the mixed operations, and edges have strengths β of their own (PC-DARTS,
+    /// arXiv 1907.05737); 1 means that all do.
+    pub partial: usize,
 }
 
 /// A supernet or a derived network.
@@ -62,6 +42,8 @@ pub struct Network {
     running: Arc<Layout>,
     architecture: Arc<Layout>,
     alphas: Slot<2>,
+    /// The strengths of edges, `[edges]`, with partial channels.
+    betas: Option<Slot<1>>,
     stem: (Conv, BatchNorm),
     members: Vec<Member>,
     last: BatchNorm,
@@ -82,7 +64,7 @@ impl Network {
     /// The supernet: all operations on every edge, their batch norms without scale and shift.
     ///
     /// # Errors
-    /// If a number is 0, or the resolution cannot be halved twice.
+    /// If a number is 0, the resolution cannot be halved twice, or the channels cannot be split.
     pub fn supernet(shape: &Shape) -> Result<Self, NetworkError> {
         Self::new(shape, None)
     }
@@ -92,7 +74,11 @@ impl Network {
     /// # Errors
     /// As [`Network::supernet`].
     pub fn derived(cell: &Cell, shape: &Shape) -> Result<Self, NetworkError> {
-        Self::new(shape, Some(cell))
+        let shape = Shape {
+            partial: 1,
+            ..*shape
+        };
+        Self::new(&shape, Some(cell))
     }
 
     fn new(shape: &Shape, cell: Option<&Cell>) -> Result<Self, NetworkError> {
@@ -107,7 +93,7 @@ impl Network {
                 return Err(NetworkError::Zero { what });
             }
         }
-        halved_twice("NAS-Bench-201", shape.image)?;
+        halved_twice("networks of NAS-Bench-201", shape.image)?;
         let mut builder = Builder {
             keep_running: cell.is_some(),
             ..Builder::default()
@@ -127,7 +113,8 @@ impl Network {
             }
             for _ in 0..shape.cells {
                 let name = format!("cells.{}", members.len());
-                members.push(Member::cell(b, &name, channels, cell));
+                let size = (channels, shape.partial);
+                members.push(Member::Cell(Edges::new(b, &name, size, cell)?));
             }
         }
         let last = b.batch_norm("lastact.0", channels, true);
@@ -135,6 +122,9 @@ impl Network {
         let mut architecture = Layout::default();
         let rows = [EDGES, Operation::ALL.len()];
         let alphas = architecture.push("arch_parameters", rows, Init::Normal(1e-3));
+        let betas = (shape.partial > 1)
+            .then(|| architecture.push("edge_strengths", [EDGES], Init::Normal(1e-3)));
+        let coefficients = architecture.len();
         let (mut e, input) = Emitter::new(image_channels);
         let z = stem.0.emit(&mut e, &[input], false);
         let term = stem.1.emit(&mut e, z);
@@ -144,8 +134,8 @@ impl Network {
             state = match member {
                 Member::Cell(edges) => {
                     let mixed = cell.is_none().then_some(first);
-                    first += EDGES * Operation::ALL.len();
-                    emit_cell(&mut e, edges, state, mixed)
+                    first += coefficients;
+                    edges.emit(&mut e, state, mixed)
                 }
                 Member::Block(block) => block.emit(&mut e, state),
             };
@@ -159,6 +149,7 @@ impl Network {
             running: Arc::new(builder.running),
             architecture: Arc::new(architecture),
             alphas,
+            betas,
             stem,
             members,
             last,
@@ -197,18 +188,17 @@ impl Network {
         &self,
         pass: &Pass,
         images: Dual<4>,
-        mixtures: Option<Vec<Dual<2>>>,
+        mixtures: Option<Vec<Mixed>>,
         drop: Option<&DropPath>,
     ) -> Dual<2> {
         if self.kernels.serve(&images.value) {
             let mode = Mode {
                 statistics: pass.statistics,
                 drop,
+                noise: pass.noise,
             };
-            let flat = mixtures.map(|cells| {
-                let of = |m: Dual<2>| m.linear(|t| t.reshape([EDGES * Operation::ALL.len()]));
-                Dual::cat(cells.into_iter().map(of).collect(), 0)
-            });
+            let flat = mixtures
+                .map(|cells| Dual::cat(cells.into_iter().flat_map(Mixed::flat).collect(), 0));
             let means = self.compiled.forward(images, pass.weights, flat, &mode);
             return self.classifier.forward(pass, only_means(means));
         }
@@ -219,7 +209,7 @@ impl Network {
             x = match member {
                 Member::Cell(edges) => {
                     let mixture = mixtures.as_mut().and_then(Iterator::next);
-                    cell_forward(pass, edges, x, mixture.as_ref(), drop)
+                    edges.forward(pass, x, mixture.as_ref(), drop)
                 }
                 Member::Block(block) => block.forward(pass, x),
             };
@@ -257,8 +247,14 @@ impl Explainer for Network {
             let name = format!("cells.{cell}");
             architecture.push(name, self.alphas.shape(), Init::Zeros)
         });
+        let slots = slots.collect();
+        let betas = self
+            .betas
+            .as_ref()
+            .map(|betas| architecture.push("edge_strengths", betas.shape(), Init::Zeros));
         Arc::new(Self {
-            untied: Some(slots.collect()),
+            untied: Some(slots),
+            betas,
             architecture: Arc::new(architecture),
             mixing: Mixing::direct(),
             ..self.clone()
@@ -291,8 +287,15 @@ impl Explainer for Network {
 
     fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2> {
         let parts = self.coefficients();
-        let mixtures = parts.iter().map(|of| self.mixing.weights(architecture, of));
-        let mut mixtures: Vec<Dual<2>> = mixtures.collect();
+        let strengths = self.betas.as_ref().map(|slot| {
+            let nodes = (1..=NODES).map(|node| edge_index(node, 0)..edge_index(node + 1, 0));
+            partial::strengths(architecture.get(slot), nodes)
+        });
+        let mixtures = parts.iter().map(|of| Mixed {
+            weights: self.mixing.weights(architecture, of),
+            strengths: strengths.clone(),
+        });
+        let mut mixtures: Vec<Mixed> = mixtures.collect();
         if self.untied.is_none() {
             mixtures = vec![mixtures[0].clone(); self.cells()];
         }
@@ -304,7 +307,8 @@ impl Explainer for Network {
     }
 
     fn mixtures(&self, architecture: &Vector) -> Vec<Mixture> {
-        let alphas = architecture.to_f64();
+        let alphas = architecture.part(&self.alphas).into_data();
+        let alphas: Vec<f64> = alphas.iter::<f64>().collect();
         vec![Mixture {
             kind: "cell",
             rows: alphas
@@ -344,158 +348,5 @@ impl DerivedNetwork for Network {
     ) -> (Tensor<2>, Option<Tensor<2>>) {
         let logits = self.logits(pass, images.into(), None, drop);
         (logits.value, None)
-    }
-}
-
-impl Member {
-    fn cell(builder: &mut Builder, name: &str, channels: usize, cell: Option<&Cell>) -> Self {
-        let mut edges = Vec::with_capacity(EDGES);
-        for node in 1..=NODES {
-            for from in 0..node {
-                let index = edge_index(node, from);
-                let mut layer = |operation: Operation, name: String| match operation {
-                    Operation::None => Layer::None,
-                    Operation::SkipConnect => Layer::Identity,
-                    Operation::AvgPool3x3 => Layer::AvgPool,
-                    Operation::Conv1x1 | Operation::Conv3x3 => {
-                        let size = operation.kernel().unwrap_or(1);
-                        let (square, affine) = (Square::new(size, 1), cell.is_some());
-                        let channels = [channels; 2];
-                        Layer::Conv(Box::new(
-                            builder.relu_conv_bn(&name, channels, square, affine),
-                        ))
-                    }
-                };
-                edges.push(match cell {
-                    Some(cell) => vec![layer(cell.0[index], format!("{name}.layers.{index}"))],
-                    None => Operation::ALL
-                        .map(|o| layer(o, format!("{name}.edges.{node}<-{from}.{}", o as usize)))
-                        .into(),
-                });
-            }
-        }
-        Self::Cell(edges)
-    }
-}
-
-/// Adds a cell to a graph; in a supernet edge e's operation k is multiplied by coefficient `mixed` + 5 e + k.
-fn emit_cell(e: &mut Emitter, edges: &[Vec<Layer>], input: Id, mixed: Option<usize>) -> Id {
-    let mut states = vec![input];
-    let mut pools = Vec::new();
-    for node in 1..=NODES {
-        let mut terms = Vec::new();
-        for from in 0..node {
-            let (state, edge) = (states[from], edge_index(node, from));
-            for (k, layer) in edges[edge].iter().enumerate() {
-                let term = match layer {
-                    Layer::None => continue,
-                    Layer::Identity => Term::new(state, Normalise::Not),
-                    Layer::Conv(layer) => layer.emit(e, &[state]),
-                    Layer::AvgPool => {
-                        // One pool serves all edges out of a state.
-                        if pools.len() <= from {
-                            pools.resize(from + 1, None);
-                        }
-                        let pool = *pools[from]
-                            .get_or_insert_with(|| e.graph.avg_pool(state, Window::three(1)));
-                        Term::new(pool, Normalise::Not)
-                    }
-                };
-                terms.push(if let Some(first) = mixed {
-                    term.times(first + edge * Operation::ALL.len() + k)
-                } else if matches!(layer, Layer::Identity) {
-                    term
-                } else {
-                    Term {
-                        drop: Some(e.drop()),
-                        ..term
-                    }
-                });
-            }
-        }
-        if terms.is_empty() {
-            // A node that nothing reaches is zero.
-            terms.push(Term::new(input, Normalise::Not).times(ZERO));
-        }
-        states.push(e.graph.state(terms, false));
-    }
-    states[NODES]
-}
-
-fn cell_forward(
-    pass: &Pass,
-    edges: &[Vec<Layer>],
-    input: Dual<4>,
-    mixture: Option<&Dual<2>>,
-    drop: Option<&DropPath>,
-) -> Dual<4> {
-    let mut states = vec![input];
-    for node in 1..=NODES {
-        let mut total: Option<Dual<4>> = None;
-        for (from, state) in states.iter().enumerate() {
-            let edge = edge_index(node, from);
-            for (k, layer) in edges[edge].iter().enumerate() {
-                let x = state.clone();
-                let y = match layer {
-                    Layer::None => continue,
-                    Layer::Identity => x,
-                    Layer::Conv(layer) => layer.forward(pass, x),
-                    Layer::AvgPool => x.avg_pool_3x3(1),
-                };
-                let y = match (mixture, drop) {
-                    (Some(mixture), _) => {
-                        let weight = mixture
-                            .clone()
-                            .linear(|t| t.slice([edge..edge + 1, k..k + 1]).reshape([1, 1, 1, 1]));
-                        y * weight
-                    }
-                    (None, Some(drop)) if !matches!(layer, Layer::Identity) => drop.apply(y),
-                    _ => y,
-                };
-                total = Some(match total {
-                    Some(sum) => sum + y,
-                    None => y,
-                });
-            }
-        }
-        let nothing = || states[0].clone().linear(|t| t.mul_scalar(0.0));
-        states.push(total.unwrap_or_else(nothing));
-    }
-    states.swap_remove(NODES)
-}
-
-impl Block {
-    fn new(builder: &mut Builder, name: &str, channels: usize) -> Self {
-        let mut conv = |part: &str, input, stride| {
-            let name = format!("{name}.{part}");
-            builder.relu_conv_bn(&name, [input, 2 * channels], Square::new(3, stride), true)
-        };
-        Self {
-            first: conv("conv_a", channels, 2),
-            second: conv("conv_b", 2 * channels, 1),
-            shortcut: builder.conv(
-                &format!("{name}.downsample.1"),
-                channels,
-                2 * channels,
-                Square::new(1, 1),
-            ),
-        }
-    }
-
-    fn emit(&self, e: &mut Emitter, state: Id) -> Id {
-        let first = self.first.emit(e, &[state]);
-        let hidden = e.graph.passing(first);
-        let second = self.second.emit(e, &[hidden]);
-        let halved = e.graph.avg_pool(state, Window::two());
-        let halved = e.graph.passing(Term::new(halved, Normalise::Not));
-        let shortcut = self.shortcut.emit(e, &[halved], false);
-        let terms = vec![second, Term::new(shortcut, Normalise::Not)];
-        e.graph.state(terms, false)
-    }
-
-    fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<4> {
-        let y = self.first.forward(pass, x.clone());
-        let y = self.second.forward(pass, y);
-        y + self.shortcut.forward(pass, x.avg_pool(2, 2, 0))
     }
 }

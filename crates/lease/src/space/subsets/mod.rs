@@ -1,8 +1,9 @@
-//! S1 to S3: subsets of the DARTS space on which DARTS fails (Zela et al., *Understanding and Robustifying Differentiable
+//! S1 to S4: subsets of the DARTS space on which DARTS fails (Zela et al., *Understanding and Robustifying Differentiable
 //! Architecture Search*, arXiv 1909.09656, section 3).
 //!
-//! Every edge has two candidates of its own (S1), a skip-connect and a separable convolution (S2), or these and `none`
-//! (S3). Cells have four nodes; supernets, derived networks and genotypes are those of DARTS.
+//! Every edge has two candidates of its own (S1), a skip-connect and a separable convolution (S2), these and `none`
+//! (S3), or a separable convolution and noise (S4): standard normal numbers of its input's shape, fresh in each step and the same
+//! in all passes of it. As in the authors' code noise is noise in trained networks too, when they are evaluated as well. Cells have four nodes; supernets, derived networks and genotypes are those of DARTS.
 
 use std::sync::Arc;
 
@@ -11,13 +12,10 @@ use toml::Table;
 
 use crate::config::SectionInfo;
 use crate::network::NetworkError;
-use crate::rng::below;
-use crate::space::darts::{
-    Candidates, CellGenotype, DartsGenotype, Edge, Operation, Supernet, SupernetShape, edge_index,
-};
+use crate::space::darts::{Candidates, Operation, Supernet, SupernetShape};
 use crate::space::{Entry, Explainer, Family, Genotype, SearchSpace, Size, StageReached};
 use Operation::{
-    AvgPool3x3, DilConv3x3, DilConv5x5, MaxPool3x3, None as Zero, SepConv3x3, SkipConnect,
+    AvgPool3x3, DilConv3x3, DilConv5x5, MaxPool3x3, Noise, None as Zero, SepConv3x3, SkipConnect,
 };
 
 /// Nodes of a cell.
@@ -79,7 +77,7 @@ const fn entry(name: &'static str, about: &'static str, read: Read) -> Entry {
 
 type Read = fn(&Table) -> Result<Arc<dyn SearchSpace>, crate::config::ConfigError>;
 
-/// S1 to S3.
+/// S1 to S4.
 pub static FAMILY: Family = Family {
     spaces: &[
         entry("s1", "the subset S1 of the DARTS space", |_| {
@@ -91,6 +89,9 @@ pub static FAMILY: Family = Family {
         entry("s3", "the subset S3 of the DARTS space", |_| {
             Ok(Arc::new(Subset(2)))
         }),
+        entry("s4", "the subset S4 of the DARTS space", |_| {
+            Ok(Arc::new(Subset(3)))
+        }),
     ],
     // Their genotypes are DARTS's, which that family reads.
     read: |_, _| None,
@@ -98,20 +99,14 @@ pub static FAMILY: Family = Family {
 
 impl Subset {
     fn candidates(&self) -> Candidates {
-        let same = |candidates: &[Operation]| vec![candidates.to_vec(); EDGES];
         let own = |edges: &[[Operation; 2]]| edges.iter().map(|e| e.to_vec()).collect();
-        Candidates {
-            cells: match self.0 {
-                0 => [own(&S1_NORMAL), own(&S1_REDUCTION)],
-                1 => [
-                    same(&[SkipConnect, SepConv3x3]),
-                    same(&[SkipConnect, SepConv3x3]),
-                ],
-                _ => {
-                    let three = [Zero, SkipConnect, SepConv3x3];
-                    [same(&three), same(&three)]
-                }
+        match self.0 {
+            0 => Candidates {
+                cells: [own(&S1_NORMAL), own(&S1_REDUCTION)],
             },
+            1 => Candidates::same(NODES, &[SkipConnect, SepConv3x3]),
+            2 => Candidates::same(NODES, &[Zero, SkipConnect, SepConv3x3]),
+            _ => Candidates::same(NODES, &[SepConv3x3, Noise]),
         }
     }
 }
@@ -131,36 +126,13 @@ impl SearchSpace for Subset {
         _reached: &StageReached,
     ) -> Result<Arc<dyn Explainer>, NetworkError> {
         Ok(Arc::new(Supernet::new(&SupernetShape {
-            channels: size.channels,
-            cells: size.cells,
-            nodes: NODES,
-            classes: size.classes,
-            image_channels: size.image[0],
-            partial: 1,
             candidates: Some(self.candidates()),
-            max_skip_connects: None,
+            ..SupernetShape::of(size, NODES)?
         })?))
     }
 
-    /// For each node two different states, and on each edge one of its candidates other than `none`.
     fn random(&self, rng: &mut ChaCha8Rng) -> Genotype {
-        let candidates = self.candidates();
-        let mut cell = |kind: usize| {
-            let node = |node: usize| {
-                let first = below(rng, node + 2);
-                let second = (first + 1 + below(rng, node + 1)) % (node + 2);
-                [first, second].map(|state| {
-                    let of = &candidates.cells[kind][edge_index(node, state)];
-                    let of: Vec<Operation> = of.iter().copied().filter(|o| *o != Zero).collect();
-                    Edge(of[below(rng, of.len())], state)
-                })
-            };
-            CellGenotype::joined((0..NODES).map(node).collect())
-        };
-        Genotype::new(DartsGenotype {
-            normal: cell(0),
-            reduce: cell(1),
-        })
+        Genotype::new(self.candidates().random(rng))
     }
 }
 
@@ -168,8 +140,9 @@ impl SearchSpace for Subset {
 mod tests {
     use super::*;
     use crate::network::Vector;
-    use crate::rng::{Purpose, stream};
-    use burn::tensor::{DType, Device};
+    use crate::rng::{Draw, Purpose, stream};
+    use crate::space::darts::{DartsGenotype, Edge, edge_index};
+    use burn::tensor::{DType, Device, Tensor};
 
     #[test]
     fn cells_are_drawn_and_derived_from_an_edges_own_candidates_alone() {
@@ -178,6 +151,7 @@ mod tests {
             cells: 3,
             classes: 3,
             image: [1, 8, 8],
+            partial: 1,
         };
         for number in 0..FAMILY.spaces.len() {
             let space = Subset(number);
@@ -206,5 +180,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn noise_is_anew_in_each_step_and_the_same_within_one() {
+        let size = Size {
+            channels: 2,
+            cells: 1,
+            classes: 3,
+            image: [1, 8, 8],
+            partial: 1,
+        };
+        let device = Device::flex();
+        let reached = StageReached::default();
+        let of = |number: usize| Subset(number).supernet(&size, &reached).unwrap();
+        let logits = |supernet: &dyn Explainer| {
+            let draw = |layout: &Arc<crate::network::Layout>| {
+                let values = layout.initial_values(&mut stream(1, Purpose::ExplainerInit, 0));
+                Vector::from_values(layout.clone(), values, &device, DType::F32).open(None, false)
+            };
+            let (e, a) = (draw(supernet.weights()), draw(supernet.architecture()));
+            let images = Tensor::<4>::ones([2, 1, 8, 8], (&device, DType::F32));
+            let logits = supernet.forward(&e, &a, images.into()).value.into_data();
+            logits.iter::<f32>().collect::<Vec<_>>()
+        };
+        let at = |step| logits(&*of(3).noisy(Draw { seed: 5, step }).unwrap());
+        assert_eq!(at(7), at(7));
+        assert_ne!(at(7), at(8));
+        assert_ne!(at(7)[..3], at(7)[3..], "images have noise of their own");
+        assert!(of(2).noisy(Draw::default()).is_none());
     }
 }

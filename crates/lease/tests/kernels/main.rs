@@ -1,19 +1,13 @@
 //! The CPU kernels against the composed networks: the composed ones in f64 are the oracle, and the reference's cases hold those to PyTorch.
 
-use std::cell::RefCell;
+mod derived;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::{MixedProduct, gradient};
-use lease::network::{
-    Audience, DropPath, Dual, Kernels, Leaves, Pass, ResNetShape, Slot, Statistics, Vector,
-    update_running,
-};
-use lease::rng::{Purpose, stream, symmetric};
-use lease::space::darts::{
-    Candidates, CellGenotype, DartsGenotype, Derived, Edge, Operation, Supernet, SupernetShape,
-    softmax_rows,
-};
-use lease::space::{DerivedNetwork, DerivedShape, Explainer, SkipDropout, nas_bench_201};
+use lease::network::{Audience, Dual, Kernels, Leaves, ResNetShape, Slot, Vector};
+use lease::rng::{Draw, Purpose, stream, symmetric};
+use lease::space::darts::{Candidates, Operation, Supernet, SupernetShape, softmax_rows};
+use lease::space::{Explainer, SkipDropout, nas_bench_201};
 use proptest::prelude::*;
 
 const SKIP: Operation = Operation::SkipConnect;
@@ -48,9 +42,7 @@ fn setting() -> impl Strategy<Value = Setting> {
                 nodes,
                 classes: 3,
                 image_channels: 2,
-                partial: 1,
-                candidates: None,
-                max_skip_connects: None,
+                ..SupernetShape::default()
             },
             image: [batch, 2, height, width],
             seed,
@@ -210,114 +202,6 @@ fn residual_networks_agree_with_the_composed_ones() {
     }
 }
 
-/// A derived network's losses, gradients, running statistics and evaluation, with paths dropped.
-fn train(genotype: &DartsGenotype, how: (Kernels, DType)) -> Quantities {
-    let (kernels, dtype) = how;
-    let device = Device::flex();
-    let shape = DerivedShape {
-        channels: 6,
-        cells: 4,
-        classes: 3,
-        image: [3, 33, 32],
-        auxiliary: Some([5, 9]),
-    };
-    let net = Derived::new(genotype, &shape)
-        .unwrap()
-        .with_kernels(kernels);
-    let mut rng = stream(1, Purpose::DerivedInit, 0);
-    let values = net.weights().initial_values(&mut rng);
-    let weights = Vector::from_values(net.weights().clone(), values, &device, dtype);
-    let image = [6, 3, 33, 32];
-    let values = symmetric(&mut rng, image.iter().product(), 1.7);
-    let images: Tensor<4> = Tensor::from_data(TensorData::new(values, image), (&device, dtype));
-    let labels: Vec<f32> = (0..6)
-        .flat_map(|i| [0, 1, 2].map(|k| f32::from(k == i % 3)))
-        .collect();
-    let one_hot: Tensor<2> = Tensor::from_data(TensorData::new(labels, [6, 3]), (&device, dtype));
-    let drop = DropPath {
-        probability: 0.3,
-        rng: RefCell::new(stream(2, Purpose::DropPath, 0)),
-    };
-    let noted = RefCell::new(Vec::new());
-    let loss = |[weights]: [&Leaves; 1]| {
-        let statistics = Statistics::Noted(&noted);
-        let pass = Pass {
-            weights,
-            statistics,
-        };
-        let (main, auxiliary) = net.forward(&pass, images.clone(), Some(&drop));
-        let of = |logits: Tensor<2>| Dual::from(logits).cross_entropy(one_hot.clone());
-        of(main) + of(auxiliary.unwrap())
-    };
-    let trained = gradient(loss, [&weights], [0]);
-    let zeros = Vector::zeros(net.running().clone(), &device, dtype);
-    let running = update_running(&zeros, noted.into_inner());
-    let leaves = weights.open(None, false);
-    let pass = Pass {
-        weights: &leaves,
-        statistics: Statistics::Running(&running),
-    };
-    let (evaluated, _) = net.forward(&pass, images.clone(), None);
-    Quantities(vec![
-        ("loss", vec![trained.value]),
-        ("gradient", trained.vectors[0].to_f64()),
-        ("running statistics", running.to_f64()),
-        ("evaluation", evaluated.into_data().iter::<f64>().collect()),
-    ])
-}
-
-#[test]
-fn derived_networks_agree_with_the_composed_ones() {
-    let genotype = DartsGenotype::random(3, &mut stream(5, Purpose::RandomGenotype, 0));
-    let oracle = train(&genotype, (Kernels::Composed, DType::F64));
-    for (name, error) in errors(&train(&genotype, (Kernels::Fast, DType::F32)), &oracle) {
-        assert!(error < 1e-5, "{name}: {error:.1e}");
-    }
-}
-
-/// Nodes at which one edge or nothing arrives, states that nobody reads, and both edges from one state.
-#[test]
-fn derived_networks_with_none_and_doubled_edges_agree_with_the_composed_ones() {
-    use Operation::{
-        AvgPool3x3, DilConv3x3, MaxPool3x3, None, SepConv3x3, SepConv5x5, SkipConnect,
-    };
-    let cell = |nodes: &[[Edge; 2]], concat: &[usize]| CellGenotype {
-        nodes: nodes.to_vec(),
-        concat: concat.to_vec(),
-    };
-    let partly = DartsGenotype {
-        normal: cell(
-            &[
-                [Edge(None, 0), Edge(None, 1)],
-                [Edge(MaxPool3x3, 1), Edge(None, 2)],
-                [Edge(SkipConnect, 3), Edge(SkipConnect, 3)],
-                [Edge(SepConv3x3, 4), Edge(SepConv5x5, 4)],
-            ],
-            &[2, 4, 5],
-        ),
-        reduce: cell(
-            &[
-                [Edge(None, 0), Edge(None, 0)],
-                [Edge(SkipConnect, 1), Edge(DilConv3x3, 1)],
-                [Edge(AvgPool3x3, 2), Edge(SkipConnect, 2)],
-                [Edge(None, 1), Edge(MaxPool3x3, 3)],
-            ],
-            &[2, 3, 4, 5],
-        ),
-    };
-    let nothing = cell(&[[Edge(None, 0), Edge(None, 1)]], &[2]);
-    let nothing = DartsGenotype {
-        normal: nothing.clone(),
-        reduce: nothing,
-    };
-    for genotype in [partly, nothing] {
-        let oracle = train(&genotype, (Kernels::Composed, DType::F64));
-        for (name, error) in errors(&train(&genotype, (Kernels::Fast, DType::F32)), &oracle) {
-            assert!(error < 1e-5, "{genotype}, {name}: {error:.1e}");
-        }
-    }
-}
-
 proptest! {
     // The same settings every time, so that a change is all that can make it fail.
     #![proptest_config(ProptestConfig {
@@ -348,12 +232,19 @@ proptest! {
 
 #[test]
 fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
-    for (channels, cells, size) in [(6, 1, 12), (16, 2, 8), (5, 1, 16)] {
+    for (channels, cells, size, partial) in [
+        (6, 1, 12, 1),
+        (16, 2, 8, 1),
+        (5, 1, 16, 1),
+        (16, 1, 8, 4),
+        (6, 1, 12, 3),
+    ] {
         let shape = nas_bench_201::Shape {
             channels,
             cells,
             classes: 3,
             image: [2, size, size],
+            partial,
         };
         let setting = Setting {
             shape: SupernetShape {
@@ -362,9 +253,7 @@ fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
                 nodes: 3,
                 classes: 3,
                 image_channels: 2,
-                partial: 1,
-                candidates: None,
-                max_skip_connects: None,
+                ..SupernetShape::default()
             },
             image: [6, 2, size, size],
             seed: 4,
@@ -376,55 +265,10 @@ fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
         };
         let oracle = of(Kernels::Composed, DType::F64);
         for (name, error) in errors(&of(Kernels::Fast, DType::F32), &oracle) {
-            assert!(error < 1e-5, "{channels} channels, {name}: {error:.1e}");
-        }
-    }
-}
-
-/// Cells in which a node, or the output itself, is reached by nothing.
-#[test]
-fn derived_networks_of_nas_bench_201_agree_with_the_composed_ones() {
-    for index in [0, 7, 3_125, 15_000] {
-        let cell = nas_bench_201::Cell::numbered(index);
-        let shape = nas_bench_201::Shape {
-            channels: 6,
-            cells: 1,
-            classes: 3,
-            image: [2, 8, 12],
-        };
-        let of = |kernels, dtype| {
-            let net = nas_bench_201::Network::derived(&cell, &shape).unwrap();
-            let net = net.with_kernels(kernels);
-            let device = Device::flex();
-            let layout = DerivedNetwork::weights(&net).clone();
-            let mut rng = stream(1, Purpose::DerivedInit, 0);
-            let values = layout.initial_values(&mut rng);
-            let weights = Vector::from_values(layout, values, &device, dtype);
-            let values = symmetric(&mut rng, 5 * 2 * 8 * 12, 1.7);
-            let data = TensorData::new(values, [5, 2, 8, 12]);
-            let images: Tensor<4> = Tensor::from_data(data, (&device, dtype));
-            let drop = DropPath {
-                probability: 0.3,
-                rng: RefCell::new(stream(2, Purpose::DropPath, 0)),
-            };
-            let loss = |[weights]: [&Leaves; 1]| {
-                let pass = Pass {
-                    weights,
-                    statistics: Statistics::Batch,
-                };
-                let net: &dyn DerivedNetwork = &net;
-                let (logits, _) = net.forward(&pass, images.clone(), Some(&drop));
-                Dual::from(logits.square()).linear(|t| t.sum())
-            };
-            let trained = gradient(loss, [&weights], [0]);
-            Quantities(vec![
-                ("loss", vec![trained.value]),
-                ("gradient", trained.vectors[0].to_f64()),
-            ])
-        };
-        let oracle = of(Kernels::Composed, DType::F64);
-        for (name, error) in errors(&of(Kernels::Fast, DType::F32), &oracle) {
-            assert!(error < 1e-5, "{cell}, {name}: {error:.1e}");
+            assert!(
+                error < 1e-5,
+                "{channels} channels over {partial}, {name}: {error:.1e}"
+            );
         }
     }
 }
@@ -446,8 +290,7 @@ fn at_ordinary_sizes_five_digits_agree() {
                 classes: 3,
                 image_channels: 2,
                 partial,
-                candidates: None,
-                max_skip_connects: None,
+                ..SupernetShape::default()
             },
             image: [6, 2, size, size],
             seed: 4,
@@ -486,9 +329,9 @@ fn a_stage_of_p_darts_agrees_with_its_composed_cells() {
             nodes: 3,
             classes: 3,
             image_channels: 2,
-            partial: 1,
             candidates: Some(candidates),
             max_skip_connects: Some(2),
+            ..SupernetShape::default()
         },
         image: [6, 2, 8, 9],
         seed: 3,
@@ -511,6 +354,72 @@ fn a_stage_of_p_darts_agrees_with_its_composed_cells() {
     assert!(change > 1e-4, "dropping must change the loss: {change:.1e}");
 }
 
+/// A cell of DARTS-Bench-Suite: skip-connects beside the mixtures, and not all nodes joined; with partial channels as well.
+#[test]
+fn skip_connects_beside_mixtures_agree_with_the_composed_ones() {
+    for (partial, cells) in [(1, 4), (2, 1)] {
+        let setting = Setting {
+            shape: SupernetShape {
+                channels: 10,
+                cells,
+                nodes: 3,
+                classes: 3,
+                image_channels: 2,
+                partial,
+                joined: Some(2),
+                edge_skips: true,
+                ..SupernetShape::default()
+            },
+            image: [6, 2, 8, 12],
+            seed: 3,
+            constant: false,
+        };
+        let oracle = compute(&setting, Kernels::Composed, DType::F64);
+        for (name, error) in errors(&compute(&setting, Kernels::Fast, DType::F32), &oracle) {
+            assert!(error < 1e-5, "over {partial}, {name}: {error:.1e}");
+        }
+    }
+}
+
+/// S4's mixtures, with partial channels as well.
+#[test]
+fn noise_is_the_same_by_the_kernels_and_composed() {
+    let candidates = vec![vec![Operation::SepConv3x3, Operation::Noise]; 5];
+    for partial in [1, 2] {
+        let setting = Setting {
+            shape: SupernetShape {
+                channels: 10,
+                cells: 3,
+                nodes: 2,
+                classes: 3,
+                image_channels: 2,
+                partial,
+                candidates: Some(Candidates {
+                    cells: [candidates.clone(), candidates.clone()],
+                }),
+                ..SupernetShape::default()
+            },
+            image: [6, 2, 8, 12],
+            seed: 3,
+            constant: false,
+        };
+        let of = |kernels, dtype| {
+            let net = Supernet::new(&setting.shape).unwrap().with_kernels(kernels);
+            let noisy = net.noisy(Draw { seed: 1, step: 7 }).unwrap();
+            quantities(&*noisy, &setting, dtype)
+        };
+        let oracle = of(Kernels::Composed, DType::F64);
+        for (name, error) in errors(&of(Kernels::Fast, DType::F32), &oracle) {
+            assert!(error < 1e-5, "over {partial}, {name}: {error:.1e}");
+        }
+        let (_, change) = errors(&compute(&setting, Kernels::Fast, DType::F32), &oracle)[0];
+        assert!(
+            change > 1e-4,
+            "another draw must change the loss: {change:.1e}"
+        );
+    }
+}
+
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let setting = Setting {
@@ -520,9 +429,7 @@ fn the_number_of_threads_changes_no_bit() {
             nodes: 2,
             classes: 3,
             image_channels: 2,
-            partial: 1,
-            candidates: None,
-            max_skip_connects: None,
+            ..SupernetShape::default()
         },
         // Enough that there are more tasks than threads, and some with more images than others.
         image: [37, 2, 7, 6],
