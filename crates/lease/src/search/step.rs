@@ -184,8 +184,7 @@ impl Search {
     }
 
     /// The networks in a step, on its batches: with skip-connects dropped out where the stage says so, the step's noise and
-    /// mixture, and
-    /// what E learns as.
+    /// mixture, and what E learns as.
     fn models_at(&self, step: u64, epoch: usize, batches: &Batches) -> Models {
         let mut models = self.models.clone();
         let (s, seed) = (&self.config.search, self.config.run.seed);

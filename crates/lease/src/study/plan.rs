@@ -45,7 +45,12 @@ impl<'a> Comparison<'a> {
     /// If a setting cannot be used, or is given as a flag where no method reads it; if a cell was begun with others.
     pub fn cells(&self) -> Result<Vec<Cell<'a>>, Error> {
         // Read as a whole first, so that a mistake is told once.
-        let common = Layers::read(self.file, self.flags, &ComparisonConfig::scope(), &[])?;
+        let common = Layers::read(
+            self.file,
+            self.flags,
+            &ComparisonConfig::scope(),
+            &super::sections(),
+        )?;
         let mut flags = self.flags.to_vec();
         let run = common.values.get(RunSettings::INFO.name);
         if self.single && run.is_none_or(|run| run.get("threads").is_none()) {

@@ -215,7 +215,7 @@ impl Mixed {
     /// One edge's strength, `[1, 1, 1, 1]`.
     fn strength(&self, edge: usize) -> Option<Dual<4>> {
         let strengths = self.strengths.clone()?;
-        Some(strengths.linear(|t| t.slice([edge..edge + 1]).reshape([1, 1, 1, 1])))
+        Some(strengths.linear(|t| t.narrow(0, edge, 1).reshape([1, 1, 1, 1])))
     }
 
     /// All coefficients in the order of [`Edges::emit`].
