@@ -3,6 +3,7 @@
 //! One file for each subcommand, and one room that writes to people; everything else is in the library.
 
 mod commands;
+mod faults;
 mod settings;
 mod terminal;
 
@@ -35,6 +36,7 @@ enum Command {
     Compare(commands::compare::Arguments),
     Verify(commands::verify::Arguments),
     Bench(commands::bench::Arguments),
+    Devices(commands::devices::Arguments),
     Genotype(commands::genotype::Arguments),
     Table(commands::table::Arguments),
 }
@@ -57,6 +59,7 @@ fn run(command: Command) -> Result<Ended, lease::Error> {
         Command::Compare(arguments) => commands::compare::run(arguments),
         Command::Verify(arguments) => commands::verify::run(arguments),
         Command::Bench(arguments) => commands::bench::run(arguments),
+        Command::Devices(arguments) => commands::devices::run(&arguments),
         Command::Genotype(arguments) => commands::genotype::run(arguments),
         Command::Table(arguments) => commands::table::run(arguments),
     }
@@ -65,7 +68,7 @@ fn run(command: Command) -> Result<Ended, lease::Error> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     terminal::set(&arguments.style);
-    let code = match run(arguments.command) {
+    let code = match faults::told(|| run(arguments.command)) {
         Ok(Ended::Well) => 0,
         Ok(Ended::Refuted) => 1,
         Ok(Ended::Stopped) => terminal::signals::status(),

@@ -47,7 +47,7 @@ impl Need {
 }
 
 /// Bytes as people read them.
-pub(crate) fn told(bytes: u64) -> String {
+pub fn told(bytes: u64) -> String {
     let mebibytes = bytes as f64 / f64::from(1 << 20);
     if mebibytes < 1024.0 {
         format!("{mebibytes:.0} MiB")

@@ -62,32 +62,48 @@ fn search(arguments: &Arguments) -> Result<Ended, Error> {
     let config = SearchConfig::resolve(&presets(&layers)?, &layers)?;
     let side = arguments.side as usize;
     let image = [CHANNELS, side, side];
-    let images = bench::images(&config, image, CLASSES);
-    let memory = search::memory(&config, &images)?;
-    let runs = arguments.runs as usize;
-    let timings = timed(config.run.threads, |folder| {
-        let parts_only = arguments.parts_only;
-        bench::run(config.clone(), image, CLASSES, runs, parts_only, folder)
-    })?;
+    // What networks of ordinary operations need on another device is not estimated.
+    let expected = if config.run.device == "cpu" {
+        let images = bench::images(&config, image, CLASSES);
+        Some(search::memory(&config, &images)?)
+    } else {
+        None
+    };
     let (e, s) = (&config.explainer, &config.search);
     let stages = config.stages();
     let cells = stages.first().map_or(e.cells, |stage| stage.cells);
+    if !arguments.json {
+        let about = config.space.entry().about;
+        let expected = expected.map(|need| format!("; expected: {} of memory", need.told()));
+        terminal::result(format_args!(
+            "{about}, {} channels, {cells} cells, batch {}, {side}×{side} pixels, on {}{}",
+            e.channels,
+            s.batch,
+            config.run.device,
+            expected.unwrap_or_default()
+        ));
+        header();
+    }
+    let runs = arguments.runs as usize;
+    let timings = timed(config.run.threads, |folder| {
+        let parts_only = arguments.parts_only;
+        let mut told = |timing: &Timing| arguments.tell(timing);
+        bench::run(
+            config.clone(),
+            image,
+            CLASSES,
+            (runs, parts_only),
+            folder,
+            &mut told,
+        )
+    })?;
     if arguments.json {
         let about = serde_json::json!({
-            "space": e.space, "channels": e.channels, "cells": cells,
-            "batch": s.batch, "side": side, "expected_mebibytes": memory.bytes >> 20,
+            "space": e.space, "channels": e.channels, "cells": cells, "batch": s.batch, "side": side,
+            "expected_mebibytes": expected.map(|need| need.bytes >> 20),
         });
         json(about, &timings);
-        return Ok(Ended::Well);
     }
-    terminal::result(format_args!(
-        "{}, {} channels, {cells} cells, batch {}, {side}×{side} pixels; expected: {} of memory",
-        config.space.entry().about,
-        e.channels,
-        s.batch,
-        memory.told()
-    ));
-    table(&timings);
     Ok(Ended::Well)
 }
 
@@ -97,23 +113,31 @@ fn training(arguments: &Arguments, source: &str) -> Result<Ended, Error> {
     let (side, t) = (arguments.side as usize, config.train.clone());
     let images = ([CHANNELS, side, side], CLASSES);
     let runs = arguments.runs as usize;
-    let timing = timed(config.run.threads, |folder| {
-        bench::training(config.clone(), genotype.clone(), images, runs, folder)
+    if !arguments.json {
+        terminal::result(format_args!(
+            "training, {} channels, {} cells, batch {}, {side}×{side} pixels",
+            t.channels, t.cells, t.batch
+        ));
+        header();
+    }
+    let timings = timed(config.run.threads, |folder| {
+        let mut told = |timing: &Timing| arguments.tell(timing);
+        bench::training(
+            config.clone(),
+            genotype.clone(),
+            images,
+            runs,
+            folder,
+            &mut told,
+        )
     })?;
-    let timings = [timing];
     if arguments.json {
         let about = serde_json::json!({
             "genotype": genotype.to_string(), "channels": t.channels, "cells": t.cells,
             "batch": t.batch, "side": side,
         });
         json(about, &timings);
-        return Ok(Ended::Well);
     }
-    terminal::result(format_args!(
-        "training, {} channels, {} cells, batch {}, {side}×{side} pixels",
-        t.channels, t.cells, t.batch
-    ));
-    table(&timings);
     Ok(Ended::Well)
 }
 
@@ -126,12 +150,19 @@ fn json(mut about: serde_json::Value, timings: &[Timing]) {
     terminal::result(about);
 }
 
-fn table(timings: &[Timing]) {
+fn header() {
     terminal::result(format_args!(
         "{:28} {:>10} {:>10} {:>10} {:>15}",
         "", "median s", "min", "max", "peak so far MiB"
     ));
-    for timing in timings {
+}
+
+impl Arguments {
+    /// Tells a timing as soon as it is there, but in JSON.
+    fn tell(&self, timing: &Timing) {
+        if self.json {
+            return;
+        }
         let bound = |pick: fn(f64, f64) -> f64| timing.seconds.iter().copied().reduce(pick);
         terminal::result(format_args!(
             "{:28} {:>10.4} {:>10.4} {:>10.4} {:>15}",

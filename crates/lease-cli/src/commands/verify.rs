@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use burn::tensor::DType;
 use clap::ValueEnum;
 use lease::Error;
+use lease::device::DeviceError;
 use lease::method::product::MixedProduct;
 use lease::method::verify::{Case, Comparison};
 
 use crate::Ended;
-use crate::terminal;
+use crate::terminal::{self, Level};
 
 /// Compute every quantity of an iteration and compare it with the reference's exact value.
 #[derive(clap::Args)]
@@ -17,9 +18,9 @@ pub struct Arguments {
     /// Cases made by reference/lease_reference.py
     #[arg(required = true, value_name = "CASE")]
     cases: Vec<PathBuf>,
-    /// Floating-point precision
-    #[arg(long, value_enum, default_value_t = Precision::F64)]
-    precision: Precision,
+    /// Floating-point precision [default: f64, or f32 on devices that do not compute in f64]
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -47,10 +48,7 @@ fn positive(text: &str) -> Result<f64, String> {
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     let device = lease::device::device(&arguments.device)?;
-    let dtype = match arguments.precision {
-        Precision::F64 => DType::F64,
-        Precision::F32 => DType::F32,
-    };
+    let dtype = arguments.dtype()?;
     let product = match arguments.finite_difference {
         Some(h0) => MixedProduct::FiniteDifference { h0 },
         None => MixedProduct::Exact,
@@ -65,7 +63,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
             "quantity", "norm", "relative error", "tolerance"
         ));
         for row in &table {
-            let tolerance = arguments.tolerance(&row.quantity);
+            let tolerance = arguments.tolerance(&row.quantity, dtype);
             let holds = row.relative_error <= tolerance;
             if !holds {
                 ended = Ended::Refuted;
@@ -98,11 +96,36 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
 }
 
 impl Arguments {
-    fn tolerance(&self, quantity: &str) -> f64 {
+    /// The precision that is asked for, or the best that the device has.
+    fn dtype(&self) -> Result<DType, Error> {
+        let best = lease::device::precision(&self.device);
+        match self.precision {
+            Some(Precision::F32) => Ok(DType::F32),
+            Some(Precision::F64) if best != DType::F64 => {
+                let name = self.device.clone();
+                Err(DeviceError::Precision { name }.into())
+            }
+            Some(Precision::F64) => Ok(DType::F64),
+            None => {
+                if best == DType::F32 {
+                    terminal::say(
+                        Level::Info,
+                        format_args!(
+                            "in f32, since {} does not compute in f64: the tolerances are those of f32",
+                            self.device
+                        ),
+                    );
+                }
+                Ok(best)
+            }
+        }
+    }
+
+    fn tolerance(&self, quantity: &str, dtype: DType) -> f64 {
         if let Some(tolerance) = self.tolerance {
             return tolerance;
         }
-        if self.precision == Precision::F64 {
+        if dtype == DType::F64 {
             return 1e-8;
         }
         match quantity {

@@ -7,7 +7,7 @@ section! {
     RunSettings, "run", "" {
         /// Seed of everything random.
         seed: u64 = 0;
-        /// Device: cpu, or in builds that have them vulkan and cuda, with a number as in cuda:1.
+        /// Device, as `lease devices` lists them: cpu, or in builds that have them gpu, vulkan and cuda, with a number as in gpu:1.
         device: String = "cpu".into() => Rule::FREE;
         /// Threads; 0 means one for each core.
         threads: usize = 0 => Rule::whole(0, 1_024).free();

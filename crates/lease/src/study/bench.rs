@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::data::{Dataset, ImageSet};
+use crate::device::DeviceError;
 use crate::method::product::{MixedProduct, gradient};
 use crate::method::{stage1, stage3};
 use crate::network::{Layout, Vector};
@@ -24,12 +25,16 @@ pub struct Timing {
     pub name: &'static str,
     /// Seconds, in order, after one run that is not counted.
     pub seconds: Vec<f64>,
-    /// The most memory that the process has had until then, in MiB, where the system tells (Linux).
+    /// The most memory that the process has had until then, in MiB, where the system tells (Linux); of another device than
+    /// the CPU what Burn holds of its memory.
     pub peak_mebibytes: Option<u64>,
 }
 
-/// The most memory that this process has had.
-fn peak_mebibytes() -> Option<u64> {
+/// The most memory that this process has had, or what it holds of another device's.
+fn peak_mebibytes(device: &Device) -> Option<u64> {
+    if *device != Device::flex() {
+        return Some(device.memory_pool_usage()?.bytes_reserved >> 20);
+    }
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -50,23 +55,44 @@ impl Timing {
     }
 }
 
-fn timed(
-    name: &'static str,
+/// Hears of each timing as soon as it is there.
+pub type Told<'a> = &'a mut (dyn FnMut(&Timing) + Send);
+
+/// What times passes.
+struct Clock<'a> {
+    device: Device,
     runs: usize,
-    mut work: impl FnMut() -> Result<(), Error>,
-) -> Result<Timing, Error> {
-    work()?;
-    let mut seconds = Vec::with_capacity(runs);
-    for _ in 0..runs {
-        let started = Instant::now();
-        work()?;
-        seconds.push(started.elapsed().as_secs_f64());
+    told: Told<'a>,
+    timings: Vec<Timing>,
+}
+
+impl Clock<'_> {
+    /// Work is done when the device has done it, not when it has been told to.
+    fn time(
+        &mut self,
+        name: &'static str,
+        mut work: impl FnMut() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut seconds = Vec::with_capacity(self.runs);
+        for run in 0..=self.runs {
+            let started = Instant::now();
+            work()?;
+            self.device.sync().map_err(|e| DeviceError::Failed {
+                reason: e.to_string(),
+            })?;
+            if run > 0 {
+                seconds.push(started.elapsed().as_secs_f64());
+            }
+        }
+        let timing = Timing {
+            name,
+            seconds,
+            peak_mebibytes: peak_mebibytes(&self.device),
+        };
+        (self.told)(&timing);
+        self.timings.push(timing);
+        Ok(())
     }
-    Ok(Timing {
-        name,
-        seconds,
-        peak_mebibytes: peak_mebibytes(),
-    })
 }
 
 /// The sizes of the random images that are measured on.
@@ -92,11 +118,19 @@ pub fn training(
     (image, classes): ([usize; 3], usize),
     runs: usize,
     folder: &Path,
-) -> Result<Timing, Error> {
+    told: Told,
+) -> Result<Vec<Timing>, Error> {
     let dataset = Dataset::random(image, classes, 2 * config.train.batch, config.run.seed);
     Error::all(training::problems(&config, &genotype, &dataset))?;
+    let mut clock = Clock {
+        device: crate::device::device(&config.run.device)?,
+        runs,
+        told,
+        timings: Vec::new(),
+    };
     let mut training = Training::new(config, genotype, dataset, folder)?;
-    timed("training step", runs, || training.late_step())
+    clock.time("training step", || training.late_step())?;
+    Ok(clock.timings)
 }
 
 /// Times, on random images of `image` (channels, height, width) and with a scratch run folder in `folder`:
@@ -109,9 +143,9 @@ pub fn run(
     config: SearchConfig,
     image: [usize; 3],
     classes: usize,
-    runs: usize,
-    parts_only: bool,
+    (runs, parts_only): (usize, bool),
     folder: &Path,
+    told: Told,
 ) -> Result<Vec<Timing>, Error> {
     let size = images(&config, image, classes);
     Error::all(search::problems(&config, &size))?;
@@ -129,27 +163,31 @@ pub fn run(
     let a = draw(models.explainer.architecture(), Purpose::ArchitectureInit);
     let loss = stage1::loss(&*models.explainer, &batches.explainer_train);
     let listen = stage3::validation_loss(&models.audience, &batches.audience_val);
-    let mut timings = vec![
-        timed("explainer forward+backward", runs, || {
-            gradient(&loss, [&e, &a], [0, 1]);
-            Ok(())
-        })?,
-        timed("audience forward+backward", runs, || {
-            gradient(&listen, [&w], [0]);
-            Ok(())
-        })?,
-        timed("mixed product, A alone", runs, || {
-            MixedProduct::Exact.product(&loss, [&e, &a], (0, &e), [1]);
-            Ok(())
-        })?,
-    ];
+    let mut clock = Clock {
+        device: device.clone(),
+        runs,
+        told,
+        timings: Vec::new(),
+    };
+    clock.time("explainer forward+backward", || {
+        gradient(&loss, [&e, &a], [0, 1]);
+        Ok(())
+    })?;
+    clock.time("audience forward+backward", || {
+        gradient(&listen, [&w], [0]);
+        Ok(())
+    })?;
+    clock.time("mixed product, A alone", || {
+        MixedProduct::Exact.product(&loss, [&e, &a], (0, &e), [1]);
+        Ok(())
+    })?;
     if !parts_only {
         let mut step = 0;
-        timings.push(timed("whole iteration", runs, || {
+        clock.time("whole iteration", || {
             search.step(step, warmup)?;
             step += 1;
             Ok(())
-        })?);
+        })?;
     }
-    Ok(timings)
+    Ok(clock.timings)
 }
