@@ -6,8 +6,9 @@
 #
 # KIT (default: gpu-kit, else target/release) is a folder with the program as `lease`, or `lease.gz`, made by
 # `cargo build --release --workspace --features gpu`; others there, as `lease-autotune`, are measured too. OUT (default: $OUT, else
-# gpu-out) gets the raw output. A step that runs into its share of the time prints what it has, and the next begins; what a
-# step does not use goes to those behind it. PyTorch is measured where `python3` has it.
+# gpu-out) gets the raw output, gpu.txt. A step that runs into its share of the time prints what it has, and the next begins; what a
+# step does not use goes to those behind it. PyTorch is measured where `python3` (or $PYTHON) has it. $DEVICE, $DARTS and
+# $NAS_BENCH_201 are another device and other sizes.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 kit=${1:-}
@@ -17,6 +18,8 @@ end=$((SECONDS + ${3:-240}))
 python=${PYTHON:-python3}
 device=${DEVICE:-gpu}
 mkdir -p "$out"
+exec > >(tee "$out/gpu.txt") 2>&1
+log=$!
 # Mesa's drivers want a folder for themselves.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$(mktemp -d)}
 
@@ -34,54 +37,54 @@ for file in "$kit"/lease "$kit"/lease-* "$kit"/lease.gz; do
 done
 [ ${#programs[@]} -gt 0 ] || { echo "no program lease in $kit" >&2; exit 1; }
 
-# Steps with their shares of the time: share, file, command.
-darts=(--channels 16 --cells 8 --batch 64)
-nasbench=(--space nas-bench-201 --channels 16 --cells 5 --batch 64)
+# Steps with their shares of the time: share, command.
+read -ra darts <<<"${DARTS:---channels 16 --cells 8 --batch 64}"
+read -ra nasbench <<<"--space nas-bench-201 ${NAS_BENCH_201:---channels 16 --cells 5 --batch 64}"
 tell=(--audience-network resnet20 --audience-width 1 --reweighting signed --attack-step 1 --epsilon 0.03)
 steps=()
 step() { steps+=("$(printf '%q ' "$@")"); }
-step 1 machine.txt bash -c 'nvidia-smi || echo "no nvidia-smi"; uname -sr; nproc; grep -m1 "model name" /proc/cpuinfo'
+step 1 bash -c 'nvidia-smi || echo "no nvidia-smi"; uname -sr; nproc; grep -m1 "model name" /proc/cpuinfo'
 for program in "${programs[@]}"; do
-    name=$(basename "$program")
-    step 2 "$name-devices.txt" "$program" devices
-    step 10 "$name-verify.txt" "$program" verify --device "$device" crates/lease/tests/data/cases/*
-    step 16 "$name-nas-bench-201.txt" "$program" bench --device "$device" --runs 3 "${nasbench[@]}" "${tell[@]}"
+    step 2 "$program" devices
+    step 14 "$program" verify --device "$device" crates/lease/tests/data/cases/*
+    step 16 "$program" bench --device "$device" --runs 3 "${nasbench[@]}" "${tell[@]}"
 done
 torch() {
-    step "$1" "$2" "$python" reference/pytorch_gpu_bench.py --iters 5 --threads "$(nproc)" "${@:3}"
+    step "$1" "$python" reference/pytorch_gpu_bench.py --iters 5 --threads "$(nproc)" "${@:2}"
 }
-if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    torch 12 pytorch-nas-bench-201.txt "${nasbench[@]}"
-    torch 20 pytorch-darts.txt "${darts[@]}"
+if timeout 40 "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+    torch 12 "${nasbench[@]}"
+    torch 20 "${darts[@]}"
 else
     echo "$python has no PyTorch that sees a GPU: not measured"
 fi
 for program in "${programs[@]}"; do
-    step 40 "$(basename "$program")-darts.txt" "$program" bench --device "$device" --runs 3 "${darts[@]}" "${tell[@]}"
+    step 40 "$program" bench --device "$device" --runs 3 "${darts[@]}" "${tell[@]}"
 done
 
 shares=0
 for s in "${steps[@]}"; do shares=$((shares + ${s%% *})); done
 failed=0
 for s in "${steps[@]}"; do
-    read -r share file command <<<"$s"
+    read -r share command <<<"$s"
     limit=$(((end - SECONDS) * share / shares))
     shares=$((shares - share))
     [ "$limit" -ge 2 ] || limit=2
     started=$SECONDS
     printf '\n== %s   (at most %s s)\n' "$command" "$limit"
-    eval "timeout -k 3 $limit $command" > >(tee "$out/$file") 2>&1
+    eval "timeout -k 3 $limit $command"
     status=$?
-    wait $! 2>/dev/null
     case $status in
     0) ;;
-    124 | 137) echo "-- stopped after its $limit s" | tee -a "$out/$file" ;;
+    124 | 137) echo "-- stopped after its $limit s" ;;
     *)
-        echo "-- ended with status $status" | tee -a "$out/$file"
+        echo "-- ended with status $status"
         failed=1
         ;;
     esac
     echo "-- $((SECONDS - started)) s"
 done
 rm -rf "$unpacked"
+exec >/dev/null 2>&1
+wait "$log"
 exit $failed
