@@ -34,7 +34,7 @@ pub fn told(work: impl FnOnce() -> Result<Ended, Error>) -> Result<Ended, Error>
     }
 }
 
-/// The first line of what a panic says, and where it was.
+/// What a panic says, or of a chain of causes the last.
 fn message(info: &PanicHookInfo) -> String {
     let payload = info.payload();
     let text = payload
@@ -42,8 +42,7 @@ fn message(info: &PanicHookInfo) -> String {
         .map(String::as_str)
         .or_else(|| payload.downcast_ref::<&str>().copied())
         .unwrap_or("no reason");
-    let place = info
-        .location()
-        .map(|l| format!(" ({}:{})", l.file(), l.line()));
-    format!("{}{}", text.trim(), place.unwrap_or_default())
+    let cause = text.rsplit("Caused by:").next().unwrap_or(text);
+    let line = cause.trim().lines().next().unwrap_or(text);
+    line.trim().into()
 }

@@ -72,9 +72,7 @@ mod on_a_gpu {
     fn a_search_and_a_training_come_to_their_ends_and_resume() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("search");
-        let tiny = [
-            "--device", "gpu", "--cells", "3", "--limit", "80", "--epochs", "2",
-        ];
+        let tiny = ["--device", "gpu", "--cells", "3", "--epochs", "1"];
         done(search(&out, &tiny));
         assert!(out.join("genotype.json").is_file());
         let last = checkpoints(&out).pop().unwrap();

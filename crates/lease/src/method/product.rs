@@ -22,9 +22,11 @@ pub fn gradient<const N: usize, const M: usize>(
 ) -> Gradient<M> {
     let leaves: [Leaves; N] = std::array::from_fn(|i| at[i].open(None, wrt.contains(&i)));
     let value = loss(leaves.each_ref()).value;
+    // A GPU goes on until the value is read.
+    let vectors = backward(&value, &leaves, wrt);
     Gradient {
-        value: value.clone().into_scalar::<f64>(),
-        vectors: backward(&value, &leaves, wrt),
+        value: value.into_scalar::<f64>(),
+        vectors,
     }
 }
 
