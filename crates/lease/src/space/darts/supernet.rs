@@ -296,9 +296,13 @@ impl Explainer for Supernet {
     fn mixtures(&self, architecture: &Vector) -> Vec<Mixture> {
         let kinds = ["normal", "reduction"].into_iter();
         let both = kinds.zip(self.rows(architecture));
+        // Noise, the last operation, is one of S4 alone.
+        let edges = self.candidates.cells.iter().flatten();
+        let noise = edges.flatten().any(|o| *o == Operation::Noise);
+        let operations = Operation::ALL.len() - usize::from(!noise);
         both.map(|(kind, rows)| Mixture {
             kind,
-            rows: rows.into_iter().map(Vec::from).collect(),
+            rows: rows.iter().map(|row| row[..operations].into()).collect(),
         })
         .collect()
     }
