@@ -296,10 +296,13 @@ impl Explainer for Supernet {
     fn mixtures(&self, architecture: &Vector) -> Vec<Mixture> {
         let kinds = ["normal", "reduction"].into_iter();
         let both = kinds.zip(self.rows(architecture));
-        // Noise, the last operation, is one of S4 alone.
+        // What subsets have beside the operations of the space stands last.
         let edges = self.candidates.cells.iter().flatten();
         let noise = edges.flatten().any(|o| *o == Operation::Noise);
-        let operations = Operation::ALL.len() - usize::from(!noise);
+        let operations = match noise {
+            true => Operation::EVERY.len(),
+            false => Operation::ALL.len(),
+        };
         both.map(|(kind, rows)| Mixture {
             kind,
             rows: rows.iter().map(|row| row[..operations].into()).collect(),
