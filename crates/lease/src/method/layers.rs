@@ -7,6 +7,8 @@
 //!
 //! The authors' code takes the product by a finite difference; here it is exact.
 
+use std::ops::Range;
+
 use super::product::{MixedProduct, gradient};
 use super::{Examples, stage1};
 use crate::network::Vector;
@@ -38,46 +40,50 @@ pub fn agreement(
     let mut direction = vec![0.0; layers.len()];
     let mut value = 0.0;
     let mut kinds: Vec<&str> = parts.iter().map(|of| of.kind).collect();
-    kinds.dedup();
     kinds.sort_unstable();
     kinds.dedup();
     for kind in kinds {
-        let cells: Vec<std::ops::Range<usize>> = parts
-            .iter()
-            .filter(|of| of.kind == kind)
+        let cells = parts.iter().filter(|of| of.kind == kind);
+        let places: Vec<Range<usize>> = cells
             .map(|of| {
                 let first = of.slot.place();
                 first..first + of.slot.shape().iter().product::<usize>()
             })
             .collect();
-        let pairs = (cells.len() * cells.len().saturating_sub(1) / 2) as f64;
-        if pairs == 0.0 {
-            continue;
-        }
-        let norm = |cell: &std::ops::Range<usize>| {
-            let all = layers[cell.clone()].iter();
-            all.map(|g| g * g).sum::<f64>().sqrt()
-        };
-        let norms: Vec<f64> = cells.iter().map(norm).collect();
-        let size = cells[0].len();
-        let mut sum = vec![0.0; size];
-        for (cell, norm) in cells.iter().zip(&norms).filter(|(_, norm)| **norm > 0.0) {
-            let unit = layers[cell.clone()].iter().map(|g| g / norm);
-            sum.iter_mut().zip(unit).for_each(|(sum, u)| *sum += u);
-        }
-        // ‖Σ u‖² counts each pair twice, and each cell with itself.
-        let alone = norms.iter().filter(|norm| **norm > 0.0).count() as f64;
-        let square: f64 = sum.iter().map(|s| s * s).sum();
-        value += (square - alone) / 2.0 / pairs;
-        for (cell, norm) in cells.iter().zip(&norms).filter(|(_, norm)| **norm > 0.0) {
-            let unit: Vec<f64> = layers[cell.clone()].iter().map(|g| g / norm).collect();
-            let along: f64 = unit.iter().zip(&sum).map(|(u, s)| u * s).sum();
-            for ((to, u), s) in direction[cell.clone()].iter_mut().zip(&unit).zip(&sum) {
-                *to = (s - along * u) / norm / pairs;
-            }
-        }
+        value += agreement_of(&layers, &places, &mut direction);
     }
     let direction = theta.with_values(direction);
     let [gradient] = product.product(&loss, [e, &theta], (1, &direction), [0]);
     Agreement { value, gradient }
+}
+
+/// The mean cosine of pairs of the gradients in these places of `layers`, whose derivative with respect to them goes to the same
+/// places of `direction`.
+fn agreement_of(layers: &[f64], places: &[Range<usize>], direction: &mut [f64]) -> f64 {
+    let pairs = (places.len() * places.len().saturating_sub(1) / 2) as f64;
+    if pairs == 0.0 {
+        return 0.0;
+    }
+    // A gradient of 0 has no direction, and no say.
+    let units = places.iter().filter_map(|place| {
+        let all = &layers[place.clone()];
+        let norm = all.iter().map(|g| g * g).sum::<f64>().sqrt();
+        let unit = all.iter().map(|g| g / norm).collect();
+        (norm > 0.0).then_some((place, norm, unit))
+    });
+    let units: Vec<(&Range<usize>, f64, Vec<f64>)> = units.collect();
+    let mut sum = vec![0.0; places[0].len()];
+    for (_, _, unit) in &units {
+        sum.iter_mut().zip(unit).for_each(|(sum, u)| *sum += u);
+    }
+    for (place, norm, unit) in &units {
+        let along: f64 = unit.iter().zip(&sum).map(|(u, s)| u * s).sum();
+        let to = direction[(*place).clone()].iter_mut();
+        for ((to, u), s) in to.zip(unit).zip(&sum) {
+            *to = (s - along * u) / norm / pairs;
+        }
+    }
+    // ‖Σ u‖² counts each pair twice, and each cell with itself.
+    let square: f64 = sum.iter().map(|s| s * s).sum();
+    (square - units.len() as f64) / 2.0 / pairs
 }
