@@ -10,6 +10,7 @@ use crate::network::NetworkError;
 use crate::run::RunError;
 use crate::run::checkpoint::CheckpointError;
 use crate::space::{GenotypeError, TableError};
+use crate::training::TrainedError;
 
 /// Any error of the library.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub enum Error {
     /// A table of true accuracies.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// A trained network.
+    #[error(transparent)]
+    Trained(#[from] TrainedError),
     /// A case of the reference.
     #[error(transparent)]
     Case(#[from] CaseError),

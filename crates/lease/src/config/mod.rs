@@ -113,7 +113,9 @@ pub trait Composite: Sized {
     fn identity(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for (section, values) in self.tables() {
-            let settings = section.settings.iter().filter(|s| !s.rule.is_free());
+            let unset = |s: &Setting| s.rule.is_later() && values[s.key] == section.default_of(s);
+            let settings = section.settings.iter();
+            let settings = settings.filter(|s| !s.rule.is_free() && !unset(s));
             all.extend(settings.map(|s| (s.name(), values[s.key].to_string())));
         }
         all

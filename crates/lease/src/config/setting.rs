@@ -108,6 +108,7 @@ pub struct Rule {
     below: bool,
     free: bool,
     path: bool,
+    later: bool,
 }
 
 impl Rule {
@@ -119,6 +120,7 @@ impl Rule {
         below: false,
         free: false,
         path: false,
+        later: false,
     };
     /// A finite number above 0.
     pub const POSITIVE: Self = Self {
@@ -177,6 +179,20 @@ impl Rule {
     /// The same rule for a setting that the result does not depend on.
     pub const fn free(self) -> Self {
         Self { free: true, ..self }
+    }
+
+    /// The same rule for a setting that was added when there were runs already. At its default a result is what it was
+    /// before, so that those runs are gone on with.
+    pub const fn later(self) -> Self {
+        Self {
+            later: true,
+            ..self
+        }
+    }
+
+    /// Whether a result at the setting's default is what it was before there was the setting.
+    pub fn is_later(self) -> bool {
+        self.later
     }
 
     /// The same rule with a largest number.

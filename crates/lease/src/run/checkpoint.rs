@@ -248,7 +248,7 @@ impl Checkpoint {
             reason,
         };
         let (file, mut metadata) =
-            parse(bytes).map_err(|e| unusable(format!("it is damaged ({e})")))?;
+            tensors_in(bytes).map_err(|e| unusable(format!("it is damaged ({e})")))?;
         let (Some(header), Some(expected)) = (metadata.remove("lease"), metadata.remove("sha256"))
         else {
             return Err(unusable("it was not written by lease".into()));
@@ -396,9 +396,14 @@ pub fn serialize(
     safetensors::serialize(views, Some(metadata))
 }
 
-type Parsed = (BTreeMap<String, TensorData>, HashMap<String, String>);
+/// Tensors by name, and metadata.
+pub type Parsed = (BTreeMap<String, TensorData>, HashMap<String, String>);
 
-fn parse(bytes: &[u8]) -> Result<Parsed, String> {
+/// The f32 tensors of a safetensors file, and its metadata.
+///
+/// # Errors
+/// If it is no such file, or has other tensors.
+pub fn tensors_in(bytes: &[u8]) -> Result<Parsed, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     let mut tensors = BTreeMap::new();

@@ -8,7 +8,7 @@
 //! genotype.json    the derived cells, after the last epoch
 //! weights/         E, W and A as safetensors with PyTorch's names
 //! checkpoints/     the last two
-//! train-…/         trainings of derived networks: metrics, checkpoints, result.json, weights
+//! train-…/         trainings of derived networks: metrics, checkpoints, result.json, weights, model.json
 //! ```
 
 pub mod checkpoint;
@@ -206,6 +206,14 @@ impl RunFolder {
             return Ok(Found::Run);
         }
         Err(occupied(path, kind.name(), &all))
+    }
+
+    /// The kind of run that a folder says it holds; none if it says nothing.
+    pub fn kind(path: &Path) -> Option<Kind> {
+        let about = std::fs::read_to_string(path.join(ABOUT)).ok()?;
+        let about: serde_json::Value = serde_json::from_str(&about).ok()?;
+        let kinds = [Kind::Search, Kind::Training];
+        kinds.into_iter().find(|kind| about["kind"] == kind.name())
     }
 
     /// Whether nothing is in a folder in which something is to be begun that is no run by itself.

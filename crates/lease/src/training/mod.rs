@@ -3,6 +3,7 @@
 //! read once, at the end.
 
 mod settings;
+mod trained;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -14,6 +15,7 @@ use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 pub use settings::{TrainConfig, TrainSettings, presets};
+pub use trained::{Model, Trained, TrainedError};
 
 use crate::Error;
 use crate::config::Composite;
@@ -157,6 +159,9 @@ fn need(config: &TrainConfig, network: &dyn DerivedNetwork, dataset: &Dataset) -
 
 /// The file that says what came out; a training that has one is finished.
 const RESULT: &str = "result.json";
+
+/// The weights and running statistics of a finished training.
+const WEIGHTS: &str = "weights.safetensors";
 
 /// What `run.json` says that is read again.
 #[derive(Deserialize)]
@@ -309,7 +314,8 @@ impl Training {
     /// The result of this very training, if it is finished in a folder.
     ///
     /// # Errors
-    /// If the result is of another training, or is damaged.
+    /// If the result is of another training, or is damaged; if the description of the network has gone and cannot be
+    /// written.
     pub fn finished(
         config: &TrainConfig,
         genotype: &Genotype,
@@ -342,6 +348,10 @@ impl Training {
             });
         }
         let result = serde_json::from_str(&text).map_err(|e| damaged(&file, e.to_string()))?;
+        if !Model::is_in(path) {
+            // It was left by a version that did not describe its networks.
+            Model::write(&RunFolder::open(path)?, dataset)?;
+        }
         Ok(Some(result))
     }
 
@@ -515,7 +525,8 @@ impl Training {
             test_accuracy: correct as f64 / test.len() as f64,
         };
         self.run
-            .write_weights("weights.safetensors", &[&self.weights, &self.running])?;
+            .write_weights(WEIGHTS, &[&self.weights, &self.running])?;
+        Model::write(&self.run, &self.dataset)?;
         self.metrics.verify()?;
         // Last, since it says that the training is finished.
         self.run.write_json(RESULT, &result)?;
