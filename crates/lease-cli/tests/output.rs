@@ -144,11 +144,16 @@ fn signal(child: &Child, name: &str) {
 fn signals_that_ask_to_stop_leave_a_checkpoint_and_say_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
-    done(search_saving_every("1000", &whole, &[]));
+    // Long enough that it is still under way when the signal comes, on a machine that is busy too.
+    let epochs = ["--epochs", "8"];
+    done(search_saving_every("1000", &whole, &epochs));
     for (name, status) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         // A name that a shell would take apart.
         let stopped = folder.path().join(format!("stopped by{name}"));
-        let child = under_way(&stopped, &mut search_saving_every("1000", &stopped, &[]));
+        let child = under_way(
+            &stopped,
+            &mut search_saving_every("1000", &stopped, &epochs),
+        );
         signal(&child, name);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(status), "{name}");
@@ -166,7 +171,7 @@ fn signals_that_ask_to_stop_leave_a_checkpoint_and_say_how_to_go_on() {
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let search = search_saving_every("1000", &run, &[]);
+    let search = search_saving_every("1000", &run, &["--epochs", "8"]);
     let arguments: Vec<_> = search.get_args().map(|a| a.to_str().unwrap()).collect();
     let line = format!(
         "trap '' HUP; exec {} {}",
