@@ -1,0 +1,71 @@
+//! Which classes are taken for which.
+
+use serde::{Deserialize, Serialize};
+
+/// How many images of each class were taken for each: a row for each class, a column for each class that was predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Confusion(Vec<Vec<u64>>);
+
+impl Confusion {
+    /// None yet, of so many classes.
+    pub fn new(classes: usize) -> Self {
+        Self(vec![vec![0; classes]; classes])
+    }
+
+    /// Counts an image of a class that was taken for one of class `predicted`.
+    ///
+    /// # Panics
+    /// If there is no such class.
+    pub fn add(&mut self, class: usize, predicted: usize) {
+        self.0[class][predicted] += 1;
+    }
+
+    /// A row for each class.
+    pub fn rows(&self) -> &[Vec<u64>] {
+        &self.0
+    }
+
+    /// The images of each class.
+    pub fn images(&self) -> Vec<u64> {
+        self.0.iter().map(|row| row.iter().sum()).collect()
+    }
+
+    /// The share of all images that were classified correctly; 0 of none.
+    pub fn accuracy(&self) -> f64 {
+        let all: u64 = self.images().iter().sum();
+        let correct: u64 = (0..self.0.len()).map(|c| self.0[c][c]).sum();
+        correct as f64 / all.max(1) as f64
+    }
+
+    /// The share of each class's images that were classified correctly (recall); none of a class without images.
+    pub fn by_class(&self) -> Vec<Option<f64>> {
+        let rows = self.0.iter().zip(self.images()).enumerate();
+        rows.map(|(c, (row, images))| (images > 0).then(|| row[c] as f64 / images as f64))
+            .collect()
+    }
+
+    /// The mean of [`Confusion::by_class`] over the classes that have images; 0 of none.
+    pub fn balanced_accuracy(&self) -> f64 {
+        let shares: Vec<f64> = self.by_class().into_iter().flatten().collect();
+        shares.iter().sum::<f64>() / shares.len().max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balanced_accuracy_weighs_classes_alike_and_passes_over_those_without_images() {
+        let mut confusion = Confusion::new(3);
+        for (class, predicted, images) in [(0, 0, 8), (0, 2, 2), (1, 1, 1), (1, 0, 1)] {
+            for _ in 0..images {
+                confusion.add(class, predicted);
+            }
+        }
+        assert_eq!(confusion.by_class(), [Some(0.8), Some(0.5), None]);
+        assert_eq!(confusion.accuracy(), 0.75);
+        assert_eq!(confusion.balanced_accuracy(), 0.65);
+    }
+}
