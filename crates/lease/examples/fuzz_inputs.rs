@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use lease::network::{Audience, ResNetShape};
+use lease::network::{Audience, ResNetShape, Stem};
 use lease::run::Identity;
 use lease::run::checkpoint::Checkpoint;
 use lease::space::Explainer;
@@ -82,6 +82,7 @@ fn smallest_case() -> Vec<u8> {
         blocks: vec![1],
         classes: 2,
         image_channels: 1,
+        stem: Stem::Cifar,
     });
     let (explainer, audience) = (explainer.unwrap(), audience.unwrap());
     let mut tensors = BTreeMap::new();

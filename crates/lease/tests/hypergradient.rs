@@ -14,7 +14,7 @@ use lease::method::stage3::Told;
 use lease::method::{
     Batches, Examples, Gamma, Iteration, Method, Models, Point, Starts, UnrolledStep, Unrolling,
 };
-use lease::network::{Audience, Layout, ResNetShape, Vector};
+use lease::network::{Audience, Layout, ResNetShape, Stem, Vector};
 use lease::rng::{Purpose, stream, symmetric};
 use lease::space::darts::{Supernet, SupernetShape};
 use lease::space::mixing::{Draw, Relaxation};
@@ -96,6 +96,7 @@ fn setting_of(explainer: Arc<dyn Explainer>, shape: [usize; 4]) -> Setting {
             blocks: vec![1, 1],
             classes: CLASSES,
             image_channels: shape[1],
+            stem: Stem::Cifar,
         })
         .unwrap(),
     };

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::optimiser::{SgdRule, adam, cosine, sgd};
 use lease::method::product::{MixedProduct, gradient};
+use lease::method::smoothed;
 use lease::method::verify::Case;
 use lease::network::{
-    Audience, Dual, Layout, Leaves, Pass, ResNetShape, Statistics, Vector, update_running,
+    Audience, Dual, Layout, Leaves, Pass, ResNetShape, Statistics, Stem, StemChoice, Vector,
+    update_running,
 };
 use lease::space::darts::{
     CellGenotype, DartsGenotype, Derived, Edge, Operation, derive_cell, softmax_rows,
@@ -139,8 +141,8 @@ impl File {
         Tensor::from_data(TensorData::new(values.clone(), shape.clone()), on())
     }
 
-    fn one_hot(&self, classes: usize) -> Tensor<2> {
-        let labels = &self.0["in.labels"].1;
+    fn one_hot(&self, labels: &str, classes: usize) -> Tensor<2> {
+        let labels = &self.0[labels].1;
         let mut rows = vec![0.0; labels.len() * classes];
         for (i, label) in labels.iter().enumerate() {
             rows[i * classes + *label as usize] = 1.0;
@@ -182,6 +184,7 @@ fn the_audience_and_its_gradients_are_pytorchs_at_uneven_sizes() {
         blocks: sizes("blocks"),
         classes: 5,
         image_channels: 3,
+        stem: Stem::Cifar,
     };
     let audience = Audience::new(&shape).unwrap();
     let weights = file.vector("in.", audience.weights());
@@ -189,7 +192,7 @@ fn the_audience_and_its_gradients_are_pytorchs_at_uneven_sizes() {
     let loss = |[w]: [&Leaves; 1]| {
         let out = audience.forward(w, file.images().into());
         *logits.borrow_mut() = values(out.value.clone().inner());
-        out.cross_entropy(file.one_hot(5))
+        out.cross_entropy(file.one_hot("in.labels", 5))
     };
     let result = gradient(loss, [&weights], [0]);
     file.close("out.logits", &logits.into_inner());
@@ -206,11 +209,12 @@ fn networks_of_nas_bench_201_and_their_gradients_are_pytorchs() {
         classes: 3,
         image: [3, 12, 8],
         partial: 1,
+        stem: Stem::Cifar,
     };
     let logits = RefCell::new(Vec::new());
     let note = |out: Dual<2>| {
         *logits.borrow_mut() = values(out.value.clone().inner());
-        out.cross_entropy(file.one_hot(3))
+        out.cross_entropy(file.one_hot("in.labels", 3))
     };
     let supernet = Network::supernet(&shape).unwrap();
     let e = file.vector("supernet.in.", Explainer::weights(&supernet));
@@ -260,6 +264,7 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
         image: [3, 32, 32],
         auxiliary: Some([8, 12]),
         edge_skips: false,
+        stem: Stem::Cifar,
     };
     let network = Derived::new(&genotype, &shape).unwrap();
     let weights = file.vector("in.", network.weights());
@@ -276,8 +281,9 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
         let (main, auxiliary) = network.forward(&pass, file.images(), None);
         let auxiliary = auxiliary.unwrap();
         *logits.borrow_mut() = [main.clone(), auxiliary.clone()].map(|t| values(t.inner()));
-        let auxiliary = Dual::from(auxiliary).cross_entropy(file.one_hot(4));
-        Dual::from(main).cross_entropy(file.one_hot(4)) + auxiliary.linear(|t| t.mul_scalar(0.4))
+        let auxiliary = Dual::from(auxiliary).cross_entropy(file.one_hot("in.labels", 4));
+        Dual::from(main).cross_entropy(file.one_hot("in.labels", 4))
+            + auxiliary.linear(|t| t.mul_scalar(0.4))
     };
     let result = gradient(loss, [&weights], [0]);
     let [main, auxiliary] = logits.into_inner();
@@ -310,6 +316,75 @@ fn a_derived_network_is_pytorchs_in_training_and_evaluation() {
     };
     let (evaluated, _) = network.forward(&pass, file.images(), None);
     file.close("out.logits_eval", &values(evaluated));
+}
+
+/// The images of `make_photos.py`.
+fn waves(shape: [usize; 4]) -> Tensor<4> {
+    let values = (0..shape.iter().product()).map(|k: usize| (0.37 * k as f64).sin());
+    let values: Vec<f64> = values.collect();
+    Tensor::from_data(TensorData::new(values, shape), on())
+}
+
+#[test]
+fn networks_for_photos_and_smoothed_labels_are_pytorchs() {
+    let file = File::read("photos.safetensors");
+    let read = |key: &str| file.1[key].clone();
+    let genes = |key: &str| -> CellGenotype {
+        let edges: Vec<Edge> = serde_json::from_value(file.1["genotype"][key].clone()).unwrap();
+        CellGenotype::joined(edges.as_chunks::<2>().0.to_vec())
+    };
+    let genotype = DartsGenotype {
+        normal: genes("normal"),
+        reduce: genes("reduce"),
+    };
+    let shape: [usize; 4] = serde_json::from_value(read("shape")).unwrap();
+    let network = Derived::new(
+        &genotype,
+        &DerivedShape {
+            channels: 2,
+            cells: 3,
+            classes: 3,
+            image: [3, shape[2], shape[3]],
+            auxiliary: serde_json::from_value(read("auxiliary")).unwrap(),
+            edge_skips: false,
+            stem: StemChoice::Auto.for_images([3, shape[2], shape[3]]),
+        },
+    )
+    .unwrap();
+    let weights = file.vector("derived.in.", network.weights());
+    let target = smoothed(file.one_hot("derived.in.labels", 3), 0.1);
+    let logits = RefCell::new([const { Vec::new() }; 2]);
+    let loss = |[weights]: [&Leaves; 1]| {
+        let (main, auxiliary) = network.forward(&Pass::new(weights), waves(shape), None);
+        let auxiliary = auxiliary.unwrap();
+        *logits.borrow_mut() = [main.clone(), auxiliary.clone()].map(|t| values(t.inner()));
+        let of = |logits: Tensor<2>| Dual::from(logits).cross_entropy(target.clone());
+        of(main) + of(auxiliary).linear(|t| t.mul_scalar(0.4))
+    };
+    let result = gradient(loss, [&weights], [0]);
+    let [main, auxiliary] = logits.into_inner();
+    file.close("derived.out.logits", &main);
+    file.close("derived.out.logits_aux", &auxiliary);
+    file.close("derived.out.loss", &[result.value]);
+    file.close_to_joined("derived.out.grad.", &result.vectors[0]);
+
+    let shape: [usize; 4] = serde_json::from_value(read("audience_shape")).unwrap();
+    let audience = Audience::new(&ResNetShape {
+        widths: serde_json::from_value(read("widths")).unwrap(),
+        blocks: serde_json::from_value(read("blocks")).unwrap(),
+        classes: 3,
+        image_channels: 3,
+        stem: Stem::Imagenet,
+    })
+    .unwrap();
+    let weights = file.vector("audience.in.", audience.weights());
+    let loss = |[w]: [&Leaves; 1]| {
+        let out = audience.forward(w, waves(shape).into());
+        out.cross_entropy(file.one_hot("audience.in.labels", 3))
+    };
+    let result = gradient(loss, [&weights], [0]);
+    file.close("audience.out.loss", &[result.value]);
+    file.close_to_joined("audience.out.grad.", &result.vectors[0]);
 }
 
 fn frozen() -> Value {

@@ -71,6 +71,15 @@ impl Examples {
     }
 }
 
+/// Labels as one-hot rows `[batch, classes]` of which this share is spread evenly over all classes (label smoothing, Szegedy et
+/// al., arXiv 1512.00567, section 7).
+pub fn smoothed(one_hot: Tensor<2>, share: f64) -> Tensor<2> {
+    let [_, classes] = one_hot.dims();
+    one_hot
+        .mul_scalar(1.0 - share)
+        .add_scalar(share / classes as f64)
+}
+
 /// How many images were classified correctly.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {

@@ -22,7 +22,7 @@ pub mod stage3;
 pub mod stage4;
 pub mod verify;
 
-pub use examples::{Examples, Tally};
+pub use examples::{Examples, Tally, smoothed};
 pub use iteration::{Gamma, Iteration, Method, Starts, Unrolling};
 
 /// The two networks' functions, f and g.

@@ -18,7 +18,7 @@ use super::stage3::{Reweighting, Told};
 use super::{
     Batches, Examples, Gamma, Iteration, Method, Models, Point, Starts, UnrolledStep, Unrolling,
 };
-use crate::network::{Audience, Layout, ResNetShape, Vector};
+use crate::network::{Audience, Layout, ResNetShape, Stem, Vector};
 use crate::space::darts::{Operation, Supernet, SupernetShape};
 
 /// A case that cannot be used.
@@ -199,6 +199,7 @@ impl Case {
             blocks: settings.blocks.clone(),
             classes: settings.classes,
             image_channels: settings.in_channels,
+            stem: Stem::Cifar,
         })
         .map_err(|e| foreign(e.to_string()))?;
         let case = Self {

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use lease_kernels::graph::{Id, Normalise, Term};
+use lease_kernels::graph::{Id, Normalise, Term, Window};
 
 use super::NetworkError;
 use super::dual::Dual;
 use super::kernels::{Compiled, Emitter, Kernels, Mode, only_means};
 use super::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
+use super::stem::Stem;
 use super::vector::{Init, Layout, Leaves};
 
-/// The size of a ResNet of basic blocks with a 3×3 stem, for small images.
+/// The size of a ResNet of basic blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResNetShape {
     /// Channels of each stage; every stage but the first halves the resolution (rounded up).
@@ -21,6 +22,9 @@ pub struct ResNetShape {
     pub classes: usize,
     /// Channels of the images.
     pub image_channels: usize,
+    /// What it begins with: a 3×3 convolution that keeps the resolution (table 6 of the paper), or for photos a 7×7 convolution
+    /// and a 3×3 max-pool that halve it each (table 1).
+    pub stem: Stem,
 }
 
 /// The residual networks that the literature knows by name.
@@ -41,7 +45,13 @@ pub enum ResNet {
 
 impl ResNet {
     /// The shape, its widths multiplied by `width` and rounded, at least 1.
-    pub fn shape(self, width: f64, classes: usize, image_channels: usize) -> ResNetShape {
+    pub fn shape(
+        self,
+        width: f64,
+        classes: usize,
+        image_channels: usize,
+        stem: Stem,
+    ) -> ResNetShape {
         let (widths, blocks): (&[usize], &[usize]) = match self {
             Self::ResNet20 => (&[16, 32, 64], &[3, 3, 3]),
             Self::ResNet32 => (&[16, 32, 64], &[5, 5, 5]),
@@ -55,6 +65,7 @@ impl ResNet {
             blocks: blocks.to_vec(),
             classes,
             image_channels,
+            stem,
         }
     }
 }
@@ -71,6 +82,8 @@ struct Block {
 pub struct Audience {
     weights: Arc<Layout>,
     stem: (Conv, BatchNorm),
+    /// Whether a max-pool follows the stem.
+    pools: bool,
     blocks: Vec<Block>,
     kernels: Kernels,
     compiled: Compiled,
@@ -137,8 +150,12 @@ impl Audience {
             ("conv1", "bn1"),
             shape.image_channels,
             channels,
-            Square::new(3, 1),
+            match shape.stem {
+                Stem::Cifar => Square::new(3, 1),
+                Stem::Imagenet => Square::new(7, 2),
+            },
         );
+        let pools = shape.stem == Stem::Imagenet;
         let mut blocks = Vec::new();
         for (stage, (&width, &count)) in shape.widths.iter().zip(&shape.blocks).enumerate() {
             for i in 0..count {
@@ -167,6 +184,10 @@ impl Audience {
         let (mut e, input) = Emitter::new(shape.image_channels);
         let term = emit(&mut e, &stem, input, false);
         let mut state = e.graph.state(vec![term], true);
+        if pools {
+            let pool = e.graph.max_pool(state, Window::three(2));
+            state = e.graph.state(vec![Term::new(pool, Normalise::Not)], false);
+        }
         for block in &blocks {
             let residual = match &block.downsample {
                 Some(layer) => emit(&mut e, layer, state, false),
@@ -181,6 +202,7 @@ impl Audience {
         Ok(Self {
             weights: Arc::new(builder.weights),
             stem,
+            pools,
             blocks,
             kernels: Kernels::default(),
             compiled: e.finish(),
@@ -214,6 +236,9 @@ impl Audience {
             return self.classifier.forward(pass, only_means(means));
         }
         let mut x = apply(pass, &self.stem, images).relu();
+        if self.pools {
+            x = x.max_pool_3x3(2);
+        }
         for block in &self.blocks {
             let residual = match &block.downsample {
                 Some(layer) => apply(pass, layer, x.clone()),

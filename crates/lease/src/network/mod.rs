@@ -10,6 +10,7 @@ mod dual;
 pub(crate) mod kernels;
 pub(crate) mod layers;
 pub(crate) mod noise;
+pub(crate) mod stem;
 mod vector;
 
 pub use audience::{Audience, ResNet, ResNetShape};
@@ -17,23 +18,29 @@ pub use dropout::DropPath;
 pub use dual::Dual;
 pub use kernels::Kernels;
 pub use layers::{Builder, Noted, Pass, Statistics, update_running};
+pub use stem::{NetworkSettings, PHOTO_SIDE, Stem, StemChoice};
 pub use vector::{Entry, Init, Layout, Leaves, Slot, Vector};
 
-/// Whether images of `image` (channels, height, width) can be halved twice without a remainder.
+/// Whether what a stem leaves of images of `image` (channels, height, width) can be halved twice without a remainder.
 ///
 /// # Errors
 /// If not, in the name of the networks that do.
 pub(crate) fn halved_twice(
     networks: &'static str,
     [_, height, width]: [usize; 3],
+    stem: Stem,
 ) -> Result<(), NetworkError> {
-    if height.is_multiple_of(4) && width.is_multiple_of(4) {
+    if stem.after(height).is_multiple_of(4) && stem.after(width).is_multiple_of(4) {
         return Ok(());
     }
     Err(NetworkError::Halved {
         networks,
         height,
         width,
+        divisor: match stem {
+            Stem::Cifar => 4,
+            Stem::Imagenet => 32,
+        },
     })
 }
 
@@ -70,8 +77,9 @@ pub enum NetworkError {
     },
     /// The images cannot be halved twice.
     #[error(
-        "{networks} halve the images twice, which {height}×{width} pixels cannot be; \
-         give images whose sides are divisible by 4"
+        "{networks} halve the images {} times, which {height}×{width} pixels cannot be; \
+         give images whose sides are divisible by {divisor}",
+        .divisor.ilog2()
     )]
     Halved {
         /// Which networks, as in "networks of …".
@@ -80,6 +88,8 @@ pub enum NetworkError {
         height: usize,
         /// Their width.
         width: usize,
+        /// What their sides must be divisible by.
+        divisor: usize,
     },
     /// An auxiliary head on networks that have none.
     #[error("networks of {space} have no auxiliary head; train without one by --train-auxiliary 0")]

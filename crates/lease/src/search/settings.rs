@@ -17,7 +17,7 @@ use crate::method::perturbation::PerturbationSettings;
 use crate::method::regulariser::RegulariserSettings;
 use crate::method::settings::{AudienceSettings, MethodSettings, Validate};
 use crate::method::{Method, UnrolledStep};
-use crate::network::{Audience, NetworkError};
+use crate::network::{Audience, NetworkError, NetworkSettings};
 use crate::run::RunSettings;
 use crate::space::mixing::MixingSettings;
 use crate::space::{
@@ -63,6 +63,8 @@ pub struct SearchConfig {
     pub preset: PresetSettings,
     /// Images.
     pub data: DataConfig,
+    /// What all networks share.
+    pub network: NetworkSettings,
     /// The explainer's supernet.
     pub explainer: ExplainerSettings,
     /// The space that is searched, with its own settings.
@@ -100,7 +102,7 @@ impl Composite for SearchConfig {
     fn scope() -> Vec<&'static SectionInfo> {
         let mut all = vec![PresetSettings::INFO];
         all.extend(DataConfig::scope());
-        all.push(ExplainerSettings::INFO);
+        all.extend([NetworkSettings::INFO, ExplainerSettings::INFO]);
         all.extend(space::sections());
         all.extend([
             MixingSettings::INFO,
@@ -125,6 +127,7 @@ impl Composite for SearchConfig {
         Ok(Self {
             preset: Section::of(values)?,
             data: DataConfig::read(values)?,
+            network: Section::of(values)?,
             space: (space.read)(values)?,
             explainer,
             mixing: Section::of(values)?,
@@ -142,7 +145,7 @@ impl Composite for SearchConfig {
     fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
         let mut all = vec![self.preset.table()];
         all.extend(self.data.tables());
-        all.push(self.explainer.table());
+        all.extend([self.network.table(), self.explainer.table()]);
         all.extend(self.space.tables());
         all.extend([
             self.mixing.table(),
@@ -272,6 +275,7 @@ impl SearchConfig {
             classes,
             image,
             partial: self.explainer.partial,
+            stem: self.network.stem.for_images(image),
         };
         self.space.supernet(&size, reached)
     }
@@ -282,7 +286,8 @@ impl SearchConfig {
     /// If it cannot be built.
     pub fn audience(&self, classes: usize, image: [usize; 3]) -> Result<Audience, NetworkError> {
         let w = &self.audience;
-        Audience::new(&w.network.shape(w.width, classes, image[0]))
+        let stem = self.network.stem.for_images(image);
+        Audience::new(&w.network.shape(w.width, classes, image[0], stem))
     }
 
     /// How E steps.

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use super::mixing::Choice;
 use super::{Coefficients, Genotype, GenotypeError, Mixing};
-use crate::network::{DropPath, Dual, Layout, Leaves, Pass, Vector};
+use crate::network::{DropPath, Dual, Layout, Leaves, Pass, Stem, Vector};
 use crate::rng::Draw;
 
 /// The mixing coefficients of one kind of cell.
@@ -109,6 +109,8 @@ pub struct DerivedShape {
     pub auxiliary: Option<[usize; 2]>,
     /// Whether every operation has a skip-connect beside it (DARTS-Bench-Suite's all-skip).
     pub edge_skips: bool,
+    /// What it begins with.
+    pub stem: Stem,
 }
 
 /// A network with a derived architecture, to be trained from scratch.

@@ -26,7 +26,7 @@ use rand_chacha::ChaCha8Rng;
 use toml::Table;
 
 use crate::config::{ConfigError, SectionInfo};
-use crate::network::NetworkError;
+use crate::network::{NetworkError, Stem};
 
 pub use coefficients::{entropy, softmax};
 pub use error::{GenotypeError, NotationError};
@@ -88,6 +88,8 @@ pub struct Size {
     /// One channel in so many passes the mixed operations, and edges have strengths of their own (PC-DARTS, arXiv
     /// 1907.05737); 1 means that all do.
     pub partial: usize,
+    /// What it begins with.
+    pub stem: Stem,
 }
 
 /// A space with its settings.

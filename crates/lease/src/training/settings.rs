@@ -5,6 +5,7 @@ use toml::Table;
 use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, preset, section};
 use crate::data::{DataConfig, DataSettings};
 use crate::method::optimiser::SgdRule;
+use crate::network::NetworkSettings;
 use crate::run::RunSettings;
 use crate::space::{DerivedShape, Entry, Genotype};
 
@@ -48,6 +49,8 @@ section! {
 pub struct TrainConfig {
     /// Images.
     pub data: DataConfig,
+    /// What all networks share.
+    pub network: NetworkSettings,
     /// The training.
     pub train: TrainSettings,
     /// The run.
@@ -57,13 +60,18 @@ pub struct TrainConfig {
 impl Composite for TrainConfig {
     fn scope() -> Vec<&'static SectionInfo> {
         let mut all = DataConfig::scope();
-        all.extend([TrainSettings::INFO, RunSettings::INFO]);
+        all.extend([
+            NetworkSettings::INFO,
+            TrainSettings::INFO,
+            RunSettings::INFO,
+        ]);
         all
     }
 
     fn read(values: &Table) -> Result<Self, ConfigError> {
         Ok(Self {
             data: DataConfig::read(values)?,
+            network: Section::of(values)?,
             train: Section::of(values)?,
             run: Section::of(values)?,
         })
@@ -71,7 +79,7 @@ impl Composite for TrainConfig {
 
     fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
         let mut all = self.data.tables();
-        all.extend([self.train.table(), self.run.table()]);
+        all.extend([self.network.table(), self.train.table(), self.run.table()]);
         all
     }
 
@@ -120,6 +128,7 @@ impl TrainConfig {
             image,
             auxiliary: (t.auxiliary > 0.0).then_some(AUXILIARY_WIDTHS),
             edge_skips: t.edge_skips,
+            stem: self.network.stem.for_images(image),
         }
     }
 

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::gradient;
-use lease::network::{DropPath, Dual, Kernels, Leaves, Pass, Statistics, Vector, update_running};
+use lease::network::{
+    DropPath, Dual, Kernels, Leaves, Pass, Statistics, Stem, Vector, update_running,
+};
 use lease::rng::{Purpose, stream, symmetric};
 use lease::space::darts::{CellGenotype, DartsGenotype, Derived, Edge, Operation};
 use lease::space::{DerivedNetwork, DerivedShape, nas_bench_201};
@@ -14,17 +16,23 @@ use super::{Quantities, errors};
 /// A derived network's losses, gradients, running statistics and evaluation, with paths dropped.
 fn train(
     genotype: &DartsGenotype,
-    edge_skips: bool,
+    (edge_skips, stem): (bool, Stem),
     (kernels, dtype): (Kernels, DType),
 ) -> Quantities {
     let device = Device::flex();
+    let [height, width] = match stem {
+        Stem::Cifar => [33, 32],
+        Stem::Imagenet => [57, 43],
+    };
     let shape = DerivedShape {
         channels: 6,
         cells: 4,
         classes: 3,
-        image: [3, 33, 32],
-        auxiliary: Some([5, 9]),
+        image: [3, height, width],
+        // Maps of photos would have to be larger.
+        auxiliary: (stem == Stem::Cifar).then_some([5, 9]),
         edge_skips,
+        stem,
     };
     let net = Derived::new(genotype, &shape)
         .unwrap()
@@ -32,7 +40,7 @@ fn train(
     let mut rng = stream(1, Purpose::DerivedInit, 0);
     let values = net.weights().initial_values(&mut rng);
     let weights = Vector::from_values(net.weights().clone(), values, &device, dtype);
-    let image = [6, 3, 33, 32];
+    let image = [6, 3, height, width];
     let values = symmetric(&mut rng, image.iter().product(), 1.7);
     let images: Tensor<4> = Tensor::from_data(TensorData::new(values, image), (&device, dtype));
     let labels: Vec<f32> = (0..6)
@@ -53,7 +61,10 @@ fn train(
         };
         let (main, auxiliary) = net.forward(&pass, images.clone(), Some(&drop));
         let of = |logits: Tensor<2>| Dual::from(logits).cross_entropy(one_hot.clone());
-        of(main) + of(auxiliary.unwrap())
+        match auxiliary {
+            Some(auxiliary) => of(main) + of(auxiliary),
+            None => of(main),
+        }
     };
     let trained = gradient(loss, [&weights], [0]);
     let zeros = Vector::zeros(net.running().clone(), &device, dtype);
@@ -73,18 +84,19 @@ fn train(
     ])
 }
 
-fn agree(genotype: &DartsGenotype, edge_skips: bool) {
-    let oracle = train(genotype, edge_skips, (Kernels::Composed, DType::F64));
-    let ours = train(genotype, edge_skips, (Kernels::Fast, DType::F32));
+fn agree(genotype: &DartsGenotype, how: (bool, Stem)) {
+    let oracle = train(genotype, how, (Kernels::Composed, DType::F64));
+    let ours = train(genotype, how, (Kernels::Fast, DType::F32));
     for (name, error) in errors(&ours, &oracle) {
-        assert!(error < 1e-5, "{genotype} {edge_skips}, {name}: {error:.1e}");
+        assert!(error < 1e-5, "{genotype} {how:?}, {name}: {error:.1e}");
     }
 }
 
 #[test]
 fn derived_networks_agree_with_the_composed_ones() {
     let genotype = DartsGenotype::random(3, &mut stream(5, Purpose::RandomGenotype, 0));
-    agree(&genotype, false);
+    agree(&genotype, (false, Stem::Cifar));
+    agree(&genotype, (false, Stem::Imagenet));
 }
 
 /// Nodes at which one edge or nothing arrives, states that nobody reads, noise, and both edges from one state.
@@ -125,9 +137,9 @@ fn derived_networks_with_none_and_doubled_edges_agree_with_the_composed_ones() {
         reduce: nothing,
     };
     for genotype in [partly, nothing] {
-        agree(&genotype, false);
+        agree(&genotype, (false, Stem::Cifar));
         // And with a skip-connect beside each of them.
-        agree(&genotype, true);
+        agree(&genotype, (true, Stem::Cifar));
     }
 }
 
@@ -142,6 +154,7 @@ fn derived_networks_of_nas_bench_201_agree_with_the_composed_ones() {
             classes: 3,
             image: [2, 8, 12],
             partial: 1,
+            stem: Stem::Cifar,
         };
         let of = |kernels, dtype| {
             let net = nas_bench_201::Network::derived(&cell, &shape).unwrap();

@@ -4,7 +4,7 @@ mod derived;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::{MixedProduct, gradient};
-use lease::network::{Audience, Dual, Kernels, Leaves, ResNetShape, Slot, Vector};
+use lease::network::{Audience, Dual, Kernels, Leaves, ResNetShape, Slot, Stem, Vector};
 use lease::rng::{Draw, Purpose, stream, symmetric};
 use lease::space::darts::{Candidates, Operation, Supernet, SupernetShape, softmax_rows};
 use lease::space::{Explainer, SkipDropout, nas_bench_201};
@@ -183,16 +183,18 @@ fn listen(shape: &ResNetShape, image: [usize; 4], seed: u64, how: (Kernels, DTyp
 
 #[test]
 fn residual_networks_agree_with_the_composed_ones() {
-    for (widths, blocks, image) in [
-        (vec![16, 32, 64], vec![1, 2, 1], [8, 3, 16, 16]),
-        (vec![5, 9], vec![1, 2], [7, 2, 9, 12]),
-        (vec![8, 4, 24], vec![1, 1, 1], [16, 1, 7, 5]),
+    for (widths, blocks, image, stem) in [
+        (vec![16, 32, 64], vec![1, 2, 1], [8, 3, 16, 16], Stem::Cifar),
+        (vec![5, 9], vec![1, 2], [7, 2, 9, 12], Stem::Cifar),
+        (vec![8, 4, 24], vec![1, 1, 1], [16, 1, 7, 5], Stem::Cifar),
+        (vec![5, 9], vec![1, 1], [6, 3, 33, 46], Stem::Imagenet),
     ] {
         let shape = ResNetShape {
             widths,
             blocks,
             classes: 3,
             image_channels: image[1],
+            stem,
         };
         let oracle = listen(&shape, image, 3, (Kernels::Composed, DType::F64));
         let ours = listen(&shape, image, 3, (Kernels::Fast, DType::F32));
@@ -232,12 +234,13 @@ proptest! {
 
 #[test]
 fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
-    for (channels, cells, size, partial) in [
-        (6, 1, 12, 1),
-        (16, 2, 8, 1),
-        (5, 1, 16, 1),
-        (16, 1, 8, 4),
-        (6, 1, 12, 3),
+    for (channels, cells, size, partial, stem) in [
+        (6, 1, 12, 1, Stem::Cifar),
+        (16, 2, 8, 1, Stem::Cifar),
+        (5, 1, 16, 1, Stem::Cifar),
+        (16, 1, 8, 4, Stem::Cifar),
+        (6, 1, 12, 3, Stem::Cifar),
+        (6, 1, 64, 1, Stem::Imagenet),
     ] {
         let shape = nas_bench_201::Shape {
             channels,
@@ -245,6 +248,7 @@ fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
             classes: 3,
             image: [2, size, size],
             partial,
+            stem,
         };
         let setting = Setting {
             shape: SupernetShape {
@@ -275,12 +279,13 @@ fn networks_of_nas_bench_201_agree_with_the_composed_ones() {
 
 #[test]
 fn at_ordinary_sizes_five_digits_agree() {
-    for (channels, cells, nodes, size, partial) in [
-        (16, 3, 4, 16, 1),
-        (4, 4, 2, 9, 1),
-        (6, 3, 3, 12, 1),
-        (16, 3, 3, 8, 4),
-        (6, 4, 2, 12, 3),
+    for (channels, cells, nodes, [height, width], partial, stem) in [
+        (16, 3, 4, [16, 16], 1, Stem::Cifar),
+        (4, 4, 2, [9, 9], 1, Stem::Cifar),
+        (6, 3, 3, [12, 12], 1, Stem::Cifar),
+        (16, 3, 3, [8, 8], 4, Stem::Cifar),
+        (6, 4, 2, [12, 12], 3, Stem::Cifar),
+        (6, 3, 2, [70, 57], 1, Stem::Imagenet),
     ] {
         let setting = Setting {
             shape: SupernetShape {
@@ -290,9 +295,10 @@ fn at_ordinary_sizes_five_digits_agree() {
                 classes: 3,
                 image_channels: 2,
                 partial,
+                stem,
                 ..SupernetShape::default()
             },
-            image: [6, 2, size, size],
+            image: [6, 2, height, width],
             seed: 4,
             constant: false,
         };

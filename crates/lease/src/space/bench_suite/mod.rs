@@ -137,6 +137,7 @@ mod tests {
             classes: 3,
             image: [1, 8, 8],
             partial: 1,
+            stem: crate::network::Stem::Cifar,
         };
         for number in 0..FAMILY.spaces.len() {
             let space = Benchmark(number);

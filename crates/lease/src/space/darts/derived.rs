@@ -10,13 +10,14 @@ use lease_kernels::graph::{Id, Normalise, Term, Window};
 use super::cell::{Preprocess, kernels};
 use super::genotype::{CellGenotype, DartsGenotype, Edge};
 use super::operation::Operation;
-use super::reduction_positions;
+use super::{reduction_positions, stem};
 use crate::network::kernels::{Compiled, Emitter, Mode, ZERO, only_means};
 use crate::network::layers::{
     BatchNorm, Builder, Conv, FactorizedReduce, LinearLayer, Pass, Separable, Square,
 };
 use crate::network::noise::Noise;
-use crate::network::{DropPath, Dual, Kernels, Layout, NetworkError};
+use crate::network::stem::StemLayers;
+use crate::network::{DropPath, Dual, Kernels, Layout, NetworkError, Stem};
 use crate::space::{DerivedNetwork, DerivedShape};
 
 #[derive(Clone, Debug)]
@@ -53,6 +54,8 @@ struct AuxiliaryHead {
     first: (Conv, BatchNorm),
     second: (Conv, BatchNorm),
     classifier: LinearLayer,
+    /// Of its pool.
+    stride: usize,
 }
 
 /// A derived network.
@@ -60,7 +63,7 @@ struct AuxiliaryHead {
 pub struct Derived {
     weights: Arc<Layout>,
     running: Arc<Layout>,
-    stem: (Conv, BatchNorm),
+    stem: StemLayers,
     cells: Vec<DerivedCell>,
     auxiliary: Option<AuxiliaryHead>,
     kernels: Kernels,
@@ -68,10 +71,16 @@ pub struct Derived {
     classifier: LinearLayer,
 }
 
-/// The auxiliary head's first pooling window, and the smallest feature map on which its 2×2 convolution
-/// still fits.
+/// The auxiliary head's pooling window.
 const AUXILIARY_POOL: usize = 5;
-const AUXILIARY_SIDE: usize = 8;
+
+/// The stride of that window.
+fn auxiliary_stride(stem: Stem) -> usize {
+    match stem {
+        Stem::Cifar => 3,
+        Stem::Imagenet => 2,
+    }
+}
 
 impl Derived {
     /// Lays out a derived network.
@@ -94,16 +103,13 @@ impl Derived {
             keep_running: true,
             ..Builder::default()
         };
-        let stem_channels = 3 * shape.channels;
-        let stem = (
-            builder.conv("stem.0", image_channels, stem_channels, Square::new(3, 1)),
-            builder.batch_norm("stem.1", stem_channels, true),
-        );
+        let channels = [image_channels, shape.channels];
+        let (stem, [mut before, mut last]) = stem(&mut builder, shape.stem, channels);
         let reductions = reduction_positions(shape.cells);
         let auxiliary_after = 2 * shape.cells / 3;
-        let mut side = height.min(width);
-        let (mut before, mut last, mut channels) = (stem_channels, stem_channels, shape.channels);
-        let mut after_reduction = false;
+        let mut side = shape.stem.after(height.min(width));
+        let mut channels = shape.channels;
+        let mut after_reduction = stem.halves();
         let (mut cells, mut auxiliary) = (Vec::new(), None);
         for i in 0..shape.cells {
             let reduction = reductions.contains(&i);
@@ -131,22 +137,20 @@ impl Derived {
             if let Some(widths) = shape.auxiliary
                 && i == auxiliary_after
             {
-                if side < AUXILIARY_SIDE {
-                    return Err(NetworkError::Auxiliary {
-                        side,
-                        least: AUXILIARY_SIDE,
-                    });
+                // On smaller maps its 2×2 convolution has no room.
+                let least = AUXILIARY_POOL + auxiliary_stride(shape.stem);
+                if side < least {
+                    return Err(NetworkError::Auxiliary { side, least });
                 }
                 auxiliary = Some((i, last, widths));
             }
         }
-        let auxiliary = auxiliary.map(|at| AuxiliaryHead::new(&mut builder, at, shape.classes));
+        let stride = auxiliary_stride(shape.stem);
+        let auxiliary =
+            auxiliary.map(|at| AuxiliaryHead::new(&mut builder, at, (shape.classes, stride)));
         let classifier = builder.linear("classifier", last, shape.classes);
         let (mut e, input) = Emitter::new(image_channels);
-        let z = stem.0.emit(&mut e, &[input], false);
-        let normal = stem.1.emit(&mut e, z);
-        let stem_state = vec![e.graph.state(vec![normal], false)];
-        let (mut s0, mut s1) = (stem_state.clone(), stem_state);
+        let [mut s0, mut s1] = stem.emit(&mut e, input).map(|state| vec![state]);
         let mut read = None;
         for (i, cell) in cells.iter().enumerate() {
             let output = cell.emit(&mut e, [&s0, &s1]);
@@ -222,9 +226,7 @@ impl DerivedNetwork for Derived {
             let logits = self.classifier.forward(pass, only_means(results));
             return (logits.value, auxiliary);
         }
-        let (conv, norm) = &self.stem;
-        let stem = norm.forward(pass, conv.forward(pass, images.into()));
-        let (mut s0, mut s1) = (stem.clone(), stem);
+        let [mut s0, mut s1] = self.stem.forward(pass, images.into());
         let mut auxiliary = None;
         for (i, cell) in self.cells.iter().enumerate() {
             let output = cell.forward(pass, s0, s1.clone(), drop);
@@ -421,7 +423,7 @@ impl AuxiliaryHead {
     fn new(
         builder: &mut Builder,
         (after, input, [first, second]): (usize, usize, [usize; 2]),
-        classes: usize,
+        (classes, stride): (usize, usize),
     ) -> Self {
         let name = "auxiliary_head.features";
         let mut layer = |at: usize, input, output, size| {
@@ -435,13 +437,14 @@ impl AuxiliaryHead {
             first: layer(2, input, first, 1),
             second: layer(5, first, second, 2),
             classifier: builder.linear("auxiliary_head.classifier", second, classes),
+            stride,
         }
     }
 
     fn forward(&self, pass: &Pass, x: Dual<4>) -> Dual<2> {
         let apply =
             |(conv, norm): &(Conv, BatchNorm), x| norm.forward(pass, conv.forward(pass, x)).relu();
-        let pooled = x.relu().avg_pool(AUXILIARY_POOL, 3, 0);
+        let pooled = x.relu().avg_pool(AUXILIARY_POOL, self.stride, 0);
         let x = apply(&self.second, apply(&self.first, pooled));
         self.classifier.forward(pass, x.global_mean())
     }

@@ -13,6 +13,9 @@ mod settings;
 mod shape;
 mod supernet;
 
+use crate::network::Stem;
+use crate::network::layers::Builder;
+use crate::network::stem::StemLayers;
 use crate::space::{Family, Genotype};
 
 pub use cell::{Cell, CellShape};
@@ -53,4 +56,19 @@ pub fn edge_index(node: usize, from: usize) -> usize {
 /// The cells that reduce: at 1/3 and 2/3 of the depth (the same one in a single cell).
 pub fn reduction_positions(cells: usize) -> [usize; 2] {
     [cells / 3, 2 * cells / 3]
+}
+
+/// The stem of a network whose first cells have so many channels, and the channels of its two results.
+fn stem(
+    builder: &mut Builder,
+    stem: Stem,
+    [image, channels]: [usize; 2],
+) -> (StemLayers, [usize; 2]) {
+    let wide = 3 * channels;
+    let layers = StemLayers::new(builder, stem, image, [wide, channels]);
+    let each = match stem {
+        Stem::Cifar => wide,
+        Stem::Imagenet => channels,
+    };
+    (layers, [each; 2])
 }

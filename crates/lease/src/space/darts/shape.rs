@@ -1,7 +1,7 @@
 //! How large a supernet of the DARTS space is, and what is on its edges.
 
 use super::progressive::Candidates;
-use crate::network::{NetworkError, halved_twice};
+use crate::network::{NetworkError, Stem, halved_twice};
 use crate::space::Size;
 
 /// The size of an explainer of the DARTS space.
@@ -30,6 +30,8 @@ pub struct SupernetShape {
     /// Whether every edge has a skip-connect beside its mixture, with weights of its own where it halves the resolution
     /// (DARTS-Bench-Suite's all-skip).
     pub edge_skips: bool,
+    /// What it begins with.
+    pub stem: Stem,
 }
 
 impl Default for SupernetShape {
@@ -46,6 +48,7 @@ impl Default for SupernetShape {
             max_skip_connects: None,
             joined: None,
             edge_skips: false,
+            stem: Stem::Cifar,
         }
     }
 }
@@ -57,7 +60,7 @@ impl SupernetShape {
     /// If what passes the operations by cannot be halved as they halve the images.
     pub(crate) fn of(size: &Size, nodes: usize) -> Result<Self, NetworkError> {
         if size.partial > 1 {
-            halved_twice("networks with partial channels", size.image)?;
+            halved_twice("networks with partial channels", size.image, size.stem)?;
         }
         Ok(Self {
             channels: size.channels,
@@ -66,6 +69,7 @@ impl SupernetShape {
             classes: size.classes,
             image_channels: size.image[0],
             partial: size.partial,
+            stem: size.stem,
             ..Self::default()
         })
     }

@@ -9,9 +9,10 @@ use super::genotype::{CellGenotype, DartsGenotype, Edge};
 use super::operation::Operation;
 use super::progressive::{Candidates, derive_capped};
 use super::shape::SupernetShape;
-use super::{CellKind, edge_count, edge_index, reduction_positions};
+use super::{CellKind, edge_count, edge_index, reduction_positions, stem};
 use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
-use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
+use crate::network::layers::{Builder, LinearLayer, Pass};
+use crate::network::stem::StemLayers;
 use crate::network::{DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector};
 use crate::rng::{Draw, Purpose, stream};
 use crate::space::mixing::Choice;
@@ -47,7 +48,7 @@ pub struct Supernet {
     mixing: Mixing,
     /// The coefficients of each cell, where cells do not share them.
     untied: Option<Vec<Slot<2>>>,
-    stem: (Conv, BatchNorm),
+    stem: StemLayers,
     cells: Vec<Member>,
     kernels: Kernels,
     compiled: Compiled,
@@ -78,19 +79,14 @@ impl Supernet {
             None => Candidates::all(shape.nodes),
         };
         let mut builder = Builder::default();
-        let stem_channels = 3 * shape.channels;
-        let stem = (
-            builder.conv(
-                "stem.0",
-                shape.image_channels,
-                stem_channels,
-                Square::new(3, 1),
-            ),
-            builder.batch_norm("stem.1", stem_channels, true),
+        let (stem, [mut before, mut last]) = stem(
+            &mut builder,
+            shape.stem,
+            [shape.image_channels, shape.channels],
         );
         let reductions = reduction_positions(shape.cells);
-        let (mut before, mut last, mut channels) = (stem_channels, stem_channels, shape.channels);
-        let mut after_reduction = false;
+        let mut channels = shape.channels;
+        let mut after_reduction = stem.halves();
         let mut cells = Vec::with_capacity(shape.cells);
         for i in 0..shape.cells {
             let kind = if reductions.contains(&i) {
@@ -128,10 +124,7 @@ impl Supernet {
                 .map(|name| architecture.push(name, [rows[0]], Init::Normal(1e-3)))
         });
         let (mut e, input) = Emitter::new(shape.image_channels);
-        let z = stem.0.emit(&mut e, &[input], false);
-        let normal = stem.1.emit(&mut e, z);
-        let stem_state = vec![e.graph.state(vec![normal], false)];
-        let (mut s0, mut s1) = (stem_state.clone(), stem_state);
+        let [mut s0, mut s1] = stem.emit(&mut e, input).map(|state| vec![state]);
         // Cell by cell the coefficients, then the strengths of edges if there are any.
         let coefficients = rows.iter().product::<usize>();
         let mut first = 0;
@@ -405,8 +398,7 @@ impl Explainer for Supernet {
                 .forward(images, weights, Some(coefficients), &mode);
             only_means(means)
         } else {
-            let (conv, norm) = &self.stem;
-            let stem = norm.forward(pass, conv.forward(pass, images));
+            let stem = self.stem.forward(pass, images);
             let mixtures = (0..self.cells.len()).map(|i| mixture(i).clone());
             self.cells_composed(pass, stem, mixtures.collect(), strengths, drop.as_ref())
         };
@@ -419,7 +411,7 @@ impl Supernet {
     fn cells_composed(
         &self,
         pass: &Pass,
-        stem: Dual<4>,
+        [mut s0, mut s1]: [Dual<4>; 2],
         mixtures: Vec<Dual<2>>,
         strengths: Option<[Dual<1>; 2]>,
         drop: Option<&DropPath>,
@@ -431,7 +423,6 @@ impl Supernet {
                 rows.into_iter().flatten().collect::<Vec<_>>()
             })
         });
-        let (mut s0, mut s1) = (stem.clone(), stem);
         for (member, mixture) in self.cells.iter().zip(mixtures) {
             let mixture = &coefficients(mixture);
             let strengths = strengths.as_ref().map(|s| &s[member.kind as usize][..]);

@@ -78,6 +78,7 @@ impl SearchSpace for NasBench201 {
             classes: size.classes,
             image: size.image,
             partial: size.partial,
+            stem: size.stem,
         })?;
         let choices = Operation::choices(self.0.derive_none);
         Ok(Arc::new(supernet.choosing(choices)))
@@ -132,6 +133,7 @@ impl Architecture for Cell {
             classes: shape.classes,
             image: shape.image,
             partial: 1,
+            stem: shape.stem,
         };
         Ok(Box::new(Network::derived(self, &shape)?))
     }

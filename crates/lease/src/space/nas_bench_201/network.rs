@@ -9,9 +9,10 @@ use burn::tensor::Tensor;
 use super::cell::{Cell, EDGES, NODES, Operation, edge_index};
 use super::member::{Block, Edges, Member, Mixed};
 use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
-use crate::network::layers::{BatchNorm, Builder, Conv, LinearLayer, Pass, Square};
+use crate::network::layers::{BatchNorm, Builder, LinearLayer, Pass};
+use crate::network::stem::StemLayers;
 use crate::network::{
-    DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector, halved_twice,
+    DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Stem, Vector, halved_twice,
 };
 use crate::space::mixing::Choice;
 use crate::space::partial;
@@ -33,6 +34,8 @@ pub struct Shape {
     /// Of a supernet: one channel in so many passes the mixed operations, and edges have strengths β of their own (PC-DARTS,
     /// arXiv 1907.05737); 1 means that all do.
     pub partial: usize,
+    /// What it begins with; the benchmark has but the one for small images.
+    pub stem: Stem,
 }
 
 /// A supernet or a derived network.
@@ -44,7 +47,7 @@ pub struct Network {
     alphas: Slot<2>,
     /// The strengths of edges, `[edges]`, with partial channels.
     betas: Option<Slot<1>>,
-    stem: (Conv, BatchNorm),
+    stem: StemLayers,
     members: Vec<Member>,
     last: BatchNorm,
     classifier: LinearLayer,
@@ -93,16 +96,13 @@ impl Network {
                 return Err(NetworkError::Zero { what });
             }
         }
-        halved_twice("networks of NAS-Bench-201", shape.image)?;
+        halved_twice("networks of NAS-Bench-201", shape.image, shape.stem)?;
         let mut builder = Builder {
             keep_running: cell.is_some(),
             ..Builder::default()
         };
         let b = &mut builder;
-        let stem = (
-            b.conv("stem.0", image_channels, shape.channels, Square::new(3, 1)),
-            b.batch_norm("stem.1", shape.channels, true),
-        );
+        let stem = StemLayers::new(b, shape.stem, image_channels, [shape.channels; 2]);
         let mut members = Vec::new();
         let mut channels = shape.channels;
         for stage in 0..STAGES {
@@ -126,9 +126,7 @@ impl Network {
             .then(|| architecture.push("edge_strengths", [EDGES], Init::Normal(1e-3)));
         let coefficients = architecture.len();
         let (mut e, input) = Emitter::new(image_channels);
-        let z = stem.0.emit(&mut e, &[input], false);
-        let term = stem.1.emit(&mut e, z);
-        let mut state = e.graph.state(vec![term], false);
+        let [_, mut state] = stem.emit(&mut e, input);
         let mut first = 0;
         for member in &members {
             state = match member {
@@ -202,8 +200,7 @@ impl Network {
             let means = self.compiled.forward(images, pass.weights, flat, &mode);
             return self.classifier.forward(pass, only_means(means));
         }
-        let (conv, norm) = &self.stem;
-        let mut x = norm.forward(pass, conv.forward(pass, images));
+        let [_, mut x] = self.stem.forward(pass, images);
         let mut mixtures = mixtures.map(Vec::into_iter);
         for member in &self.members {
             x = match member {

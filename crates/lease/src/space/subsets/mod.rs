@@ -152,6 +152,7 @@ mod tests {
             classes: 3,
             image: [1, 8, 8],
             partial: 1,
+            stem: crate::network::Stem::Cifar,
         };
         for number in 0..FAMILY.spaces.len() {
             let space = Subset(number);
@@ -194,6 +195,7 @@ mod tests {
             classes: 3,
             image: [1, 8, 8],
             partial: 1,
+            stem: crate::network::Stem::Cifar,
         };
         let device = Device::flex();
         let reached = StageReached::default();
