@@ -191,6 +191,7 @@ fn partial_channels_and_strengths_of_edges_are_differentiated_through_all_stages
         classes: CLASSES,
         image: [EVEN[1], EVEN[2], EVEN[3]],
         partial: 2,
+        stem: Stem::Cifar,
     });
     let bench = bench.unwrap();
     let both: [Arc<dyn Explainer>; 2] = [Arc::new(darts), Arc::new(bench)];
