@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use lease::config::{Composite, ConfigError, Layers, SectionInfo};
+use lease::network::Stem;
 use lease::search::{self, SearchConfig};
 use lease::space::darts::DartsGenotype;
 use lease::space::{DerivedShape, Genotype, GenotypeError, Truths};
@@ -59,6 +60,7 @@ fn whole(genotype: &Genotype) {
         image: [1, 8, 8],
         auxiliary: None,
         edge_skips: false,
+        stem: Stem::Cifar,
     };
     let network = genotype.network(&shape).expect("a genotype can be built");
     assert!(network.parameters() > 0 && network.bytes(1, shape.image) > 0);
