@@ -62,6 +62,8 @@ pub enum Purpose {
     Clutter = 25,
     /// The operation that is noise.
     Noise = 26,
+    /// Images of shapes.
+    Shapes = 27,
 }
 
 /// What the random numbers of a function are drawn by: the same function for the same seed and step.

@@ -73,7 +73,12 @@ fn every_space_has_usable_defaults_on_every_data_set() {
 #[test]
 fn presets_set_nothing_but_settings() {
     let texts = space::spaces().flat_map(|space| [space.preset, space.recipe]);
-    let of_data = [DatasetKind::Digits, DatasetKind::ClutteredDigits].map(DatasetKind::preset);
+    let of_data = [
+        DatasetKind::Digits,
+        DatasetKind::ClutteredDigits,
+        DatasetKind::Shapes,
+    ]
+    .map(DatasetKind::preset);
     for text in texts.chain(of_data) {
         Layers::parse(text, "the preset", &ComparisonConfig::scope(), &[]).unwrap();
     }

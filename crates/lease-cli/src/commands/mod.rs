@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod compare;
+pub mod data;
 pub mod devices;
 pub mod genotype;
 pub mod run;

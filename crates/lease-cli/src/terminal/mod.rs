@@ -4,6 +4,7 @@
 //! the results could be written is in the exit status.
 
 pub mod cells;
+pub mod counter;
 pub mod progress;
 pub mod signals;
 

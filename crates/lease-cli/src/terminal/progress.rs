@@ -15,7 +15,7 @@ use super::cells::Place;
 use super::{Level, event, json_wanted, quiet, say};
 
 /// How often a plain line about a step is written, over all searches and trainings.
-const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The progress of one search or training.
 pub struct Console {

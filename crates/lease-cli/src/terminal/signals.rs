@@ -24,6 +24,13 @@ pub fn status() -> u8 {
 ///
 /// A signal that was ignored when the program started stays ignored, as `nohup` and background jobs want it.
 pub fn stop_flag() -> Arc<AtomicBool> {
+    stop_flag_saying(
+        "Stopping after this step; the same signal again (Ctrl-C) stops at once, from the last checkpoint.",
+    )
+}
+
+/// The same, for something that says other words about it.
+pub fn stop_flag_saying(words: &'static str) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     let received = move |signal: i32| {
@@ -31,10 +38,7 @@ pub fn stop_flag() -> Arc<AtomicBool> {
             std::process::exit(128 + signal);
         }
         CAUGHT.store(signal, Ordering::Relaxed);
-        say(
-            Level::Info,
-            "Stopping after this step; the same signal again (Ctrl-C) stops at once, from the last checkpoint.",
-        );
+        say(Level::Info, words);
     };
     if let Err(error) = listen(received) {
         say(

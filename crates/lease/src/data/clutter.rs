@@ -139,7 +139,12 @@ mod tests {
             fragments,
             seed,
         };
-        Dataset::load(&DataConfig { images, clutter }).unwrap()
+        let config = DataConfig {
+            images,
+            clutter,
+            ..DataConfig::default()
+        };
+        Dataset::load(&config).unwrap()
     }
 
     #[test]

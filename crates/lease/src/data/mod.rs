@@ -6,6 +6,7 @@ mod clutter;
 mod digits;
 mod folder;
 mod settings;
+pub mod shapes;
 mod split;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ pub use cifar::{cifar_10, cifar_100};
 pub use clutter::ClutterSettings;
 pub use folder::{MOST_IMAGE_BYTES, MOST_SIDE, decode_image};
 pub use settings::{Augment, DataConfig, DataSettings, DatasetKind, reader};
+pub use shapes::ShapesSettings;
 pub use split::{BatchOrder, Partition, Split};
 
 /// Images that cannot be used.
@@ -44,6 +46,14 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong, and where.
         reason: String,
+    },
+    /// A file or folder cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// A part of the data is smaller than a batch.
     #[error(
@@ -243,6 +253,7 @@ impl Dataset {
         let (name, classes, mut train, mut test) = match settings.dataset {
             DatasetKind::Digits => digits::load()?,
             DatasetKind::ClutteredDigits => clutter::load(&config.clutter)?,
+            DatasetKind::Shapes => shapes::load(&config.shapes)?,
             DatasetKind::Cifar10 => cifar::load_10(path)?,
             DatasetKind::Cifar100 => cifar::load_100(path)?,
             DatasetKind::Folder => folder::load(path, settings.image_size)?,

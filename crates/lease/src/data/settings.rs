@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use toml::Table;
 
-use super::ClutterSettings;
+use super::{ClutterSettings, ShapesSettings};
 use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, section};
 
 /// Where images come from.
@@ -16,6 +16,8 @@ pub enum DatasetKind {
     ClutteredDigits,
     /// The embedded handwritten digits.
     Digits,
+    /// Shapes, drawn.
+    Shapes,
     /// CIFAR-10, official binary files.
     Cifar10,
     /// CIFAR-100, official binary files.
@@ -30,13 +32,14 @@ impl DatasetKind {
         match self {
             Self::ClutteredDigits => include_str!("cluttered_digits.toml"),
             Self::Digits => include_str!("digits.toml"),
+            Self::Shapes => include_str!("shapes.toml"),
             Self::Cifar10 | Self::Cifar100 | Self::Folder => "",
         }
     }
 
     /// Whether it comes along with the program.
     pub fn is_embedded(self) -> bool {
-        matches!(self, Self::ClutteredDigits | Self::Digits)
+        matches!(self, Self::ClutteredDigits | Self::Digits | Self::Shapes)
     }
 }
 
@@ -56,8 +59,8 @@ pub enum Augment {
 section! {
     /// Images.
     DataSettings, "data", "" {
-        /// Data set: embedded digits, cluttered or as they are, CIFAR-10 or CIFAR-100 in the official binary layout, or a folder with one sub-folder per class.
-        dataset: DatasetKind = DatasetKind::ClutteredDigits, ["cluttered-digits", "digits", "cifar10", "cifar100", "folder"];
+        /// Data set: embedded digits, cluttered or as they are, shapes that are drawn, CIFAR-10 or CIFAR-100 in the official binary layout, or a folder with one sub-folder per class.
+        dataset: DatasetKind = DatasetKind::ClutteredDigits, ["cluttered-digits", "digits", "shapes", "cifar10", "cifar100", "folder"];
         /// Where the data set lies; not used for embedded ones.
         path: String = String::new() => Rule::PATH;
         /// Side in pixels to which the images of a folder are resized.
@@ -78,6 +81,8 @@ pub struct DataConfig {
     pub images: DataSettings,
     /// What cluttered digits read.
     pub clutter: ClutterSettings,
+    /// What shapes read.
+    pub shapes: ShapesSettings,
 }
 
 impl From<DataSettings> for DataConfig {
@@ -91,36 +96,50 @@ impl From<DataSettings> for DataConfig {
 
 /// The name of the data set that alone reads a section; none if all or none do.
 pub fn reader(section: &str) -> Option<&'static str> {
-    (section == ClutterSettings::INFO.name).then_some("cluttered-digits")
-}
-
-impl DataConfig {
-    fn is_cluttered(&self) -> bool {
-        self.images.dataset == DatasetKind::ClutteredDigits
-    }
+    let readers = [
+        (ClutterSettings::INFO, "cluttered-digits"),
+        (ShapesSettings::INFO, "shapes"),
+    ];
+    let reader = readers.iter().find(|(info, _)| info.name == section)?;
+    Some(reader.1)
 }
 
 impl Composite for DataConfig {
     fn scope() -> Vec<&'static SectionInfo> {
-        vec![DataSettings::INFO, ClutterSettings::INFO]
+        vec![
+            DataSettings::INFO,
+            ClutterSettings::INFO,
+            ShapesSettings::INFO,
+        ]
     }
 
     fn read(values: &Table) -> Result<Self, ConfigError> {
         Ok(Self {
             images: Section::of(values)?,
             clutter: Section::of(values)?,
+            shapes: Section::of(values)?,
         })
     }
 
     fn tables(&self) -> Vec<(&'static SectionInfo, Table)> {
         let mut all = vec![self.images.table()];
-        all.extend(self.is_cluttered().then(|| self.clutter.table()));
+        match self.images.dataset {
+            DatasetKind::ClutteredDigits => all.push(self.clutter.table()),
+            DatasetKind::Shapes => all.push(Section::table(&self.shapes)),
+            _ => (),
+        }
         all
     }
 
     fn problems(&self) -> Vec<ConfigError> {
-        if self.is_cluttered() {
-            return self.clutter.problems();
+        match self.images.dataset {
+            DatasetKind::ClutteredDigits => return self.clutter.problems(),
+            DatasetKind::Shapes => {
+                let mut all = self.shapes.problems();
+                all.extend(self.shapes.too_large());
+                return all;
+            }
+            _ => (),
         }
         if !self.images.dataset.is_embedded() && self.images.path.is_empty() {
             let setting = DataSettings::setting("path");

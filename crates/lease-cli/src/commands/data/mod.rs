@@ -1,0 +1,25 @@
+//! `lease data`: data sets made, fetched and looked at.
+
+mod shapes;
+
+use lease::Error;
+
+use crate::Ended;
+
+/// Make, fetch and look at data sets.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    Shapes(shapes::Arguments),
+}
+
+pub fn run(arguments: Arguments) -> Result<Ended, Error> {
+    match arguments.command {
+        Command::Shapes(arguments) => shapes::run(&arguments),
+    }
+}
