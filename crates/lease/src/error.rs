@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
-use crate::data::DataError;
+use crate::data::{DataError, FetchError};
 use crate::device::DeviceError;
 use crate::method::verify::CaseError;
 use crate::network::NetworkError;
@@ -21,6 +21,9 @@ pub enum Error {
     /// Images.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A data set that was to be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -16,7 +16,6 @@ enum Unit {
     /// Things of this name.
     Things(&'static str),
     /// Bytes.
-    #[expect(dead_code)]
     Bytes,
 }
 
@@ -33,6 +32,11 @@ impl Counter {
     /// A count of things, such as `images`.
     pub fn of(things: &'static str, all: u64) -> Self {
         Self::new(Unit::Things(things), all)
+    }
+
+    /// A count of bytes.
+    pub fn of_bytes(all: u64) -> Self {
+        Self::new(Unit::Bytes, all)
     }
 
     fn new(unit: Unit, all: u64) -> Self {
@@ -86,6 +90,11 @@ impl Counter {
         if !json_wanted() {
             say(Level::Info, told);
         }
+    }
+
+    /// Says something above the bar.
+    pub fn note(&self, message: &str) {
+        self.bar.suspend(|| say(Level::Info, message));
     }
 
     /// It has ended, well or not.

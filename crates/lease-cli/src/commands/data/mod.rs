@@ -1,5 +1,6 @@
 //! `lease data`: data sets made, fetched and looked at.
 
+mod fetch;
 mod shapes;
 
 use lease::Error;
@@ -15,11 +16,13 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    Fetch(fetch::Arguments),
     Shapes(shapes::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     match arguments.command {
+        Command::Fetch(arguments) => fetch::run(arguments),
         Command::Shapes(arguments) => shapes::run(&arguments),
     }
 }

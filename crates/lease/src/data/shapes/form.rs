@@ -97,7 +97,7 @@ impl Shape {
     /// Its area.
     pub(super) fn area(self) -> f64 {
         match self {
-            Self::Disc => 3.142,
+            Self::Disc => std::f64::consts::PI,
             Self::Square => 2.0,
             Self::Triangle => 1.299,
             Self::Star => 1.323,
