@@ -156,7 +156,13 @@ fn files(bytes: &[u8]) -> BTreeMap<&'static str, &[u8]> {
 fn resumed_search(folder: &Path) -> Outcome {
     let tiny = &*TINY;
     let (config, dataset) = (tiny.config.search.clone(), tiny.dataset.clone());
-    let resumed = Search::resume(config, &tiny.toml, dataset, folder);
+    let resumed = Search::resume(
+        config,
+        &tiny.toml,
+        dataset,
+        folder,
+        lease::collective::alone(),
+    );
     resumed.map(|_| ()).map_err(told)
 }
 
@@ -238,7 +244,13 @@ pub fn resume(bytes: &[u8]) -> Outcome {
 fn go_on_searching(folder: &Path, bytes: &[u8]) -> Result<(), lease::Error> {
     let tiny = &*TINY;
     let (config, dataset) = (tiny.config.search.clone(), tiny.dataset.clone());
-    let search = Search::resume(config, &tiny.toml, dataset, folder)?;
+    let search = Search::resume(
+        config,
+        &tiny.toml,
+        dataset,
+        folder,
+        lease::collective::alone(),
+    )?;
     if now_and_then(bytes, 16) {
         search.run(&mut Nobody, &AtomicBool::new(true))?;
     }

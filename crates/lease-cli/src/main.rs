@@ -4,6 +4,7 @@
 
 mod commands;
 mod faults;
+mod peers;
 mod settings;
 mod terminal;
 
@@ -75,9 +76,10 @@ fn main() -> ExitCode {
         Ok(Ended::Refuted) => 1,
         Ok(Ended::Stopped) => terminal::signals::status(),
         Err(error) => {
-            terminal::error(&error);
+            peers::failed(&error);
             1
         }
     };
+    lease::collective::leave();
     ExitCode::from(terminal::close(code))
 }

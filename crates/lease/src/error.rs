@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::collective::CollectiveError;
 use crate::config::ConfigError;
 use crate::data::{DataError, FetchError};
 use crate::device::DeviceError;
@@ -24,6 +25,9 @@ pub enum Error {
     /// A data set that was to be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// Several processes.
+    #[error(transparent)]
+    Collective(#[from] CollectiveError),
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceError),

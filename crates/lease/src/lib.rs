@@ -9,6 +9,7 @@
 //! networks; [`run`], the folders; [`method`], which reads like the equations in `docs/method.md`; [`search`] and
 //! [`training`]; [`study`], several runs.
 
+pub mod collective;
 pub mod config;
 pub mod data;
 pub mod device;

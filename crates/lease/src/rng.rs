@@ -75,6 +75,12 @@ pub struct Draw {
     pub step: u64,
 }
 
+/// The step as the draws of one part of its batch know it, so that each part has its own; the first part's is the step.
+pub fn of_part(step: u64, part: usize) -> u64 {
+    // No search has as many steps.
+    step | (part as u64) << 40
+}
+
 /// The stream of a purpose and index under a seed.
 pub fn stream(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
     let mut key = [0; 32];

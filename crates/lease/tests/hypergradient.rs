@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use lease::collective::Team;
 use lease::method::curvature::dominant_eigenvalue;
 use lease::method::layers::agreement;
 use lease::method::product::MixedProduct;
@@ -12,7 +13,8 @@ use lease::method::stage1;
 use lease::method::stage2::{Attack, AttackScale, Explained};
 use lease::method::stage3::Told;
 use lease::method::{
-    Batches, Examples, Gamma, Iteration, Method, Models, Point, Starts, UnrolledStep, Unrolling,
+    Batches, Examples, Gamma, Iteration, Method, Models, Part, Point, Starts, UnrolledStep,
+    Unrolling,
 };
 use lease::network::{Audience, Layout, ResNetShape, Stem, Vector};
 use lease::rng::{Purpose, stream, symmetric};
@@ -47,10 +49,9 @@ fn vector(layout: &Arc<Layout>, index: u64, scale: f64) -> Vector {
 /// All that an iteration is made of.
 #[derive(Clone)]
 struct Setting {
-    models: Models,
+    parts: Vec<Part>,
+    team: Team,
     at: Point,
-    batches: Batches,
-    starts: Starts,
     settings: Unrolling,
     trains: Option<Vector>,
 }
@@ -58,10 +59,9 @@ struct Setting {
 impl Setting {
     fn iteration(&self) -> Iteration<'_> {
         Iteration {
-            models: &self.models,
+            parts: &self.parts,
+            team: &self.team,
             at: &self.at,
-            batches: &self.batches,
-            starts: Some(&self.starts),
             trains: self.trains.as_ref(),
             settings: &self.settings,
         }
@@ -138,13 +138,24 @@ fn setting_of(explainer: Arc<dyn Explainer>, shape: [usize; 4]) -> Setting {
         gamma: Gamma::Absolute(30.0),
         norms: false,
     };
+    let starts = Some(starts);
     Setting {
-        models,
+        parts: vec![Part {
+            models,
+            batches,
+            starts,
+        }],
+        team: Team::alone(1),
         at,
-        batches,
-        starts,
         settings,
         trains: None,
+    }
+}
+
+impl Setting {
+    /// f.
+    fn explainer(&self) -> &Arc<dyn Explainer> {
+        &self.parts[0].models.explainer
     }
 }
 
@@ -177,7 +188,8 @@ fn mixtures_of_every_kind_are_differentiated_through_all_stages() {
             auxiliary_skip: 0.4,
             shift: None,
         };
-        setting.models.explainer = setting.models.explainer.with_mixing(mixing);
+        let models = &mut setting.parts[0].models;
+        models.explainer = models.explainer.with_mixing(mixing);
         differentiated_through_explanations(setting);
     }
 }
@@ -205,9 +217,9 @@ fn partial_channels_and_strengths_of_edges_are_differentiated_through_all_stages
 #[test]
 fn what_e_learns_as_and_what_stays_frozen_are_differentiated_too() {
     let mut setting = setting();
-    let explainer = setting.models.explainer.clone();
+    let explainer = setting.explainer().clone();
     let shift = vector(explainer.architecture(), 9, 30.0);
-    setting.models.learner = Some(explainer.with_mixing(Mixing {
+    setting.parts[0].models.learner = Some(explainer.with_mixing(Mixing {
         shift: Some(Arc::new(shift)),
         ..Mixing::default()
     }));
@@ -226,16 +238,40 @@ fn a_relative_attack_is_differentiated_through_the_scale_of_its_step() {
     differentiated_through_explanations(setting);
 }
 
+/// The same networks on batches of twice as many images, in two parts.
+fn in_two_parts() -> Setting {
+    let mut setting = setting();
+    let mut second = setting.parts[0].clone();
+    second.batches = Batches {
+        explainer_train: batch(SHAPE, 11),
+        audience_train: batch(SHAPE, 12),
+        explainer_val: batch(SHAPE, 13),
+        audience_val: batch(SHAPE, 14),
+    };
+    second.starts = Some(Starts {
+        train: tensor(SHAPE, 15, 0.1),
+        val: tensor(SHAPE, 16, 0.1),
+    });
+    setting.parts.push(second);
+    setting.team = Team::alone(2);
+    setting
+}
+
+#[test]
+fn batches_in_parts_are_differentiated_as_a_whole() {
+    differentiated_through_explanations(in_two_parts());
+}
+
 fn differentiated_through_explanations(setting: Setting) {
     let term = |setting: &Setting| {
         let iteration = setting.iteration();
         let stages = iteration.stages();
         let audience = stages.audience.as_ref().unwrap();
-        let share = audience.explanation.share_at_epsilon;
+        let share = audience.explanations[0].share_at_epsilon;
         assert!(share > 0.1 && share < 0.9, "share at epsilon {share}");
         iteration.audience_term(&stages, audience)
     };
-    let direction = vector(setting.models.explainer.architecture(), 9, 1000.0);
+    let direction = vector(setting.explainer().architecture(), 9, 1000.0);
     let h = 1e-6;
     let shifted = |sign: f64| {
         let mut shifted = setting.clone();
@@ -261,7 +297,7 @@ fn a_signed_attack_silences_the_audience() {
     let term = iteration.audience_term(&stages, stages.audience.as_ref().unwrap());
     assert_eq!(term.reach.explainer.norm(), 0.0);
     assert_eq!(term.reach.architecture.norm(), 0.0);
-    assert!(term.adjoint_delta.norm() > 0.0);
+    assert!(term.adjoint_delta[0].norm() > 0.0);
 }
 
 #[test]
@@ -308,15 +344,18 @@ fn terms_carried_apart_and_together_give_the_same_gradient() {
 /// The Hessian by central differences of the gradient, its dominant eigenvalue by many more iterations.
 #[test]
 fn the_dominant_eigenvalue_is_that_of_the_architectures_hessian() {
-    let Setting {
-        models,
-        at,
-        batches,
-        ..
-    } = setting();
+    let Setting { parts, at, .. } = setting();
+    let Part {
+        models, batches, ..
+    } = &parts[0];
     let loss = stage1::loss(&*models.explainer, &batches.explainer_val);
     let start = vector(models.explainer.architecture(), 9, 1000.0);
-    let found = dominant_eigenvalue(&loss, &at.explainer, &at.architecture, &start, 500, 1e-12);
+    let hessian = |along: &Vector| {
+        let point = [&at.explainer, &at.architecture];
+        let [product] = MixedProduct::Exact.product(&loss, point, (1, along), [1]);
+        product
+    };
+    let found = dominant_eigenvalue(hessian, &start, 500, 1e-12);
     let gradient_at = |a: &Vector| {
         let [g] = gradient(&loss, [&at.explainer, a], [1]).vectors;
         g
@@ -340,18 +379,21 @@ fn the_dominant_eigenvalue_is_that_of_the_architectures_hessian() {
 #[test]
 fn an_attack_from_zero_never_starts() {
     let mut setting = setting();
-    setting.starts.train = setting.starts.train.zeros_like();
+    let starts = setting.parts[0].starts.as_mut().unwrap();
+    starts.train = starts.train.zeros_like();
     let stages = setting.iteration().stages();
-    let largest = stages.audience.unwrap().explanation.delta.norm();
+    let largest = stages.audience.unwrap().explanations[0].delta.norm();
     assert!(largest < 1e-10, "{largest}");
 }
 
 #[test]
 fn the_layers_agreement_is_differentiated_with_respect_to_the_weights() {
-    let setting = setting();
-    let (f, batch) = (&*setting.models.explainer, &setting.batches.explainer_train);
+    let setting = in_two_parts();
+    let f = &**setting.explainer();
     let (e, a) = (&setting.at.explainer, &setting.at.architecture);
-    let at = |e: &Vector, product| agreement(f, [e, a], batch, product);
+    let parts = setting.parts.iter();
+    let parts: Vec<_> = parts.map(|p| (f, &p.batches.explainer_train)).collect();
+    let at = |e: &Vector, product| agreement(&setting.team, &parts, [e, a], product);
     let exact = at(e, MixedProduct::Exact);
     assert!(exact.value.abs() < 1.0, "the cosine of {}", exact.value);
     let direction = vector(f.weights(), 11, 1.0);

@@ -1,9 +1,11 @@
 //! `lease search`: search an architecture.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lease::Error;
+use lease::collective::{Collective, told_by_first};
 use lease::config::{Composite, Layers};
 use lease::data::Dataset;
 use lease::run::{Found, Kind, RunError, RunFolder};
@@ -12,6 +14,7 @@ use lease::study::cell::search_in;
 use lease::study::{self, Searching};
 
 use crate::Ended;
+use crate::peers;
 use crate::settings::Settings;
 use crate::terminal::progress::{Console, told_standing};
 use crate::terminal::{self, Level, quoted, signals};
@@ -44,6 +47,8 @@ pub struct Prepared<C> {
     pub config: C,
     pub dataset: Dataset,
     pub folder: PathBuf,
+    /// The processes that do it.
+    pub peers: Arc<dyn Collective>,
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
@@ -80,22 +85,28 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
             return Ok(None);
         }
         let search = config.search();
+        let peers = peers::joined()?;
         // The folder first, since reading images may take long; then all that is wrong with the rest.
-        if let Some(path) = &self.out {
+        if let Some(path) = self.out.as_ref().filter(|_| peers.rank() == 0) {
             free(path)?;
         }
         let dataset = Dataset::load(&search.data)?;
         let checked =
             lease::device::with_threads(search.run.threads, || config.obstacles(&dataset))?;
-        Error::all(checked)?;
+        let shared = search.team(peers.clone()).err().map(Error::from);
+        Error::all(checked.into_iter().chain(shared).collect())?;
         let folder = match self.resume.as_ref().or(self.out.as_ref()) {
             Some(path) => path.clone(),
-            None => fresh(search)?,
+            None => {
+                let made = (peers.rank() == 0).then(|| fresh(search)).transpose()?;
+                told_by_first(&*peers, || made.unwrap_or_default())
+            }
         };
         Ok(Some(Prepared {
             config,
             dataset,
             folder,
+            peers,
         }))
     }
 
@@ -166,7 +177,9 @@ impl<C: Searching + Send + Sync> Prepared<C> {
     ) -> Result<Option<Summary>, Error> {
         let (search, toml) = (self.config.search().clone(), self.config.to_toml());
         let outcome = lease::device::with_threads(search.run.threads, || {
-            search_in(search, &toml, &self.dataset, &self.folder)?.run(&mut Console::new(), stop)
+            let peers = self.peers.clone();
+            let search = search_in(search, &toml, &self.dataset, &self.folder, peers)?;
+            search.run(&mut Console::new(), stop)
         })??;
         match outcome {
             Outcome::Finished(summary) => Ok(Some(*summary)),

@@ -10,6 +10,7 @@ pub mod signals;
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -70,6 +71,9 @@ impl Level {
 
 static STYLE: OnceLock<Style> = OnceLock::new();
 
+/// Which process this is, of several of which the first speaks.
+static RANK: AtomicUsize = AtomicUsize::new(0);
+
 /// Why results could not be written, the first time that they could not.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 
@@ -79,12 +83,22 @@ pub fn set(style: &Style) {
     let _ = STYLE.set(*style);
 }
 
+/// Has this process, the one of this number, say nothing but what goes wrong here.
+pub fn mute(rank: usize) {
+    RANK.store(rank, Ordering::Relaxed);
+}
+
+/// Which process this is.
+pub fn rank() -> usize {
+    RANK.load(Ordering::Relaxed)
+}
+
 fn json_wanted() -> bool {
     STYLE.get().is_some_and(|s| s.log_format == Format::Json)
 }
 
 fn quiet() -> bool {
-    STYLE.get().is_some_and(|s| s.quiet)
+    rank() > 0 || STYLE.get().is_some_and(|s| s.quiet)
 }
 
 /// Whether colours are wanted on standard error (no-color.org).
@@ -101,6 +115,9 @@ pub fn result(text: impl Display) {
 
 /// Writes a result as it is.
 pub fn plain(text: impl Display) {
+    if rank() > 0 {
+        return;
+    }
     let mut out = io::stdout().lock();
     if let Err(error) = write!(out, "{text}").and_then(|()| out.flush()) {
         let mut failed = FAILED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,13 +136,25 @@ pub fn say(level: Level, message: impl Display) {
 
 /// What is said for people, where it is wanted.
 fn told(level: Level, message: impl Display) -> Option<String> {
-    let wanted = !quiet() || level != Level::Info;
-    wanted.then(|| format!("{}{message}", level.prefix(coloured())))
+    let from = match rank() {
+        0 => String::new(),
+        rank => format!("process {rank}: "),
+    };
+    is_wanted(level).then(|| format!("{}{from}{message}", level.prefix(coloured())))
+}
+
+/// Whether what matters so much is to be said.
+fn is_wanted(level: Level) -> bool {
+    match level {
+        Level::Info => !quiet(),
+        Level::Warning => rank() == 0,
+        Level::Error => true,
+    }
 }
 
 /// Writes one event as a JSON object, where that is wanted.
 pub fn event(level: Level, event: &str, fields: Value) {
-    if !json_wanted() || (quiet() && level == Level::Info) {
+    if !json_wanted() || !is_wanted(level) {
         return;
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -133,6 +162,9 @@ pub fn event(level: Level, event: &str, fields: Value) {
     all.insert("time".into(), json!(now.map_or(0.0, |t| t.as_secs_f64())));
     all.insert("level".into(), level.name().into());
     all.insert("event".into(), event.into());
+    if rank() > 0 {
+        all.insert("process".into(), rank().into());
+    }
     if let Value::Object(fields) = fields {
         all.extend(fields);
     }

@@ -123,6 +123,13 @@ struct View {
 }
 
 impl Augmentation {
+    /// Passes over the draws of so many images of this height and width.
+    pub fn skip(&self, images: usize, [height, width]: [usize; 2], rng: &mut ChaCha8Rng) {
+        for _ in 0..images {
+            self.draw(height, width, rng);
+        }
+    }
+
     /// Always takes the same number of random values.
     fn draw(&self, height: usize, width: usize, rng: &mut ChaCha8Rng) -> View {
         let mut shift = || below(rng, 2 * self.shift + 1) as isize - self.shift as isize;

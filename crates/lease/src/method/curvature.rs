@@ -1,17 +1,14 @@
 //! How sharply the validation loss bends in A: a sign of a search about to collapse (Zela et al., arXiv
 //! 1909.09656).
 
-use super::product::MixedProduct;
-use crate::network::{Dual, Leaves, Vector};
+use crate::network::Vector;
 
-/// The eigenvalue of ∇²_A L(E, A) that is largest in magnitude, by power iteration on exact Hessian-vector
-/// products from `start`, until it changes by less than `tolerance` of itself, for at most `most` products.
+/// The eigenvalue of ∇²_A L(E, A) that is largest in magnitude, by power iteration on the Hessian's products with vectors,
+/// `hessian`, from `start`, until it changes by less than `tolerance` of itself, for at most `most` products.
 ///
 /// 0 if the start is, or if the Hessian takes it there.
 pub fn dominant_eigenvalue(
-    loss: impl Fn([&Leaves; 2]) -> Dual<1>,
-    e: &Vector,
-    a: &Vector,
+    hessian: impl Fn(&Vector) -> Vector,
     start: &Vector,
     most: usize,
     tolerance: f64,
@@ -24,7 +21,7 @@ pub fn dominant_eigenvalue(
             return 0.0;
         }
         let unit = direction.scale(1.0 / norm);
-        let [product] = MixedProduct::Exact.product(&loss, [e, a], (1, &unit), [1]);
+        let product = hessian(&unit);
         let before = std::mem::replace(&mut eigenvalue, unit.dot(&product));
         if (eigenvalue - before).abs() <= tolerance * eigenvalue.abs() {
             break;

@@ -94,6 +94,12 @@ impl Tally {
         self.seen += batch.images.dims()[0] as u64;
     }
 
+    /// Counts so many images, of which so many were classified correctly.
+    pub fn count(&mut self, correct: u64, seen: u64) {
+        self.correct += correct;
+        self.seen += seen;
+    }
+
     /// Whether it can be one of at most so many images.
     pub fn is_of_at_most(self, images: u64) -> bool {
         self.correct <= self.seen && self.seen <= images

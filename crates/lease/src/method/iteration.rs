@@ -1,14 +1,16 @@
 //! One iteration, as in METHOD.md: stages I to III for one unrolled step each.
 //!
 //! [`Iteration`] is the two networks at a point, with batches and settings; its methods read like the equations. What
-//! stage IV makes of it, the architecture's gradient, is in [`stage4`](super::stage4).
+//! stage IV makes of it, the architecture's gradient, is in [`stage4`](super::stage4). Losses, gradients and products are
+//! those of the whole batch, whose parts may be computed apart, on other processes too; explanations stay with their images.
 
 use burn::tensor::Tensor;
 
 use super::product::{MixedProduct, gradient};
 use super::stage2::{self, Attack, Explained, Explanation, explain};
 use super::stage3::{self, Told};
-use super::{Batches, Models, Point, UnrolledStep, stage1};
+use super::{Part, Point, UnrolledStep, stage1};
+use crate::collective::Team;
 use crate::network::Vector;
 
 /// How an architecture is searched.
@@ -89,14 +91,12 @@ pub struct Starts {
 /// One iteration.
 #[derive(Clone, Copy)]
 pub struct Iteration<'a> {
-    /// f and g.
-    pub models: &'a Models,
+    /// f and g, B_e^tr, B_a^tr, B_e^val and B_a^val, and Δ0: those parts of the batches that this process computes.
+    pub parts: &'a [Part],
+    /// Who computes the others.
+    pub team: &'a Team,
     /// E, W and A.
     pub at: &'a Point,
-    /// B_e^tr, B_a^tr, B_e^val, B_a^val.
-    pub batches: &'a Batches,
-    /// Δ0; none without an audience.
-    pub starts: Option<&'a Starts>,
     /// η, λ, ε, γ and the rest.
     pub settings: &'a Unrolling,
     /// 1 for the numbers of E that train, 0 for those that stay as they are; all train if there is none.
@@ -117,8 +117,8 @@ pub struct Stages {
 
 /// Stages II and III.
 pub struct AudienceStages {
-    /// Δ' and J.
-    pub explanation: Explanation,
+    /// Δ' and J of each part of this process.
+    pub explanations: Vec<Explanation>,
     /// L(W, δ' ⊙ x, t).
     pub loss: f64,
     /// ∇_W of it.
@@ -130,8 +130,10 @@ pub struct AudienceStages {
 impl Iteration<'_> {
     /// E' = E − η_e (∇_E L(E, A, B_e^tr) + λ_e E), Δ' and W'.
     pub fn stages(&self) -> Stages {
-        let loss = stage1::loss(self.models.learner(), &self.batches.explainer_train);
-        let learned = gradient(loss, [&self.at.explainer, &self.at.architecture], [0]);
+        let learned = self.team.mean(self.parts.iter().map(|part| {
+            let loss = stage1::loss(part.models.learner(), &part.batches.explainer_train);
+            gradient(loss, [&self.at.explainer, &self.at.architecture], [0])
+        }));
         let [explainer_gradient] = learned.vectors;
         let explainer = stage1::step(
             &self.at.explainer,
@@ -145,7 +147,8 @@ impl Iteration<'_> {
             }
             None => explainer,
         };
-        let audience = self.starts.map(|starts| self.listened(&explainer, starts));
+        let listens = self.parts.iter().any(|part| part.starts.is_some());
+        let audience = listens.then(|| self.listened(&explainer));
         Stages {
             explainer_loss: learned.value,
             explainer_gradient,
@@ -155,24 +158,36 @@ impl Iteration<'_> {
     }
 
     /// Δ' = clamp(Δ0 + η_δ ∇_Δ J(E', A, Δ0), −ε, ε) and W' = W − η_w (∇_W L(W, δ' ⊙ x, t) + λ_w W).
-    fn listened(&self, explainer: &Vector, starts: &Starts) -> AudienceStages {
-        let batch = &self.batches.audience_train;
-        let explanation = self.explanation(explainer, &batch.images, &starts.train);
+    fn listened(&self, explainer: &Vector) -> AudienceStages {
+        let explanations: Vec<Explanation> = self
+            .parts
+            .iter()
+            .filter_map(|part| Some((part, &part.starts.as_ref()?.train)))
+            .map(|(part, start)| {
+                let images = &part.batches.audience_train.images;
+                self.explanation(part, explainer, images, start)
+            })
+            .collect();
         let told = self.settings.told;
-        let loss = stage3::loss(&self.models.audience, batch, &explanation.slot, told);
-        let listened = gradient(loss, [&self.at.audience, &explanation.delta], [0]);
+        let explained = self.parts.iter().zip(&explanations);
+        let listened = self.team.mean(explained.map(|(part, explanation)| {
+            let batch = &part.batches.audience_train;
+            let loss = stage3::loss(&part.models.audience, batch, &explanation.slot, told);
+            gradient(loss, [&self.at.audience, &explanation.delta], [0])
+        }));
         let [gradient] = listened.vectors;
         AudienceStages {
             weights: stage1::step(&self.at.audience, &gradient, &self.settings.audience),
             loss: listened.value,
             gradient,
-            explanation,
+            explanations,
         }
     }
 
     /// Stage II at E', or what stands for it.
     pub(super) fn explanation(
         &self,
+        part: &Part,
         explainer: &Vector,
         images: &Tensor<4>,
         start: &Tensor<4>,
@@ -184,7 +199,7 @@ impl Iteration<'_> {
             }
             Explained::Attack | Explained::Shuffled => {
                 let a = &self.at.architecture;
-                explain(&*self.models.explainer, explainer, a, images, start, attack)
+                explain(&*part.models.explainer, explainer, a, images, start, attack)
             }
         }
     }

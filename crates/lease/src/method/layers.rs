@@ -8,9 +8,11 @@
 //! The authors' code takes the product by a finite difference; here it is exact.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::product::{MixedProduct, gradient};
 use super::{Examples, stage1};
+use crate::collective::Team;
 use crate::network::Vector;
 use crate::space::Explainer;
 use crate::space::mixing::{mixed, spread};
@@ -23,20 +25,24 @@ pub struct Agreement {
     pub gradient: Vector,
 }
 
-/// How well the layers agree on a batch, at E and A; products are computed as `product` says.
+/// How well the layers agree on a batch, at E and A; products are computed as `product` says. The batch is given as this
+/// process's parts of it, with the explainer in each.
 pub fn agreement(
-    explainer: &dyn Explainer,
+    team: &Team,
+    parts: &[(&dyn Explainer, &Examples)],
     [e, a]: [&Vector; 2],
-    batch: &Examples,
     product: MixedProduct,
 ) -> Agreement {
-    let untied = explainer.untied();
-    let theta = spread(explainer, &*untied, &mixed(explainer, a));
-    let loss = stage1::loss(&*untied, batch);
-    let found = gradient(&loss, [e, &theta], [1]);
+    let untied: Vec<Arc<dyn Explainer>> = parts.iter().map(|(of, _)| of.untied()).collect();
+    let theta = spread(parts[0].0, &*untied[0], &mixed(parts[0].0, a));
+    let losses = || {
+        let all = parts.iter().zip(&untied);
+        all.map(|((_, batch), untied)| stage1::loss(&**untied, batch))
+    };
+    let found = team.mean(losses().map(|loss| gradient(loss, [e, &theta], [1])));
     let [layers] = found.vectors;
     let layers = layers.to_f64();
-    let parts = untied.coefficients();
+    let parts = untied[0].coefficients();
     let mut direction = vec![0.0; layers.len()];
     let mut value = 0.0;
     let mut kinds: Vec<&str> = parts.iter().map(|of| of.kind).collect();
@@ -53,7 +59,8 @@ pub fn agreement(
         value += agreement_of(&layers, &places, &mut direction);
     }
     let direction = theta.with_values(direction);
-    let [gradient] = product.product(&loss, [e, &theta], (1, &direction), [0]);
+    let products = losses().map(|loss| product.product(loss, [e, &theta], (1, &direction), [0]));
+    let [gradient] = team.mean_of(products);
     Agreement { value, gradient }
 }
 

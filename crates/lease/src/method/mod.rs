@@ -12,6 +12,7 @@ mod examples;
 pub mod iteration;
 pub mod layers;
 pub mod optimiser;
+mod parts;
 pub mod perturbation;
 pub mod product;
 pub mod regulariser;
@@ -24,6 +25,7 @@ pub mod verify;
 
 pub use examples::{Examples, Tally, smoothed};
 pub use iteration::{Gamma, Iteration, Method, Starts, Unrolling};
+pub use parts::Part;
 
 /// The two networks' functions, f and g.
 #[derive(Clone, Debug)]

@@ -13,7 +13,8 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::product::gradient;
-use super::{Examples, Point, stage1};
+use super::{Part, Point, stage1};
+use crate::collective::Team;
 use crate::config::{Rule, section};
 use crate::network::Vector;
 use crate::rng::unit;
@@ -81,9 +82,11 @@ impl PerturbationSettings {
     }
 
     /// A + ρ g/‖g‖ with g = ∇_A L(E, A, B).
-    pub fn sharpened(&self, explainer: &dyn Explainer, at: &Point, batch: &Examples) -> Vector {
-        let loss = stage1::loss(explainer, batch);
-        let found = gradient(loss, [&at.explainer, &at.architecture], [1]);
+    pub fn sharpened(&self, team: &Team, parts: &[Part], at: &Point) -> Vector {
+        let found = team.mean(parts.iter().map(|part| {
+            let loss = stage1::loss(&*part.models.explainer, &part.batches.explainer_val);
+            gradient(loss, [&at.explainer, &at.architecture], [1])
+        }));
         let [ascent] = found.vectors;
         let norm = ascent.norm();
         if norm == 0.0 {
@@ -93,14 +96,15 @@ impl PerturbationSettings {
         at.architecture.add_scaled(1.0, &step)
     }
 
-    /// The explainer that E learns as: at θ + δ, for a batch and when this share of the steps is done.
-    pub fn learner(
+    /// Has E learn as the explainer at θ + δ, for a batch and when this share of the steps is done.
+    pub fn set_learners(
         &self,
-        explainer: &dyn Explainer,
+        team: &Team,
+        parts: &mut [Part],
         at: &Point,
-        (batch, share): (&Examples, f64),
-        rng: &mut impl Rng,
-    ) -> Arc<dyn Explainer> {
+        (share, rng): (f64, &mut impl Rng),
+    ) {
+        let explainer = parts[0].models.explainer.clone();
         let plain = explainer.with_mixing(Mixing {
             auxiliary_skip: 0.0,
             ..explainer.mixing().clone()
@@ -114,39 +118,51 @@ impl PerturbationSettings {
         };
         let start = ball.random(rng);
         let perturbed = match self.perturb {
-            Perturb::Adversarial => self.worst(explainer, at, batch, &ball, start),
+            Perturb::Adversarial => self.worst((team, parts), at, &ball, start),
             Perturb::Random | Perturb::None => start,
         };
-        let shift = perturbed.add_scaled(-1.0, &theta);
-        explainer.with_mixing(Mixing {
-            shift: Some(Arc::new(shift)),
-            ..explainer.mixing().clone()
-        })
+        let shift = Arc::new(perturbed.add_scaled(-1.0, &theta));
+        for part in parts {
+            let explainer = &part.models.explainer;
+            part.models.learner = Some(explainer.with_mixing(Mixing {
+                shift: Some(shift.clone()),
+                ..explainer.mixing().clone()
+            }));
+        }
     }
 
     /// θ + δ of the largest loss that projected gradient steps of 2ε/steps find from a start; θ itself where they find
     /// none larger.
     fn worst(
         &self,
-        explainer: &dyn Explainer,
+        (team, parts): (&Team, &[Part]),
         at: &Point,
-        batch: &Examples,
         ball: &Ball,
         start: Vector,
     ) -> Vector {
-        let direct = explainer.with_mixing(Mixing {
-            relaxation: Relaxation::Direct,
-            ..explainer.mixing().clone()
-        });
+        let direct: Vec<Arc<dyn Explainer>> = parts
+            .iter()
+            .map(|part| {
+                let explainer = &part.models.explainer;
+                explainer.with_mixing(Mixing {
+                    relaxation: Relaxation::Direct,
+                    ..explainer.mixing().clone()
+                })
+            })
+            .collect();
+        let losses = || {
+            let all = parts.iter().zip(&direct);
+            all.map(|(part, direct)| stage1::loss(&**direct, &part.batches.explainer_train))
+        };
         let loss = |theta: &Vector| {
-            let loss = stage1::loss(&*direct, batch);
-            gradient(loss, [&at.explainer, theta], []).value
+            let each = losses().map(|loss| gradient(loss, [&at.explainer, theta], []));
+            team.mean(each).value
         };
         let step = 2.0 * ball.epsilon / self.perturb_steps as f64;
         let mut theta = start;
         for _ in 0..self.perturb_steps {
-            let found = gradient(stage1::loss(&*direct, batch), [&at.explainer, &theta], [1]);
-            let [ascent] = found.vectors;
+            let each = losses().map(|loss| gradient(loss, [&at.explainer, &theta], [1]));
+            let [ascent] = team.mean(each).vectors;
             let sign = ascent.with(ascent.flat().sign());
             theta = ball.projected(&theta.add_scaled(step, &sign));
         }

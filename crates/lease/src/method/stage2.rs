@@ -203,11 +203,11 @@ struct Relative {
 }
 
 impl Explanation {
-    /// The share of Σ |δ'| that lies where `mask`, `[batch, 1, h, w]`, is 1; elsewhere it is 0.
-    pub fn share_on(&self, mask: &Tensor<4>) -> f64 {
+    /// Σ |δ'| where `mask`, `[batch, 1, h, w]`, is 1, elsewhere it is 0; and Σ |δ'| of all.
+    pub fn size_on(&self, mask: &Tensor<4>) -> [f64; 2] {
         let size = self.delta.flat().abs().reshape(self.slot.shape());
         let inside = (size.clone() * mask.clone()).sum().into_scalar::<f64>();
-        inside / size.sum().into_scalar::<f64>()
+        [inside, size.sum().into_scalar::<f64>()]
     }
 
     /// The adjoint of g = ∇_Δ J at `start` where that of the clamped Δ' is `adjoint`; none where g has no say.

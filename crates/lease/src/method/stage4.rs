@@ -4,10 +4,10 @@
 use burn::tensor::Tensor;
 
 use super::iteration::{AudienceStages, Gamma, Iteration, Stages};
-use super::product::gradient;
+use super::product::{Gradient, gradient};
 use super::stage2::{self, Explanation};
-use super::{stage1, stage3};
-use crate::network::Vector;
+use super::{Part, stage1, stage3};
+use crate::network::{Dual, Leaves, Vector};
 
 /// What reaches E' and A from a loss: its gradient with respect to A once E' is gone through too.
 #[derive(Clone)]
@@ -33,8 +33,8 @@ pub struct AudienceTerm {
     pub loss: f64,
     /// With respect to W'.
     pub adjoint_audience: Vector,
-    /// With respect to the clamped Δ'.
-    pub adjoint_delta: Vector,
+    /// With respect to the clamped Δ', of each part of this process.
+    pub adjoint_delta: Vec<Vector>,
     /// With respect to E' and A.
     pub reach: Reach,
 }
@@ -97,8 +97,11 @@ impl Iteration<'_> {
 
     /// The explainer's term: v_E = ∇_{E'} L(E', A, B_e^val), and the same for A.
     pub fn explainer_term(&self, stages: &Stages) -> ExplainerTerm {
-        let loss = stage1::loss(&*self.models.explainer, &self.batches.explainer_val);
-        let direct = gradient(loss, [&stages.explainer, &self.at.architecture], [0, 1]);
+        let at = [&stages.explainer, &self.at.architecture];
+        let parts = self.parts.iter();
+        let direct = self
+            .team
+            .mean(parts.map(|part| gradient(validation(part), at, [0, 1])));
         let [explainer, architecture] = direct.vectors;
         ExplainerTerm {
             loss: direct.value,
@@ -113,14 +116,21 @@ impl Iteration<'_> {
     /// The explainer's term at fixed weights: ∇_A L(E, A, B_e^val), which is first-order DARTS; with ∇_E beside it if that is
     /// asked for.
     pub fn first_order_term(&self, with_weights: bool) -> ExplainerTerm {
-        let loss = stage1::loss(&*self.models.explainer, &self.batches.explainer_val);
         let at = [&self.at.explainer, &self.at.architecture];
         let (value, architecture, weights) = if with_weights {
-            let direct = gradient(loss, at, [0, 1]);
+            let direct = self.team.mean(
+                self.parts
+                    .iter()
+                    .map(|part| gradient(validation(part), at, [0, 1])),
+            );
             let [weights, architecture] = direct.vectors;
             (direct.value, architecture, Some(weights))
         } else {
-            let direct = gradient(loss, at, [1]);
+            let direct = self.team.mean(
+                self.parts
+                    .iter()
+                    .map(|part| gradient(validation(part), at, [1])),
+            );
             let [architecture] = direct.vectors;
             (direct.value, architecture, None)
         };
@@ -137,16 +147,22 @@ impl Iteration<'_> {
     /// The audience's term, from W' back through Δ' to E' and A:
     /// v_W = ∇_{W'} L(W', B_a^val), v_Δ = −η_w · mixed(L_audience, W, v_W; Δ'), and stage II behind it.
     pub fn audience_term(&self, stages: &Stages, audience: &AudienceStages) -> AudienceTerm {
-        let explanation = &audience.explanation;
         let validated = self.validated(stages, audience);
-        let batch = &self.batches.audience_train;
         let told = self.settings.told;
-        let loss = stage3::loss(&self.models.audience, batch, &explanation.slot, told);
-        let at = [&self.at.audience, &explanation.delta];
-        let along = (0, &validated.adjoint);
-        let [product] = self.settings.product.product(loss, at, along, [1]);
-        let adjoint_delta = product.scale(-self.settings.audience.learning_rate);
-        let mut reach = self.through_stage2(stages, &batch.images, explanation, &adjoint_delta);
+        let rate = self.settings.audience.learning_rate * self.team.fraction();
+        let explained = self.parts.iter().zip(&audience.explanations);
+        let adjoint_delta: Vec<Vector> = explained
+            .map(|(part, explanation)| {
+                let batch = &part.batches.audience_train;
+                let loss = stage3::loss(&part.models.audience, batch, &explanation.slot, told);
+                let at = [&self.at.audience, &explanation.delta];
+                let along = (0, &validated.adjoint);
+                let [product] = self.settings.product.product(loss, at, along, [1]);
+                product.scale(-rate)
+            })
+            .collect();
+        let images = |part: &Part| part.batches.audience_train.images.clone();
+        let mut reach = self.through_stage2(stages, images, &audience.explanations, &adjoint_delta);
         if let Some(through) = &validated.through_explanation {
             reach = reach.add_scaled(1.0, through);
         }
@@ -167,23 +183,44 @@ impl Iteration<'_> {
             Some(trains) => reach.explainer.times(trains),
             None => reach.explainer.clone(),
         };
-        let loss = stage1::loss(self.models.learner(), &self.batches.explainer_train);
         let at = [&self.at.explainer, &self.at.architecture];
-        let along = (0, &v);
-        let [product] = self.settings.product.product(loss, at, along, [1]);
+        let [product] = self.team.mean_of(self.parts.iter().map(|part| {
+            let loss = stage1::loss(part.models.learner(), &part.batches.explainer_train);
+            self.settings.product.product(loss, at, (0, &v), [1])
+        }));
         reach
             .architecture
             .add_scaled(-self.settings.explainer.learning_rate, &product)
     }
 
-    /// mixed(J, Δ0, v_g; E', A), v_g the adjoint of the attack's gradient: how E' and A act through an explanation whose
-    /// adjoint is v_Δ.
+    /// mixed(J, Δ0, v_g; E', A), v_g the adjoint of the attack's gradient: how E' and A act through explanations of these
+    /// images of each part whose adjoints are v_Δ. J is a sum over images, and so is this.
     fn through_stage2(
         &self,
         stages: &Stages,
+        images: impl Fn(&Part) -> Tensor<4>,
+        explanations: &[Explanation],
+        adjoints: &[Vector],
+    ) -> Reach {
+        let explained = self.parts.iter().zip(explanations.iter().zip(adjoints));
+        let parts = explained.map(|(part, (explanation, adjoint))| {
+            let reach = self.through_part(part, stages, &images(part), (explanation, adjoint));
+            [reach.explainer, reach.architecture]
+        });
+        let [explainer, architecture] = self.team.sum_of(parts);
+        Reach {
+            explainer,
+            architecture,
+        }
+    }
+
+    /// The same of one part.
+    fn through_part(
+        &self,
+        part: &Part,
+        stages: &Stages,
         images: &Tensor<4>,
-        explanation: &Explanation,
-        adjoint: &Vector,
+        (explanation, adjoint): (&Explanation, &Vector),
     ) -> Reach {
         let (explainer, architecture) = (&stages.explainer, &self.at.architecture);
         let v = explanation.adjoint_of_gradient(adjoint);
@@ -193,7 +230,7 @@ impl Iteration<'_> {
                 architecture: architecture.scale(0.0),
             };
         };
-        let f = &*self.models.explainer;
+        let f = &*part.models.explainer;
         let (clean, target) = Vector::single("clean", clean);
         let objective = stage2::objective(f, images, &explanation.slot, &target);
         let at = [&explanation.start, explainer, architecture, &clean];
@@ -211,30 +248,52 @@ impl Iteration<'_> {
     /// L(W', B_a^val) and its gradient; on reweighted images also what reaches E' and A through the explanations of
     /// the validation images.
     fn validated(&self, stages: &Stages, audience: &AudienceStages) -> Validated {
-        let batch = &self.batches.audience_val;
-        let starts = self.starts.filter(|_| self.settings.validate_reweighted);
-        let Some(starts) = starts else {
-            let loss = stage3::validation_loss(&self.models.audience, batch);
-            let validated = gradient(loss, [&audience.weights], [0]);
+        if !self.settings.validate_reweighted {
+            let validated = self.team.mean(self.parts.iter().map(|part| {
+                let batch = &part.batches.audience_val;
+                let loss = stage3::validation_loss(&part.models.audience, batch);
+                gradient(loss, [&audience.weights], [0])
+            }));
             let [adjoint] = validated.vectors;
             return Validated {
                 loss: validated.value,
                 adjoint,
                 through_explanation: None,
             };
-        };
-        let explanation = self.explanation(&stages.explainer, &batch.images, &starts.val);
-        let told = self.settings.told;
-        let loss = stage3::loss(&self.models.audience, batch, &explanation.slot, told);
-        let validated = gradient(loss, [&audience.weights, &explanation.delta], [0, 1]);
-        let [adjoint, adjoint_delta] = validated.vectors;
-        let through = self.through_stage2(stages, &batch.images, &explanation, &adjoint_delta);
+        }
+        let (told, share) = (self.settings.told, self.team.fraction());
+        let (mut explanations, mut adjoints) = (Vec::new(), Vec::new());
+        let started = self
+            .parts
+            .iter()
+            .filter_map(|part| Some((part, part.starts.as_ref()?)));
+        let validated = self.team.mean(started.map(|(part, starts)| {
+            let batch = &part.batches.audience_val;
+            let explanation = self.explanation(part, &stages.explainer, &batch.images, &starts.val);
+            let loss = stage3::loss(&part.models.audience, batch, &explanation.slot, told);
+            let found = gradient(loss, [&audience.weights, &explanation.delta], [0, 1]);
+            let [adjoint, adjoint_delta] = found.vectors;
+            explanations.push(explanation);
+            adjoints.push(adjoint_delta.scale(share));
+            Gradient {
+                value: found.value,
+                vectors: [adjoint],
+            }
+        }));
+        let [adjoint] = validated.vectors;
+        let images = |part: &Part| part.batches.audience_val.images.clone();
+        let through = self.through_stage2(stages, images, &explanations, &adjoints);
         Validated {
             loss: validated.value,
             adjoint,
             through_explanation: Some(through),
         }
     }
+}
+
+/// L(·, ·, B_e^val) of a part.
+fn validation(part: &Part) -> impl Fn([&Leaves; 2]) -> Dual<1> + '_ {
+    stage1::loss(&*part.models.explainer, &part.batches.explainer_val)
 }
 
 struct Validated {

@@ -16,8 +16,10 @@ use super::product::MixedProduct;
 use super::stage2::{Attack, AttackScale};
 use super::stage3::{Reweighting, Told};
 use super::{
-    Batches, Examples, Gamma, Iteration, Method, Models, Point, Starts, UnrolledStep, Unrolling,
+    Batches, Examples, Gamma, Iteration, Method, Models, Part, Point, Starts, UnrolledStep,
+    Unrolling,
 };
+use crate::collective::Team;
 use crate::network::{Audience, Layout, ResNetShape, Stem, Vector};
 use crate::space::darts::{Operation, Supernet, SupernetShape};
 
@@ -379,11 +381,15 @@ impl Case {
             val: delta0,
         };
         let settings = self.unrolling(product);
+        let part = Part {
+            models: models.clone(),
+            batches,
+            starts: Some(starts),
+        };
         let iteration = Iteration {
-            models,
+            parts: &[part],
+            team: &Team::alone(1),
             at: &at,
-            batches: &batches,
-            starts: Some(&starts),
             trains: None,
             settings: &settings,
         };
@@ -395,10 +401,11 @@ impl Case {
         let listener = iteration.audience_term(&stages, audience);
         let total = iteration.architecture_gradient(&explainer, Some(&listener));
 
+        let explanation = &audience.explanations[0];
         let mut table = Vec::new();
         for (name, ours) in [
             ("stage1.loss", stages.explainer_loss),
-            ("stage2.objective", audience.explanation.objective),
+            ("stage2.objective", explanation.objective),
             ("stage3.loss", audience.loss),
             ("stage4.explainer_val_loss", explainer.loss),
             ("stage4.audience_val_loss", listener.loss),
@@ -435,8 +442,8 @@ impl Case {
             ));
         }
         for (name, ours) in [
-            ("stage2.delta", &audience.explanation.delta),
-            ("adjoint.delta", &listener.adjoint_delta),
+            ("stage2.delta", &explanation.delta),
+            ("adjoint.delta", &listener.adjoint_delta[0]),
         ] {
             let reference = self.get(&format!("out.{name}"), ours.layout().len())?;
             table.push(compared(name, &ours.to_f64(), reference));

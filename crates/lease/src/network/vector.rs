@@ -241,9 +241,23 @@ impl Vector {
     /// # Panics
     /// If they are not as many: a mistake of the caller.
     pub fn with_values(&self, values: Vec<f64>) -> Self {
-        let data = TensorData::new(values, [self.layout.len()]);
+        self.with_data(TensorData::new(values, [self.layout.len()]))
+    }
+
+    /// The same layout, device and precision with these numbers.
+    pub(crate) fn with_data(&self, data: TensorData) -> Self {
         let like = (&self.flat.device(), self.flat.dtype());
         self.with(Tensor::from_data(data, like))
+    }
+
+    /// All values as bytes.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        self.flat.to_data().as_bytes().to_vec()
+    }
+
+    /// The sums of its numbers with another's.
+    pub fn plus(&self, other: &Self) -> Self {
+        self.with(self.flat() + other.flat())
     }
 
     /// The products of its numbers with another's.

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::Identity;
 use super::files::write_atomically;
+use crate::collective::Collective;
 use crate::network::{Layout, Vector};
 
 /// The version of the checkpoints' contents.
@@ -204,20 +205,56 @@ impl Checkpoint {
             path: path.clone(),
             source,
         };
-        let header =
-            serde_json::to_string(&self.header).map_err(|e| failed(std::io::Error::other(e)))?;
-        let metadata = HashMap::from([
-            ("lease".to_string(), header.clone()),
-            ("sha256".to_string(), digest(&header, &self.tensors)),
-        ]);
-        let bytes =
-            serialize(&self.tensors, metadata).map_err(|e| failed(std::io::Error::other(e)))?;
+        let bytes = self.to_bytes().map_err(failed)?;
         write_atomically(&path, &bytes).map_err(failed)?;
         for old in list(folder).iter().rev().skip(KEPT) {
             // One that cannot be removed does no harm.
             let _ = std::fs::remove_file(old);
         }
         Ok(path)
+    }
+
+    /// What its file holds.
+    fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
+        let header = serde_json::to_string(&self.header).map_err(std::io::Error::other)?;
+        let metadata = HashMap::from([
+            ("lease".to_string(), header.clone()),
+            ("sha256".to_string(), digest(&header, &self.tensors)),
+        ]);
+        serialize(&self.tensors, metadata).map_err(std::io::Error::other)
+    }
+
+    /// What process 0 has found in a folder, on all processes.
+    ///
+    /// # Errors
+    /// If it cannot be written or read.
+    pub fn shared(
+        found: Option<(Self, Vec<CheckpointError>)>,
+        folder: &Path,
+        (kind, identity): (&str, &Identity),
+        peers: &dyn Collective,
+    ) -> Result<Option<(Self, Vec<CheckpointError>)>, CheckpointError> {
+        if peers.size() == 1 {
+            return Ok(found);
+        }
+        let bytes = match &found {
+            Some((checkpoint, _)) => {
+                checkpoint
+                    .to_bytes()
+                    .map_err(|source| CheckpointError::Io {
+                        action: "write",
+                        path: folder.into(),
+                        source,
+                    })?
+            }
+            None => Vec::new(),
+        };
+        let bytes = peers.broadcast(bytes);
+        if peers.rank() == 0 || bytes.is_empty() {
+            return Ok(found);
+        }
+        let there = Self::from_bytes(&bytes, folder, kind, identity)?;
+        Ok(Some((there, Vec::new())))
     }
 
     /// Reads one checkpoint and checks that it is whole and belongs to this run.

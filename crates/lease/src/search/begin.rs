@@ -1,11 +1,14 @@
 //! How a search begins: what keeps it from being done, its start in a new folder, and how an earlier one is gone on with.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::batches::{self, Feed};
+use super::records::Records;
 use super::state::{self, Progress, State};
 use super::{Search, SearchConfig, observer};
 use crate::Error;
+use crate::collective::Collective;
 use crate::data::{Dataset, ImageSet};
 use crate::memory::Need;
 use crate::method::{Method, Models};
@@ -46,7 +49,9 @@ const SMALLER: &str = "lower --batch, --channels or --cells";
 
 /// About the most memory that a search with these networks needs at once.
 pub(super) fn need(config: &SearchConfig, models: &Models, images: &ImageSet) -> Need {
-    let (batch, image) = (config.search.batch, images.shape);
+    // Parts are computed one after the other.
+    let batch = config.search.batch / config.search.ghost_batches.max(1);
+    let image = images.shape;
     let explainer = models.explainer.bytes(batch, image);
     let audience = models.audience.bytes(batch, image);
     // A pass on dual numbers keeps values and tangents, and its backward pass the gradients of both where they are read.
@@ -61,35 +66,45 @@ pub(super) fn need(config: &SearchConfig, models: &Models, images: &ImageSet) ->
 
 impl Search {
     /// Starts a search in a new run folder at `path`, which is made only once all else is in order. `toml` is the whole
-    /// configuration of the command, to be written there.
+    /// configuration of the command, to be written there. All of `peers` start it together; process 0 writes the folder.
     ///
     /// # Errors
-    /// If the device is absent, the data are too few for a batch, a network cannot be built, or the folder
-    /// holds anything or cannot be written.
+    /// If the device is absent, the data are too few for a batch, a network cannot be built, the processes cannot share the
+    /// parts of the batch or do not have the same settings and images, or the folder holds anything or cannot be written.
     pub fn start(
         config: SearchConfig,
         toml: &str,
         dataset: Dataset,
         path: &Path,
+        peers: Arc<dyn Collective>,
     ) -> Result<Self, Error> {
+        let team = config.team(peers)?;
+        let identity = Self::identity(&config, &dataset);
+        team.same(&identity.digest())?;
         let device = crate::device::device(&config.run.device)?;
         let truths = config.space.truths()?;
         let models = Self::networks(&config, &dataset.size(), &StageReached::default())?;
-        let feed = Feed::new(&config, dataset, &device)?;
+        let feed = Feed::new(&config, dataset, &device, &team)?;
         let state = State::start(&config, &models, &device, Progress::default());
-        let about = observer::about(&config, &feed.dataset);
-        let (run, metrics) = RunFolder::create(path, Kind::Search, about)?;
-        run.write("config.toml", toml.as_bytes())?;
+        let records = match team.leads() {
+            true => {
+                let about = observer::about(&config, &feed.dataset);
+                let (run, metrics) = RunFolder::create(path, Kind::Search, about)?;
+                run.write("config.toml", toml.as_bytes())?;
+                Some(Records::open(run, metrics, &state.progress)?)
+            }
+            false => None,
+        };
         let mut search = Self {
-            identity: Self::identity(&config, &feed.dataset),
-            metrics,
-            timing: run.log("timing.jsonl", &state.progress.timing)?,
+            identity,
+            team,
+            records,
+            folder: path.into(),
             notes: Vec::new(),
             config,
             device,
             models,
             feed,
-            run,
             state,
             truths,
         };
@@ -108,21 +123,24 @@ impl Search {
         toml: &str,
         dataset: Dataset,
         path: &Path,
+        peers: Arc<dyn Collective>,
     ) -> Result<Self, Error> {
-        let run = RunFolder::open(path)?;
+        let team = config.team(peers.clone())?;
         let identity = Self::identity(&config, &dataset);
-        let Some((checkpoint, progress, mut notes)) = state::newest(&run, &identity)? else {
-            if run.has_measures() {
-                return Err(state::no_checkpoints(&run));
+        team.same(&identity.digest())?;
+        let found = state::newest(path, &identity, &team)?;
+        let Some((checkpoint, progress, mut notes)) = found else {
+            if team.leads() {
+                state::has_no_measures(&RunFolder::open(path)?)?;
             }
-            let mut search = Self::start(config, toml, dataset, path)?;
+            let mut search = Self::start(config, toml, dataset, path, peers)?;
             search.notes =
                 vec!["No checkpoint was written yet: starting from the beginning.".into()];
             return Ok(search);
         };
         let device = crate::device::device(&config.run.device)?;
         let truths = config.space.truths()?;
-        let feed = Feed::new(&config, dataset, &device)?;
+        let feed = Feed::new(&config, dataset, &device, &team)?;
         progress
             .check(&config, feed.per_epoch())
             .map_err(|r| checkpoint.unusable(r))?;
@@ -133,10 +151,17 @@ impl Search {
             }
             other => other,
         })?;
-        let about = observer::about(&config, &feed.dataset);
-        let metrics = run.go_on(Kind::Search, about, &progress.metrics)?;
-        let timing = run.log("timing.jsonl", &progress.timing)?;
-        run.write("config.toml", toml.as_bytes())?;
+        let records = match team.leads() {
+            true => {
+                let run = RunFolder::open(path)?;
+                let about = observer::about(&config, &feed.dataset);
+                let metrics = run.go_on(Kind::Search, about, &progress.metrics)?;
+                let records = Records::open(run.clone(), metrics, &progress)?;
+                run.write("config.toml", toml.as_bytes())?;
+                Some(records)
+            }
+            false => None,
+        };
         notes.push(format!("Resuming after step {}.", progress.step));
         Ok(Self {
             state: State::restore(&config, &models, &device, (checkpoint, progress))?,
@@ -144,10 +169,10 @@ impl Search {
             device,
             models,
             feed,
-            run,
+            team,
+            folder: path.into(),
+            records,
             identity,
-            metrics,
-            timing,
             truths,
             notes,
         })

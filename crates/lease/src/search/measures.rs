@@ -7,6 +7,7 @@ use super::selection::Selection;
 use super::{EpochMetrics, Search};
 use crate::Error;
 use crate::method::curvature::dominant_eigenvalue;
+use crate::method::product::MixedProduct;
 use crate::method::stage1;
 use crate::network::Vector;
 use crate::rng::{Purpose, stream, symmetric};
@@ -85,7 +86,8 @@ impl Search {
             batch.note(&forward(batch.images.clone()).into());
             correct += batch.correct();
         }
-        correct as f64 / indices.len() as f64
+        let correct: f64 = self.team.joined(vec![correct as f64]).iter().sum();
+        correct / indices.len() as f64
     }
 
     /// The dominant eigenvalue of ∇²_A L_val on one validation batch, in epochs in which it is wanted.
@@ -95,16 +97,21 @@ impl Search {
             return None;
         }
         let point = &self.state.point;
-        let batch = self.feed.plain(self.feed.explainer_val.indices()).next()?;
-        let loss = stage1::loss(&*self.models.explainer, &batch);
+        let parts = self.feed.first_plain(self.feed.explainer_val.indices());
         let layout = self.models.explainer.architecture();
         let mut rng = stream(self.config.run.seed, Purpose::Eigenvalue, epoch as u64);
         let values = symmetric(&mut rng, layout.len(), 1.0);
         let start = Vector::from_values(layout.clone(), values, &self.device, DType::F32);
+        let at = [&point.explainer, &point.architecture];
+        let hessian = |along: &Vector| {
+            let [product] = self.team.mean_of(parts.iter().map(|part| {
+                let loss = stage1::loss(&*self.models.explainer, part);
+                MixedProduct::Exact.product(loss, at, (1, along), [1])
+            }));
+            product
+        };
         Some(dominant_eigenvalue(
-            loss,
-            &point.explainer,
-            &point.architecture,
+            hessian,
             &start,
             EIGENVALUE_PRODUCTS,
             EIGENVALUE_TOLERANCE,

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::method::Examples;
+use crate::collective::Team;
+use crate::method::Part;
 use crate::method::iteration::AudienceStages;
 use crate::method::stage4::{ArchitectureGradient, AudienceTerm, ExplainerTerm};
 use crate::space::{Genotype, Standing};
@@ -105,15 +106,27 @@ impl StepMetrics {
         self.gamma = gradient.gamma;
     }
 
-    pub(super) fn audience(&mut self, stages: &AudienceStages, images: &Examples) {
-        if let Some(mask) = &images.relevant {
-            self.delta_on_relevant = Some(stages.explanation.share_on(mask));
-            self.relevant_pixels = Some(mask.clone().mean().into_scalar::<f64>());
+    pub(super) fn audience(&mut self, team: &Team, stages: &AudienceStages, parts: &[Part]) {
+        let explained = parts.iter().zip(&stages.explanations);
+        let of_parts = explained.map(|(part, explanation)| {
+            let (mut on, mut pixels) = ([0.0; 2], 0.0);
+            if let Some(mask) = &part.batches.audience_train.relevant {
+                on = explanation.size_on(mask);
+                pixels = mask.clone().mean().into_scalar::<f64>();
+            }
+            let at_epsilon = explanation.share_at_epsilon;
+            [on[0], on[1], pixels, explanation.objective, at_epsilon]
+        });
+        let [inside, size, pixels, objective, at_epsilon] = team.total(of_parts);
+        let known = |part: &Part| part.batches.audience_train.relevant.is_some();
+        if parts.iter().any(known) {
+            self.delta_on_relevant = Some(inside / size);
+            self.relevant_pixels = Some(team.fraction() * pixels);
         }
         self.audience_train_loss = Some(stages.loss);
         self.audience_gradient_norm = Some(stages.gradient.norm());
-        self.attack_objective = Some(stages.explanation.objective);
-        self.share_at_epsilon = Some(stages.explanation.share_at_epsilon);
+        self.attack_objective = Some(objective);
+        self.share_at_epsilon = Some(team.fraction() * at_epsilon);
     }
 
     /// Every quantity is a finite number.

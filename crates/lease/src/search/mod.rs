@@ -8,11 +8,13 @@ mod measures;
 mod metrics;
 mod observer;
 pub mod preset;
+mod records;
 mod selection;
 mod settings;
 mod state;
 mod step;
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -22,13 +24,15 @@ use batches::Feed;
 pub use begin::{memory, problems};
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
 pub use observer::Observer;
+use records::Records;
 use selection::Selection;
 pub use settings::{SearchConfig, SearchSettings, Shares, presets};
 use state::{Progress, State};
 
 use crate::Error;
+use crate::collective::{Agreement, Team};
 use crate::method::{Batches, Models, Unrolling};
-use crate::run::{Identity, Log, RunFolder};
+use crate::run::{Identity, RunError};
 use crate::space::{Genotype, StageReached, Standing, Truths};
 
 /// How a search ended.
@@ -45,11 +49,12 @@ pub struct Search {
     device: Device,
     models: Models,
     feed: Feed,
-    run: RunFolder,
+    team: Team,
+    folder: PathBuf,
+    /// None where another process writes them.
+    records: Option<Records>,
     identity: Identity,
     state: State,
-    metrics: Log,
-    timing: Log,
     truths: Option<Truths>,
     notes: Vec<String>,
 }
@@ -65,15 +70,15 @@ impl Search {
         &self.device
     }
 
-    /// The batches of a step.
-    pub(crate) fn batches(&mut self, step: u64) -> Batches {
+    /// This process's parts of the batches of a step.
+    pub(crate) fn batches(&mut self, step: u64) -> Vec<Batches> {
         self.feed.batches(step)
     }
 
-    /// Searches until the last epoch is done, or `stop` is set.
+    /// Searches until the last epoch is done, or `stop` is set on any of the processes.
     ///
     /// # Errors
-    /// If a quantity is no finite number any more, or the run folder cannot be written.
+    /// If a quantity is no finite number any more, the run folder cannot be written, or the processes have come apart.
     pub fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, Error> {
         let per_epoch = self.feed.per_epoch();
         let stages = self.config.stages();
@@ -86,16 +91,18 @@ impl Search {
             let step = self.state.progress.step;
             let epoch = (step / per_epoch) as usize;
             let metrics = self.step(step, epoch)?;
-            self.metrics.append(&Metrics::Step(metrics.clone()))?;
+            self.record(&Metrics::Step(metrics.clone()))?;
             self.state.progress.step += 1;
             let ended = match self.state.progress.step.is_multiple_of(per_epoch) {
                 true => Some(self.end_epoch(epoch, &mut epoch_started)?),
                 false => None,
             };
             let staged = ended.is_some() && self.next_stage(epoch)?;
-            let stopping = stop.load(Ordering::Relaxed);
-            let due = saved.elapsed().as_secs_f64() >= self.config.run.checkpoint_seconds;
-            if ended.is_some() || stopping || due {
+            let Agreement { stop, due } = self.team.agree(Agreement {
+                stop: stop.load(Ordering::Relaxed),
+                due: saved.elapsed().as_secs_f64() >= self.config.run.checkpoint_seconds,
+            });
+            if ended.is_some() || stop || due {
                 self.save()?;
                 saved = Instant::now();
             }
@@ -109,7 +116,7 @@ impl Search {
                 }
                 self.told(staged, observer);
             }
-            if stopping && self.state.progress.fired.is_none() {
+            if stop && self.state.progress.fired.is_none() {
                 return Ok(Outcome::Stopped);
             }
         }
@@ -119,10 +126,12 @@ impl Search {
     /// Measures and records an epoch, and asks the safeguards.
     fn end_epoch(&mut self, epoch: usize, started: &mut Instant) -> Result<EpochMetrics, Error> {
         let metrics = self.measured(epoch)?;
-        self.metrics.append(&Metrics::Epoch(metrics.clone()))?;
+        self.record(&Metrics::Epoch(metrics.clone()))?;
         let seconds = started.elapsed().as_secs_f64();
-        self.timing
-            .append(&serde_json::json!({ "epoch": epoch, "seconds": seconds }))?;
+        let sent = self.team.sent_since();
+        if let Some(records) = &mut self.records {
+            records.time(epoch, seconds, sent)?;
+        }
         *started = Instant::now();
         let progress = &mut self.state.progress;
         progress.fired = guard::fired(&self.config.search, &progress.watched);
@@ -156,9 +165,10 @@ impl Search {
     fn announce(&mut self, observer: &mut dyn Observer) {
         let stage = self.config.stages()[self.state.progress.stage.number];
         let size = (&stage, self.models.explainer.weights().len());
-        let folder = self.run.path().display();
+        let folder = self.folder.display();
         let need = begin::need(&self.config, &self.models, &self.feed.dataset.size());
-        let told = observer::announcement(&self.config, &self.feed.dataset, size, (need, folder));
+        let of = (&self.feed.dataset, &self.team);
+        let told = observer::announcement(&self.config, of, size, (need, folder));
         let notes = std::mem::take(&mut self.notes);
         told.iter()
             .chain(&notes)
@@ -199,12 +209,28 @@ impl Search {
         self.truths.as_ref()?.standing_of(genotype)
     }
 
+    fn record(&mut self, line: &Metrics) -> Result<(), RunError> {
+        match &mut self.records {
+            Some(records) => records.measures(line),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a checkpoint, if all processes are at the same point.
     fn save(&mut self) -> Result<(), Error> {
-        self.state.progress.metrics = self.metrics.position()?;
-        self.state.progress.timing = self.timing.position()?;
-        let checkpoint = self.state.checkpoint(&self.identity)?;
-        checkpoint.save(&self.run.checkpoints(), self.state.progress.step)?;
-        Ok(())
+        let point = &self.state.point;
+        let numbers = [
+            ("architecture", &point.architecture),
+            ("weights of the explainer", &point.explainer),
+            ("weights of the audience", &point.audience),
+        ];
+        let step = self.state.progress.step;
+        self.team
+            .together(step, numbers.map(|(what, v)| (what, v.to_bytes())))?;
+        match &mut self.records {
+            Some(records) => records.save(&mut self.state, &self.identity),
+            None => Ok(()),
+        }
     }
 
     fn finish(&mut self) -> Result<Summary, Error> {
@@ -216,21 +242,10 @@ impl Search {
             (None, Selection::Perturbation) => self.by_perturbation()?,
             (None, Selection::BestEpoch) => self.best_epoch()?,
         };
-        let progress = &self.state.progress;
-        let point = &self.state.point;
-        for (name, vector) in [
-            ("weights/explainer.safetensors", &point.explainer),
-            ("weights/audience.safetensors", &point.audience),
-            ("weights/architecture.safetensors", &point.architecture),
-        ] {
-            self.run.write_weights(name, &[vector])?;
+        if let Some(records) = &mut self.records {
+            records.finish(&self.state, &genotype.to_json())?;
         }
-        self.metrics.verify()?;
-        self.timing.verify()?;
-        // Last, since it says that the search is finished.
-        self.run
-            .write("genotype.json", genotype.to_json().as_bytes())?;
-        let (steps, per_epoch) = (progress.step, self.feed.per_epoch());
+        let (steps, per_epoch) = (self.state.progress.step, self.feed.per_epoch());
         let passes = |step: u64| {
             let epoch = (step / per_epoch) as usize;
             let settings = self.unrolling(step, epoch);
@@ -243,7 +258,7 @@ impl Search {
             explainer_passes: (0..steps).map(passes).sum(),
             standing: self.standing(&genotype),
             genotype,
-            folder: self.run.path().into(),
+            folder: self.folder.clone(),
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{EpochMetrics, StepMetrics};
+use crate::collective::Team;
 use crate::data::Dataset;
 use crate::memory::Need;
 use crate::space::StagePlan;
@@ -29,7 +30,7 @@ pub trait Observer {
 /// What is told when a search starts.
 pub(super) fn announcement(
     config: &SearchConfig,
-    dataset: &Dataset,
+    (dataset, team): (&Dataset, &Team),
     (stage, weights): (&StagePlan, usize),
     (need, folder): (Need, impl fmt::Display),
 ) -> Vec<String> {
@@ -45,6 +46,14 @@ pub(super) fn announcement(
         stage.cells,
         need.told(),
     )];
+    if team.size() > 1 {
+        all.push(format!(
+            "{} processes, each with {} of every {} images.",
+            team.size(),
+            s.batch / team.size(),
+            s.batch
+        ));
+    }
     if s.warmup_epochs > 0 {
         let each = match config.stages().len() {
             1 => "",

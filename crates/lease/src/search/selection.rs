@@ -20,7 +20,7 @@ use crate::method::optimiser::sgd;
 use crate::method::product::gradient;
 use crate::method::stage1;
 use crate::network::Vector;
-use crate::rng::{Draw, Purpose, permutation, stream};
+use crate::rng::{Draw, Purpose, of_part, permutation, stream};
 use crate::space::mixing::{Choice, Mixing, decided, mixed, one_hot};
 use crate::space::{Coefficients, Explainer, Genotype};
 
@@ -65,17 +65,18 @@ impl Search {
     /// minus its mean loss there: the larger, the better.
     fn score(&self, weights: &Vector, theta: &Vector) -> Score {
         let direct = direct(&*self.models.explainer);
-        let (mut correct, mut loss, mut seen) = (0, 0.0, 0);
-        for batch in self.feed.plain(self.feed.explainer_val.indices()) {
-            let images = batch.images.dims()[0];
+        let all = self.feed.explainer_val.indices();
+        let own = self.feed.plain(all).flat_map(|batch| {
             let of = stage1::loss(&*direct, &batch);
-            loss += gradient(of, [weights, theta], []).value * images as f64;
-            correct += batch.correct();
-            seen += images;
-        }
+            let loss = gradient(of, [weights, theta], []).value;
+            [loss * batch.images.dims()[0] as f64, batch.correct() as f64]
+        });
+        let each = self.team.joined(own.collect());
+        let sum = |first: usize| each.iter().skip(first).step_by(2).sum::<f64>();
+        let seen = all.len().max(1) as f64;
         Score {
-            accuracy: correct as f64 / seen.max(1) as f64,
-            closeness: -loss / seen.max(1) as f64,
+            accuracy: sum(1) / seen,
+            closeness: -sum(0) / seen,
         }
     }
 
@@ -195,11 +196,15 @@ impl Search {
         let mut stepper = sgd(&rule);
         for _ in 0..steps {
             let step = self.state.progress.step + now.tuned;
-            let batches = self.feed.batches(step);
-            let noisy = direct.noisy(Draw { seed, step });
-            let f = noisy.as_ref().unwrap_or(&direct);
-            let loss = stage1::loss(&**f, &batches.explainer_train);
-            let [found] = gradient(loss, [&now.weights, &now.theta], [0]).vectors;
+            let parts = self.team.own().zip(self.feed.batches(step));
+            let each = parts.map(|(part, batches)| {
+                let step = of_part(step, part);
+                let noisy = direct.noisy(Draw { seed, step });
+                let f = noisy.as_ref().unwrap_or(&direct);
+                let loss = stage1::loss(&**f, &batches.explainer_train);
+                gradient(loss, [&now.weights, &now.theta], [0])
+            });
+            let [found] = self.team.mean(each).vectors;
             now.weights = stepper.step(rate, &now.weights, &found);
             now.tuned += 1;
         }

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 use super::freezing::FreezingSettings;
 use super::preset::PresetSettings;
 use super::selection::{Selection, SelectionSettings};
+use crate::collective::{Collective, CollectiveError, Team};
 use crate::config::{
     Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section,
 };
@@ -33,6 +34,8 @@ section! {
         warmup_epochs: usize = 0 => Rule::whole(0, 100_000);
         /// Images in a mini-batch.
         batch: usize = 64 => Rule::whole(1, 65_536);
+        /// Parts that every batch is cut into ("ghost batches"): batch norm normalises each by itself, and they are computed one after the other, which takes less memory. Several processes share them, so it is a multiple of their number.
+        ghost_batches: usize = 1 => Rule::whole(1, 65_536);
         /// Learning rate of the explainer's weights at the start, η_e.
         learning_rate: f64 = 0.025 => Rule::POSITIVE;
         /// Learning rate at the end of the cosine.
@@ -177,6 +180,12 @@ impl Composite for SearchConfig {
             "warmup_epochs",
             s.warmup_epochs.to_string(),
             "it must be below the number of epochs, or the architecture never changes",
+        );
+        ensure(
+            s.batch.is_multiple_of(s.ghost_batches),
+            "ghost_batches",
+            s.ghost_batches.to_string(),
+            &format!("it must divide the batch of {} images", s.batch),
         );
         ensure(
             s.stop_eigenvalue_ratio == 0.0 || s.eigenvalue_every == 1,
@@ -360,6 +369,14 @@ impl SearchConfig {
             "selection" => self.selection.reads(key),
             section => self.tables().iter().any(|(info, _)| info.name == section),
         }
+    }
+
+    /// The processes `peers` over the parts of a batch.
+    ///
+    /// # Errors
+    /// If they cannot share them.
+    pub fn team(&self, peers: Arc<dyn Collective>) -> Result<Team, CollectiveError> {
+        Team::new(peers, self.search.ghost_batches, "--ghost-batches")
     }
 
     /// Whether there is an audience.

@@ -1,5 +1,7 @@
 //! All that changes during a search, and its checkpoints.
 
+use std::path::Path;
+
 use burn::optim::{Adam, Sgd};
 use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
@@ -8,6 +10,7 @@ use super::SearchConfig;
 use super::freezing::Freezing;
 use super::guard::{Fired, Watched};
 use crate::Error;
+use crate::collective::Team;
 use crate::method::optimiser::{Stepper, adam, sgd};
 use crate::method::{Models, Point, Tally, Unrolling};
 use crate::network::Vector;
@@ -92,16 +95,25 @@ pub(super) struct State {
 }
 
 /// A run's newest usable checkpoint, the progress in it, and what a person should know about it; none where no
-/// checkpoint is there.
+/// checkpoint is there. Process 0 reads it for all.
 pub(super) fn newest(
-    run: &RunFolder,
+    path: &Path,
     identity: &Identity,
+    team: &Team,
 ) -> Result<Option<(Checkpoint, Progress, Vec<String>)>, Error> {
     let kind = Kind::Search.name();
-    let (checkpoint, refused) = match Checkpoint::newest(&run.checkpoints(), kind, identity) {
-        Ok(found) => found,
-        Err(CheckpointError::None { .. }) => return Ok(None),
-        Err(error) => return Err(error.into()),
+    let folder = path.join("checkpoints");
+    let found = match team.leads() {
+        true => match Checkpoint::newest(&folder, kind, identity) {
+            Ok((checkpoint, refused)) => Some((checkpoint, refused)),
+            Err(CheckpointError::None { .. }) => None,
+            Err(error) => return Err(error.into()),
+        },
+        false => None,
+    };
+    let found = Checkpoint::shared(found, &folder, (kind, identity), team.peers())?;
+    let Some((checkpoint, refused)) = found else {
+        return Ok(None);
     };
     let progress: Progress = checkpoint.state()?;
     let told = |e: &CheckpointError| format!("Using the checkpoint before: {e}.");
@@ -112,9 +124,15 @@ pub(super) fn newest(
     )))
 }
 
-/// The error of a run whose log has lines and whose checkpoints are gone.
-pub(super) fn no_checkpoints(run: &RunFolder) -> Error {
-    Error::Run(RunError::NoCheckpoints {
+/// Whether a run without checkpoints can be started again.
+///
+/// # Errors
+/// If its log has lines: its checkpoints are gone.
+pub(super) fn has_no_measures(run: &RunFolder) -> Result<(), RunError> {
+    if !run.has_measures() {
+        return Ok(());
+    }
+    Err(RunError::NoCheckpoints {
         path: run.path().into(),
         kind: Kind::Search.name(),
     })

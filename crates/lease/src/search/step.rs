@@ -4,22 +4,23 @@ use std::ops::Range;
 
 use super::{Search, Shares, StepMetrics, freezing};
 use crate::Error;
+use crate::collective::Team;
 use crate::method::iteration::Stages;
 use crate::method::layers::agreement;
 use crate::method::product::gradient;
-use crate::method::{Batches, Iteration, Method, Models, Point, Starts, Unrolling, stage1};
+use crate::method::{Examples, Iteration, Method, Models, Part, Point, Unrolling, stage1};
 use crate::network::Vector;
-use crate::rng::{Draw, Purpose, stream};
-use crate::space::SkipDropout;
+use crate::rng::{Draw, Purpose, of_part, stream};
+use crate::space::{Explainer, SkipDropout};
 
 /// What a step is made of.
 struct Prepared {
     step: u64,
     warmup: bool,
     settings: Unrolling,
-    batches: Batches,
-    starts: Option<Starts>,
-    models: Models,
+    /// This process's parts of the batches.
+    parts: Vec<Part>,
+    team: Team,
     /// Where the stages start; A is perturbed where it is to be differentiated elsewhere.
     at: Point,
     /// Where in E the candidate operations' weights lie, if they are watched.
@@ -31,13 +32,19 @@ struct Prepared {
 impl Prepared {
     fn iteration(&self) -> Iteration<'_> {
         Iteration {
-            models: &self.models,
+            parts: &self.parts,
+            team: &self.team,
             at: &self.at,
-            batches: &self.batches,
-            starts: self.starts.as_ref(),
             settings: &self.settings,
             trains: self.trains.as_ref(),
         }
+    }
+
+    /// How many images of one of the batches the last pass over it classified correctly.
+    fn correct(&self, batch: impl Fn(&Part) -> &Examples) -> u64 {
+        let each = self.parts.iter().map(|part| [batch(part).correct() as f64]);
+        let [correct] = self.team.total(each);
+        correct as u64
     }
 }
 
@@ -55,29 +62,26 @@ impl Search {
         self.train_explainer(&now, (stages.as_ref(), validation), &mut m);
         // Stage III for real: W and δ' are those of the unrolled step, and so is the gradient.
         if let Some(audience) = stages.as_ref().and_then(|s| s.audience.as_ref()) {
-            m.audience(audience, &now.batches.audience_train);
+            m.audience(&self.team, audience, &now.parts);
             self.state.step_audience(&now.settings, &audience.gradient);
-            self.state
-                .progress
-                .audience
-                .add(&now.batches.audience_train);
+            let correct = now.correct(|part| &part.batches.audience_train);
+            let images = self.feed.images();
+            self.state.progress.audience.count(correct, images);
         }
         m.check()?;
         Ok(m)
     }
 
     fn prepared(&mut self, step: u64, epoch: usize) -> Prepared {
-        let batches = self.feed.batches(step);
-        let models = self.models_at(step, epoch, &batches);
+        let parts = self.parts(step, epoch);
         let mut at = self.state.point.clone();
         let warmup = self.config.warms_up(epoch);
         let perturbation = &self.config.perturbation;
         if !warmup && perturbation.sam_radius > 0.0 {
-            let (f, val) = (&*models.explainer, &batches.explainer_val);
-            at.architecture = perturbation.sharpened(f, &at, val);
+            at.architecture = perturbation.sharpened(&self.team, &parts, &at);
         }
         let operations = match self.config.freezing.watches() {
-            true => freezing::operations(&*models.explainer),
+            true => freezing::operations(&*self.models.explainer),
             false => Vec::new(),
         };
         let freezing = &self.state.progress.freezing;
@@ -85,10 +89,9 @@ impl Search {
             step,
             warmup,
             settings: self.unrolling(step, epoch),
-            starts: self.config.listens().then(|| self.feed.starts(step)),
             trains: freezing.trains(&operations, &at.explainer),
-            batches,
-            models,
+            parts,
+            team: self.team.clone(),
             at,
             operations,
         }
@@ -130,13 +133,14 @@ impl Search {
         (stages, validation): (Option<&Stages>, Option<Vector>),
         m: &mut StepMetrics,
     ) {
-        let batch = &now.batches.explainer_train;
         let mut towards = match (stages, now.warmup) {
             (Some(stages), true) => stages.explainer_gradient.clone(),
             _ => {
-                let loss = stage1::loss(now.models.learner(), batch);
                 let point = [&now.at.explainer, &self.state.point.architecture];
-                let learned = gradient(loss, point, [0]);
+                let learned = self.team.mean(now.parts.iter().map(|part| {
+                    let batch = &part.batches.explainer_train;
+                    gradient(stage1::loss(part.models.learner(), batch), point, [0])
+                }));
                 m.explainer_train_loss = learned.value;
                 let [vector] = learned.vectors;
                 vector
@@ -145,7 +149,9 @@ impl Search {
         if let Some(stages) = stages {
             m.explainer_train_loss = stages.explainer_loss;
         }
-        self.state.progress.explainer.add(batch);
+        let correct = now.correct(|part| &part.batches.explainer_train);
+        let images = self.feed.images();
+        self.state.progress.explainer.count(correct, images);
         if let Some((agreement, gradient)) = self.agreeing(now) {
             m.agreement = Some(agreement);
             towards = towards.add_scaled(-1.0, &gradient);
@@ -170,8 +176,11 @@ impl Search {
         let point = &self.state.point;
         let at = [&point.explainer, &point.architecture];
         let product = self.config.method.product();
-        let batch = &now.batches.explainer_train;
-        let found = agreement(&*now.models.explainer, at, batch, product);
+        let mut parts: Vec<(&dyn Explainer, &Examples)> = Vec::new();
+        for part in &now.parts {
+            parts.push((&*part.models.explainer, &part.batches.explainer_train));
+        }
+        let found = agreement(&self.team, &parts, at, product);
         let lambda = weight * self.shares(now.step).steps;
         Some((found.value, found.gradient.scale(lambda)))
     }
@@ -183,9 +192,31 @@ impl Search {
         self.config.shares(within, per_epoch)
     }
 
-    /// The networks in a step, on its batches: with skip-connects dropped out where the stage says so, the step's noise and
-    /// mixture, and what E learns as.
-    fn models_at(&self, step: u64, epoch: usize, batches: &Batches) -> Models {
+    /// This process's parts of a step.
+    fn parts(&mut self, step: u64, epoch: usize) -> Vec<Part> {
+        let batches = self.feed.batches(step);
+        let starts = self.config.listens().then(|| self.feed.starts(step));
+        let mut starts = starts.into_iter().flatten();
+        let numbered = self.team.own().zip(batches);
+        let mut parts: Vec<Part> = numbered
+            .map(|(number, batches)| Part {
+                models: self.models_at(step, epoch, number),
+                batches,
+                starts: starts.next(),
+            })
+            .collect();
+        let perturbation = &self.config.perturbation;
+        if perturbation.perturbs() {
+            let mut rng = stream(self.config.run.seed, Purpose::Perturbation, step);
+            let with = (self.shares(step).steps, &mut rng);
+            perturbation.set_learners(&self.team, &mut parts, &self.state.point, with);
+        }
+        parts
+    }
+
+    /// The networks in a step on one part of its batches: with skip-connects dropped out where the stage says so, the part's
+    /// noise, and the step's mixture.
+    fn models_at(&self, step: u64, epoch: usize, part: usize) -> Models {
         let mut models = self.models.clone();
         let (s, seed) = (&self.config.search, self.config.run.seed);
         let shares = self.shares(step);
@@ -195,23 +226,19 @@ impl Search {
             let dropout = SkipDropout {
                 probability,
                 seed,
-                step,
+                step: of_part(step, part),
             };
             let dropping = models.explainer.dropping(dropout);
             models.explainer = dropping.unwrap_or(models.explainer);
         }
-        let noisy = models.explainer.noisy(Draw { seed, step });
+        let draw = Draw {
+            seed,
+            step: of_part(step, part),
+        };
+        let noisy = models.explainer.noisy(draw);
         models.explainer = noisy.unwrap_or(models.explainer);
         let mixing = self.config.mixing.at(seed, step, shares.steps);
         models.explainer = models.explainer.with_mixing(mixing);
-        let perturbation = &self.config.perturbation;
-        if perturbation.perturbs() {
-            let mut rng = stream(seed, Purpose::Perturbation, step);
-            let on = (&batches.explainer_train, shares.steps);
-            let point = &self.state.point;
-            let learner = perturbation.learner(&*models.explainer, point, on, &mut rng);
-            models.learner = Some(learner);
-        }
         models
     }
 }

@@ -8,6 +8,7 @@ use burn::tensor::{DType, Device};
 use serde::Serialize;
 
 use crate::Error;
+use crate::collective::alone;
 use crate::data::{Dataset, ImageSet};
 use crate::device::DeviceError;
 use crate::method::product::{MixedProduct, gradient};
@@ -159,8 +160,8 @@ pub fn run(
     Error::all(search::problems(&config, &size))?;
     let dataset = Dataset::random(image, classes, size.count, config.run.seed);
     let (seed, warmup) = (config.run.seed, config.search.warmup_epochs);
-    let mut search = Search::start(config, "", dataset, folder)?;
-    let batches = search.batches(0);
+    let mut search = Search::start(config, "", dataset, folder, alone())?;
+    let batches = search.batches(0).swap_remove(0);
     let (models, device) = (search.models().clone(), Device::clone(search.device()));
     let draw = |layout: &Arc<Layout>, purpose| {
         let values = layout.initial_values(&mut stream(seed, purpose, 0));

@@ -1,6 +1,7 @@
 //! One cell of a comparison: a method with a seed, and what it found.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::ComparisonConfig;
@@ -8,6 +9,7 @@ use super::compare::Found;
 use super::random_search::{self, random_search};
 use super::variant::{Kind, Variant};
 use crate::Error;
+use crate::collective::{Collective, alone, told_by_first};
 use crate::config::{Composite, differences};
 use crate::data::{Dataset, DatasetKind};
 use crate::run::files::{contents, write_atomically};
@@ -260,7 +262,8 @@ impl Cell<'_> {
             }
             Kind::Search => {
                 let settings = config.study.search.clone();
-                let search = search_in(settings, &config.to_toml(), dataset, &self.folder)?;
+                let toml = config.to_toml();
+                let search = search_in(settings, &toml, dataset, &self.folder, alone())?;
                 let search::Outcome::Finished(summary) = search.run(watcher, stop)? else {
                     return Ok(None);
                 };
@@ -278,7 +281,8 @@ impl Cell<'_> {
     }
 }
 
-/// A search in a folder, to be gone on with if it is there; `toml` is the whole configuration, to be written there.
+/// A search in a folder by some processes, to be gone on with if it is there; `toml` is the whole configuration, to be
+/// written there.
 ///
 /// # Errors
 /// As [`Search::start`] and [`Search::resume`].
@@ -287,10 +291,16 @@ pub fn search_in(
     toml: &str,
     dataset: &Dataset,
     folder: &Path,
+    peers: Arc<dyn Collective>,
 ) -> Result<Search, Error> {
-    match RunFolder::look(folder, run::Kind::Search)? {
-        run::Found::Run => Search::resume(config, toml, dataset.clone(), folder),
-        run::Found::Nothing => Search::start(config, toml, dataset.clone(), folder),
+    let dataset = dataset.clone();
+    let there = match peers.rank() {
+        0 => RunFolder::look(folder, run::Kind::Search)? == run::Found::Run,
+        _ => false,
+    };
+    match told_by_first(&*peers, || there) {
+        true => Search::resume(config, toml, dataset, folder, peers),
+        false => Search::start(config, toml, dataset, folder, peers),
     }
 }
 

@@ -1,0 +1,80 @@
+//! What a search leaves in its folder while it goes on. One of several processes writes it.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::state::{Progress, State};
+use crate::Error;
+use crate::run::{Identity, Log, RunError, RunFolder};
+
+/// The run folder with its logs.
+pub(super) struct Records {
+    run: RunFolder,
+    metrics: Log,
+    timing: Log,
+}
+
+impl Records {
+    /// Those of a folder whose log of measures is open, where a search is at `progress`.
+    ///
+    /// # Errors
+    /// If the other log cannot be opened.
+    pub fn open(run: RunFolder, metrics: Log, progress: &Progress) -> Result<Self, RunError> {
+        Ok(Self {
+            timing: run.log("timing.jsonl", &progress.timing)?,
+            run,
+            metrics,
+        })
+    }
+
+    /// Records measures.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    pub fn measures(&mut self, line: &impl Serialize) -> Result<(), RunError> {
+        self.metrics.append(line)
+    }
+
+    /// Records the seconds of an epoch, and the bytes that a process has sent to others in it, if there are any.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    pub fn time(&mut self, epoch: usize, seconds: f64, sent: u64) -> Result<(), RunError> {
+        let mut line = json!({ "epoch": epoch, "seconds": seconds });
+        if sent > 0 {
+            line["sent_bytes"] = sent.into();
+        }
+        self.timing.append(&line)
+    }
+
+    /// Writes a checkpoint.
+    ///
+    /// # Errors
+    /// As the file system reports, or if something else has changed a log.
+    pub fn save(&mut self, state: &mut State, identity: &Identity) -> Result<(), Error> {
+        state.progress.metrics = self.metrics.position()?;
+        state.progress.timing = self.timing.position()?;
+        let checkpoint = state.checkpoint(identity)?;
+        checkpoint.save(&self.run.checkpoints(), state.progress.step)?;
+        Ok(())
+    }
+
+    /// Writes what a search ends with: its weights, and last, since it says that the search is finished, its choice.
+    ///
+    /// # Errors
+    /// As the file system reports, or if something else has changed a log.
+    pub fn finish(&mut self, state: &State, genotype: &str) -> Result<(), Error> {
+        let point = &state.point;
+        for (name, vector) in [
+            ("weights/explainer.safetensors", &point.explainer),
+            ("weights/audience.safetensors", &point.audience),
+            ("weights/architecture.safetensors", &point.architecture),
+        ] {
+            self.run.write_weights(name, &[vector])?;
+        }
+        self.metrics.verify()?;
+        self.timing.verify()?;
+        self.run.write("genotype.json", genotype.as_bytes())?;
+        Ok(())
+    }
+}

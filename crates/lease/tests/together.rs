@@ -1,0 +1,101 @@
+//! Searches and trainings of several processes, here threads of one, against one process that does all parts by itself.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use lease::collective::{Collective, alone, threads};
+use lease::config::Composite;
+use lease::data::Dataset;
+use lease::search::{self, EpochMetrics, SearchConfig, StepMetrics};
+use lease::study::cell::search_in;
+
+/// Nobody watches.
+struct Nobody;
+
+impl search::Observer for Nobody {
+    fn started(&mut self, _: u64, _: usize, _: u64) {}
+    fn note(&mut self, _: &str) {}
+    fn warn(&mut self, _: &str) {}
+    fn step(&mut self, _: &StepMetrics) {}
+    fn epoch(&mut self, _: &EpochMetrics) {}
+}
+
+/// A search of a few steps with all that depends on more than one image, in four parts of each batch.
+const SEARCH: &str = r#"
+    [data]
+    dataset = "digits"
+    limit = 96
+    [explainer]
+    channels = 2
+    cells = 3
+    [darts]
+    nodes = 1
+    [audience]
+    width = 0.1
+    [method]
+    validate = "reweighted"
+    norms_every = 1
+    [regulariser]
+    lambda = 0.1
+    [perturbation]
+    perturb = "adversarial"
+    perturb_steps = 1
+    sam_radius = 0.1
+    [freezing]
+    freeze_below = 0.9
+    freeze_steps = 1
+    [selection]
+    selection = "best-epoch"
+    [search]
+    batch = 16
+    ghost_batches = 4
+    epochs = 2
+    eigenvalue_every = 1
+"#;
+
+fn searched(config: &SearchConfig, dataset: &Dataset, folder: &Path, peers: Arc<dyn Collective>) {
+    let search = search_in(config.clone(), "", dataset, folder, peers).unwrap();
+    search.run(&mut Nobody, &AtomicBool::new(false)).unwrap();
+}
+
+/// The same by so many threads.
+fn together(size: usize, work: impl Fn(Arc<dyn Collective>) + Sync) {
+    std::thread::scope(|scope| {
+        for peer in threads(size) {
+            scope.spawn(|| work(Arc::new(peer)));
+        }
+    });
+}
+
+fn same_files(a: &Path, b: &Path, files: &[&str]) {
+    for file in files {
+        let [a, b] = [a, b].map(|folder| fs::read(folder.join(file)).unwrap());
+        assert!(a == b, "{file}");
+    }
+}
+
+const LEFT: [&str; 5] = [
+    "metrics.jsonl",
+    "genotype.json",
+    "weights/explainer.safetensors",
+    "weights/audience.safetensors",
+    "weights/architecture.safetensors",
+];
+
+#[test]
+fn a_search_of_several_processes_has_the_bits_of_one_with_as_many_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = SearchConfig::parse(SEARCH, "here", &[]).unwrap();
+    let dataset = Dataset::load(&config.data).unwrap();
+    let place = |name: &str| folder.path().join(name);
+    searched(&config, &dataset, &place("1"), alone());
+    for size in [2, 4] {
+        let name = size.to_string();
+        together(size, |peers| {
+            searched(&config, &dataset, &place(&name), peers)
+        });
+        same_files(&place("1"), &place(&name), &LEFT);
+    }
+}
