@@ -172,9 +172,10 @@ impl Feed {
 
     /// These training images as they are, in batches of the size of a part: this process's share of them.
     pub fn plain<'a>(&'a self, indices: &'a [u32]) -> impl Iterator<Item = Examples> + 'a {
-        let batches: Vec<&[u32]> = indices.chunks(self.part()).collect();
-        let share = self.team.share(batches.len());
-        batches[share].to_vec().into_iter().map(|b| self.loaded(b))
+        let share = self.team.share(indices.len().div_ceil(self.part()));
+        let batches = indices.chunks(self.part());
+        let own = batches.skip(share.start).take(share.len());
+        own.map(|indices| self.loaded(indices))
     }
 
     /// This process's parts of the first batch of these training images, as they are.
