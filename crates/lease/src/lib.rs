@@ -7,7 +7,7 @@
 //!
 //! A room uses rooms below it, never one above: [`config`], [`network`] and [`data`] at the ground; [`space`] on
 //! networks; [`run`], the folders; [`method`], which reads like the equations in `docs/method.md`; [`search`] and
-//! [`training`]; [`study`], several runs.
+//! [`training`]; [`study`], several runs; [`report`], what a person looks at.
 
 pub mod collective;
 pub mod config;
@@ -17,6 +17,7 @@ mod error;
 pub mod memory;
 pub mod method;
 pub mod network;
+pub mod report;
 pub mod rng;
 pub mod run;
 pub mod search;

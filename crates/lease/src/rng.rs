@@ -64,6 +64,8 @@ pub enum Purpose {
     Noise = 26,
     /// Images of shapes.
     Shapes = 27,
+    /// The start of explanations that are only looked at.
+    Examples = 40,
 }
 
 /// What the random numbers of a function are drawn by: the same function for the same seed and step.

@@ -82,8 +82,10 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         cells.len() - missing.len(),
         cells.len()
     );
+    let wanted = cells.iter().any(|cell| cell.config.study.search.run.report);
     if missing.is_empty() {
         report(&arguments, &variants, against)?;
+        super::report::after(&arguments.out, wanted);
     } else if !arguments.collect {
         let told = format!("{done}. Once all are, this makes the tables: {}", again());
         terminal::say(Level::Info, told);
@@ -95,6 +97,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         return Err(Error::Usage(told));
     } else {
         report(&arguments, &variants, against)?;
+        super::report::after(&arguments.out, wanted);
         let told = format!("only {done}; missing are {}", work::told(&missing));
         terminal::say(Level::Warning, told);
     }

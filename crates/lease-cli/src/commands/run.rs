@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use lease::Error;
+use lease::report::tensorboard::Watched;
 use lease::space::Genotype;
 use lease::study::RunConfig;
 use lease::study::baseline::Beside;
@@ -46,6 +47,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         results.push((name, result));
     }
     report(&results, &prepared.folder);
+    super::report::after(&prepared.folder, prepared.config.study.search.run.report);
     Ok(Ended::Well)
 }
 
@@ -83,7 +85,9 @@ fn trained(
 ) -> Result<Option<TrainResult>, Error> {
     let study = &prepared.config.study;
     lease::device::with_threads(study.search.run.threads, || {
-        let (train, mut console) = (study.train.clone(), Console::new());
+        let train = study.train.clone();
+        let wanted = train.run.tensorboard;
+        let mut console = Watched::new(Console::new(), wanted, &prepared.folder, folder);
         let dataset = &prepared.dataset;
         train_in(train, genotype, dataset, folder, &mut console, stop)
     })?

@@ -8,6 +8,7 @@ use lease::Error;
 use lease::collective::{Collective, told_by_first};
 use lease::config::{Composite, Layers};
 use lease::data::Dataset;
+use lease::report::tensorboard::Watched;
 use lease::run::{Found, Kind, RunError, RunFolder};
 use lease::search::{Outcome, SearchConfig, Summary, presets};
 use lease::study::cell::search_in;
@@ -62,6 +63,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
             report(&summary);
             let folder = quoted(&summary.folder);
             terminal::result(format_args!("Train it from scratch: lease train {folder}"));
+            super::report::after(&summary.folder, prepared.config.run.report);
             Ok(Ended::Well)
         }
         None => Ok(Ended::Stopped),
@@ -177,9 +179,11 @@ impl<C: Searching + Send + Sync> Prepared<C> {
     ) -> Result<Option<Summary>, Error> {
         let (search, toml) = (self.config.search().clone(), self.config.to_toml());
         let outcome = lease::device::with_threads(search.run.threads, || {
-            let peers = self.peers.clone();
+            let (peers, wanted) = (self.peers.clone(), search.run.tensorboard);
+            let wanted = wanted && peers.rank() == 0;
+            let mut console = Watched::new(Console::new(), wanted, &self.folder, &self.folder);
             let search = search_in(search, &toml, &self.dataset, &self.folder, peers)?;
-            search.run(&mut Console::new(), stop)
+            search.run(&mut console, stop)
         })??;
         match outcome {
             Outcome::Finished(summary) => Ok(Some(*summary)),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use lease::Error;
 use lease::config::{Composite, Layers, Section};
 use lease::data::Dataset;
+use lease::report::tensorboard::Watched;
 use lease::rng::{Purpose, stream};
 use lease::run::{Kind, RunFolder};
 use lease::search::{self, SearchConfig};
@@ -53,13 +54,14 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     let dataset = Dataset::load(&config.data)?;
     Error::all(training::problems(&config, &genotype, &dataset))?;
     let stop = signals::stop_flag();
+    let (wanted, tensorboard) = (config.run.report, config.run.tensorboard);
     let trained = lease::device::with_threads(config.run.threads, || {
         train_in(
             config,
             genotype,
             &dataset,
             &folder,
-            &mut Console::new(),
+            &mut Watched::new(Console::new(), tensorboard, &folder, &folder),
             &stop,
         )
     })??;
@@ -67,6 +69,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         Some(result) => {
             report(&result);
             terminal::result(format_args!("Folder: {}", folder.display()));
+            super::report::after(&folder, wanted);
             Ok(Ended::Well)
         }
         None => {

@@ -2,6 +2,7 @@
 //! several at a time a line each, which begins with the cell's name, above one line of progress for each cell.
 
 use indicatif::{MultiProgress, ProgressBar};
+use lease::report::tensorboard::Watched;
 use lease::study::cell::Cell;
 use lease::study::work::{Ending, Watch};
 use serde_json::{Value, json};
@@ -119,16 +120,18 @@ impl Cells {
 }
 
 impl Watch for Cells {
-    type Watcher = Console;
+    type Watcher = Watched<Console>;
 
-    fn begins(&self, cell: &Cell) -> Console {
+    fn begins(&self, cell: &Cell) -> Self::Watcher {
         let (method, seed) = (&cell.variant.name, cell.seed);
         let told = format!(
             "Cell {} of {}: {method} with seed {seed}",
             cell.number, self.total
         );
         self.say(Level::Info, cell, &told);
-        Console::of(self.place(cell))
+        let console = Console::of(self.place(cell));
+        let wanted = cell.config.study.search.run.tensorboard;
+        Watched::new(console, wanted, &cell.folder, &cell.folder.join("train"))
     }
 
     fn ended(&self, cell: &Cell, how: &Ending) {

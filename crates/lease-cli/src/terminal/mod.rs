@@ -108,6 +108,13 @@ fn coloured() -> bool {
     !unwanted && io::stderr().is_terminal()
 }
 
+/// How many characters a line of standard output has.
+pub fn width() -> usize {
+    console::Term::stdout()
+        .size_checked()
+        .map_or(80, |(_, columns)| usize::from(columns))
+}
+
 /// Writes a result, with a line's end.
 pub fn result(text: impl Display) {
     plain(format_args!("{text}\n"));

@@ -36,7 +36,7 @@ pub struct Told {
 
 impl Told {
     /// The images weighted by the explanations, both `[batch, channels, h, w]`.
-    fn apply(self, images: Dual<4>, delta: Dual<4>) -> Dual<4> {
+    pub fn apply(self, images: Dual<4>, delta: Dual<4>) -> Dual<4> {
         let delta = match self.explained {
             Explained::Shuffled => delta.linear(|t| t.roll(&[1], &[0])),
             _ => delta,

@@ -6,6 +6,7 @@
 //! metrics.jsonl    one line a step and one an epoch: the same bytes for the same seed
 //! timing.jsonl     wall-clock seconds of each epoch, which are not
 //! genotype.json    the derived cells, after the last epoch
+//! explanations.…   examples of explanations as safetensors, after the last epoch that is done
 //! weights/         E, W and A as safetensors with PyTorch's names
 //! checkpoints/     the last two
 //! train-…/         trainings of derived networks: metrics, checkpoints, result.json, weights, model.json

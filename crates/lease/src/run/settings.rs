@@ -13,5 +13,9 @@ section! {
         threads: usize = 0 => Rule::whole(0, 1_024).free();
         /// Seconds between checkpoints; one is also written after each epoch.
         checkpoint_seconds: f64 = 60.0 => Rule::NOT_NEGATIVE.free();
+        /// Write report.html at the end, and examples of explanations after each epoch of a search.
+        report: bool = true => Rule::FREE;
+        /// Write event files for TensorBoard beside metrics.jsonl.
+        tensorboard: bool = false => Rule::FREE;
     }
 }

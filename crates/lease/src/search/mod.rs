@@ -2,6 +2,7 @@
 
 mod batches;
 mod begin;
+mod explaining;
 mod freezing;
 mod guard;
 mod measures;
@@ -22,6 +23,7 @@ use burn::tensor::Device;
 
 use batches::Feed;
 pub use begin::{memory, problems};
+pub use explaining::EXPLANATIONS;
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
 pub use observer::Observer;
 use records::Records;
@@ -131,6 +133,9 @@ impl Search {
         let sent = self.team.sent_since();
         if let Some(records) = &mut self.records {
             records.time(epoch, seconds, sent)?;
+        }
+        if self.config.run.report && self.records.is_some() {
+            self.write_examples(epoch)?;
         }
         *started = Instant::now();
         let progress = &mut self.state.progress;

@@ -59,6 +59,14 @@ impl Records {
         Ok(())
     }
 
+    /// Writes examples of explanations.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    pub fn examples(&self, file: &[u8]) -> Result<(), RunError> {
+        self.run.write(super::EXPLANATIONS, file)
+    }
+
     /// Writes what a search ends with: its weights, and last, since it says that the search is finished, its choice.
     ///
     /// # Errors

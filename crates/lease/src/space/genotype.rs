@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::reading::text::{self, MOST_BYTES, Read, decode};
-use super::{DerivedNetwork, DerivedShape, FAMILIES, GenotypeError};
+use super::{CellGraph, DerivedNetwork, DerivedShape, FAMILIES, GenotypeError};
 use crate::Error;
 use crate::network::NetworkError;
 
@@ -29,6 +29,9 @@ pub trait Architecture: Any + fmt::Debug + fmt::Display + Send + Sync {
     /// # Errors
     /// Names the cell that has none.
     fn check_paths(&self) -> Result<(), GenotypeError>;
+
+    /// Its cells as graphs.
+    fn graphs(&self) -> Vec<CellGraph>;
 
     /// How the space's authors train such a network, where that differs from the defaults, as TOML.
     fn recipe(&self) -> &'static str;

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Derived, Operation, edge_count, notation};
 use crate::network::NetworkError;
 use crate::space::reading::text;
-use crate::space::{Architecture, DerivedNetwork, DerivedShape, GenotypeError};
+use crate::space::{
+    Architecture, CellGraph, DerivedNetwork, DerivedShape, GenotypeError, GraphEdge,
+};
 
 /// An incoming edge of a node: an operation on a state (0 and 1 are the cell's inputs, 2 the first node).
 /// In JSON `["sep_conv_3x3", 0]`.
@@ -139,6 +141,30 @@ impl CellGenotype {
         edges.filter(|e| e.0 == Operation::SkipConnect).count()
     }
 
+    /// The cell as a graph.
+    fn graph(&self, kind: &'static str) -> CellGraph {
+        let states = 2..2 + self.nodes.len();
+        let into = self.nodes.iter().zip(states.clone());
+        let edges = into.flat_map(|(edges, to)| {
+            edges.iter().map(move |edge| GraphEdge {
+                from: edge.1,
+                to,
+                operation: edge.0.name(),
+            })
+        });
+        CellGraph {
+            kind,
+            inputs: &["c_{k-2}", "c_{k-1}"],
+            nodes: self.nodes.len(),
+            edges: edges.collect(),
+            joined: self.concat.clone(),
+            mixed: states
+                .flat_map(|to| (0..to).map(move |from| (from, to)))
+                .collect(),
+            operations: Operation::EVERY.map(Operation::name).into(),
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.nodes.is_empty() {
             return Err("it has no node".into());
@@ -193,6 +219,10 @@ impl Architecture for DartsGenotype {
 
     fn check_paths(&self) -> Result<(), GenotypeError> {
         Self::check_paths(self)
+    }
+
+    fn graphs(&self) -> Vec<CellGraph> {
+        vec![self.normal.graph("normal"), self.reduce.graph("reduction")]
     }
 
     fn recipe(&self) -> &'static str {

@@ -20,8 +20,8 @@ use toml::Table;
 use crate::config::{Rule, Section, SectionInfo, section};
 use crate::network::NetworkError;
 use crate::space::{
-    Architecture, DerivedNetwork, DerivedShape, Entry, Explainer, Family, Genotype, GenotypeError,
-    SearchSpace, Size, StageReached, TableError, Truths,
+    Architecture, CellGraph, DerivedNetwork, DerivedShape, Entry, Explainer, Family, Genotype,
+    GenotypeError, GraphEdge, SearchSpace, Size, StageReached, TableError, Truths,
 };
 
 pub use brief::Brief;
@@ -113,6 +113,28 @@ impl Architecture for Cell {
 
     fn check_paths(&self) -> Result<(), GenotypeError> {
         Self::check_paths(self)
+    }
+
+    fn graphs(&self) -> Vec<CellGraph> {
+        let mixed: Vec<(usize, usize)> = (1..=cell::NODES)
+            .flat_map(|to| (0..to).map(move |from| (from, to)))
+            .collect();
+        let edges = mixed.iter().zip(self.0);
+        vec![CellGraph {
+            kind: "cell",
+            inputs: &["in"],
+            nodes: cell::NODES,
+            edges: edges
+                .map(|((from, to), operation)| GraphEdge {
+                    from: *from,
+                    to: *to,
+                    operation: operation.name(),
+                })
+                .collect(),
+            joined: Vec::new(),
+            mixed,
+            operations: Operation::ALL.map(Operation::name).into(),
+        }]
     }
 
     fn recipe(&self) -> &'static str {

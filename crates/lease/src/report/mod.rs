@@ -1,0 +1,46 @@
+//! What a person looks at: a page about a run, a training or a comparison, made from the files of its folder alone.
+
+mod chart;
+mod finding;
+mod graph;
+mod page;
+mod read;
+mod serve;
+mod show;
+pub mod tensorboard;
+
+use std::path::{Path, PathBuf};
+
+pub use serve::Server;
+pub use show::show;
+
+use crate::Error;
+use crate::run::RunError;
+use crate::run::files::write_atomically;
+use read::Subject;
+
+/// The file of the page in a folder.
+pub const REPORT: &str = "report.html";
+
+/// The page about a folder, as HTML that needs nothing else. What is not there (yet) is left out.
+///
+/// # Errors
+/// If the folder is no run, training or comparison.
+pub fn page(folder: &Path) -> Result<String, Error> {
+    Ok(page::page(&Subject::read(folder)?, None))
+}
+
+/// Writes the page about a folder, whole or not at all, to `to` or as [`REPORT`] into the folder, and returns where it is.
+///
+/// # Errors
+/// As [`page`], or as the file system reports.
+pub fn write(folder: &Path, to: Option<&Path>) -> Result<PathBuf, Error> {
+    let path = to.map_or_else(|| folder.join(REPORT), PathBuf::from);
+    let text = page(folder)?;
+    write_atomically(&path, text.as_bytes()).map_err(|source| RunError::Io {
+        action: "write",
+        path: path.clone(),
+        source,
+    })?;
+    Ok(path)
+}

@@ -1,0 +1,528 @@
+//! The page of a comparison.
+
+use maud::html;
+
+use super::parts::{again, count, legend, percent, quoted, told};
+use super::{Content, Section, Tile};
+use crate::report::chart::{DotRow, Dots, LineChart, Scatter, Series, Unit, short};
+use crate::report::finding;
+use crate::report::graph::Drawing;
+use crate::report::read::{ComparisonData, MethodRun};
+use crate::study::compare::{Found, MethodSummary, differences, summaries};
+
+/// All that is on it.
+pub fn content(comparison: &ComparisonData) -> Content {
+    let found = comparison.found();
+    let data = told(&comparison.about["dataset"]);
+    let mut sections = Vec::new();
+    sections.extend(results(comparison));
+    sections.extend(costs(comparison));
+    sections.extend(overlaid(comparison));
+    sections.extend(operations(comparison));
+    sections.extend(cells(comparison));
+    sections.push(settings(comparison));
+    let (done, begun) = (found.len(), comparison.runs.len());
+    let mut best = summaries(&found);
+    best.sort_by(|a, b| b.mean.total_cmp(&a.mean));
+    let mut tiles = vec![
+        count("Methods", comparison.methods().len() as u64, String::new()),
+        count("Searches and draws", done as u64, "done".into()),
+    ];
+    tiles.extend(best.first().map(|best| Tile {
+        name: "Highest mean",
+        value: format!("{:.2} %", best.mean),
+        remark: best.method.clone(),
+    }));
+    tiles.extend(best.last().filter(|_| best.len() > 1).map(|worst| Tile {
+        name: "Lowest mean",
+        value: format!("{:.2} %", worst.mean),
+        remark: worst.method.clone(),
+    }));
+    Content {
+        title: match data.is_empty() {
+            true => "Methods compared".into(),
+            false => format!("Methods on {data}"),
+        },
+        kind: "Comparison",
+        state: if done == begun {
+            "finished".into()
+        } else {
+            format!("{done} of {begun} done")
+        },
+        finished: done == begun,
+        facts: facts(comparison),
+        finding: finding::of_comparison(comparison),
+        tiles,
+        sections,
+    }
+}
+
+fn facts(comparison: &ComparisonData) -> Vec<String> {
+    let seeds = comparison
+        .runs
+        .iter()
+        .map(|run| run.seed + 1)
+        .max()
+        .unwrap_or(0);
+    vec![
+        comparison.methods().join(", "),
+        format!("seeds 0 to {}", seeds.saturating_sub(1)),
+        format!("folder {}", comparison.name),
+    ]
+}
+
+/// The class of a method's colour, by its place.
+fn colour(place: usize) -> String {
+    format!("s{}", place % 7 + 1)
+}
+
+/// Every seed, and the differences.
+fn results(comparison: &ComparisonData) -> Option<Section> {
+    let found = comparison.found();
+    let all = summaries(&found);
+    let row = |(place, summary): (usize, &MethodSummary)| {
+        let of = found.iter().filter(|f| f.method == summary.method);
+        let deviation = summary.deviation.unwrap_or(0.0);
+        DotRow {
+            name: summary.method.clone(),
+            class: colour(place),
+            dots: of
+                .map(|f| (f.accuracy, format!("{} seed {}", f.method, f.seed)))
+                .collect(),
+            mean: Some(summary.mean),
+            interval: summary
+                .deviation
+                .map(|_| [summary.mean - deviation, summary.mean + deviation]),
+            told: vec![
+                summary.seeds.to_string(),
+                format!("{:.2}", summary.mean),
+                summary.deviation.map_or("–".into(), |d| format!("{d:.2}")),
+                format!("{:.2}", summary.worst),
+                format!("{:.2}", summary.best),
+                short(summary.skip_connects),
+            ],
+        }
+    };
+    let seeds = Dots {
+        id: "seeds".into(),
+        title: "Every seed".into(),
+        note: "A dot for each, the mean as a bar, and one standard deviation over seeds as a line."
+            .into(),
+        x: "accuracy of what was found, %".into(),
+        unit: Unit::Plain,
+        head: [
+            "method",
+            "seeds",
+            "mean",
+            "deviation",
+            "worst",
+            "best",
+            "skip-connects",
+        ]
+        .map(String::from)
+        .into(),
+        rows: all.iter().enumerate().map(row).collect(),
+        ..Dots::default()
+    };
+    let place = |method: &str| all.iter().position(|s| s.method == method).unwrap_or(0);
+    let against = &comparison.against;
+    let paired = differences(&found, against).into_iter().map(|d| {
+        let each = found
+            .iter()
+            .filter(|f| f.method == d.method)
+            .filter_map(|f| {
+                let other = found
+                    .iter()
+                    .find(|o| o.method == *against && o.seed == f.seed)?;
+                Some((f.accuracy - other.accuracy, format!("seed {}", f.seed)))
+            });
+        DotRow {
+            name: format!("{} − {against}", d.method),
+            class: colour(place(&d.method)),
+            dots: each.collect(),
+            mean: Some(d.mean),
+            interval: d.interval,
+            told: vec![
+                d.seeds.to_string(),
+                format!("{:+.2}", d.mean),
+                d.interval.map_or("–".into(), |[low, high]| {
+                    format!("{low:+.2} to {high:+.2}")
+                }),
+                d.verdict(),
+            ],
+        }
+    });
+    let paired = Dots {
+        id: "differences".into(),
+        title: format!("Paired differences from {against}"),
+        note: "A dot for each seed that both have, their mean as a bar, and its 95 % interval by resampling seeds as a line.".into(),
+        x: "points of accuracy".into(),
+        level: Some((0.0, "no difference".into())),
+        head: ["difference", "seeds", "mean", "95 % interval", "verdict"].map(String::from).into(),
+        rows: paired.collect(),
+        ..Dots::default()
+    };
+    let figures = [seeds, paired].into_iter().filter_map(Dots::figure);
+    Section::of("results", "Results", "", figures.collect())
+}
+
+/// Accuracy against what it cost.
+fn costs(comparison: &ComparisonData) -> Option<Section> {
+    let methods = comparison.methods();
+    let of = |(id, title): (&str, &str), x: &str, cost: fn(&Found) -> f64| Scatter {
+        id: id.into(),
+        title: title.into(),
+        note: "A dot for each seed.".into(),
+        x: x.into(),
+        y: "% accuracy".into(),
+        groups: methods
+            .iter()
+            .enumerate()
+            .map(|(place, method)| {
+                let found = comparison.of(method).filter_map(|run| run.found.as_ref());
+                let points = found.map(|f| (format!("seed {}", f.seed), [cost(f), f.accuracy]));
+                (method.to_string(), colour(place), points.collect())
+            })
+            .collect(),
+    };
+    let all = [
+        of(
+            ("cost-seconds", "Accuracy by time of the search"),
+            "seconds",
+            |f| f.search_seconds,
+        ),
+        of(
+            ("cost-passes", "Accuracy by passes of the explainer"),
+            "passes",
+            |f| f.explainer_passes as f64,
+        ),
+    ];
+    let any = comparison.found().iter().any(|f| f.search_seconds > 0.0);
+    let figures = all.into_iter().filter(|_| any).filter_map(Scatter::figure);
+    let lead = "Accuracy is that of what was found, trained from scratch or by a table; passes on dual numbers count twice.";
+    Section::of("costs", "What it costs", lead, figures.collect())
+}
+
+/// Quantities of all searches, over epochs, time and passes.
+fn overlaid(comparison: &ComparisonData) -> Option<Section> {
+    let methods = comparison.methods();
+    let chart = |(id, title, note): (&str, &str, &str),
+                 x: &str,
+                 unit,
+                 reach: &[f64],
+                 points: &dyn Fn(&MethodRun) -> Vec<(f64, f64)>| {
+        let (mut series, mut behind) = (Vec::new(), Vec::new());
+        for (place, method) in methods.iter().enumerate() {
+            let each: Vec<Vec<(f64, f64)>> = comparison
+                .of(method)
+                .map(points)
+                .filter(|p| !p.is_empty())
+                .collect();
+            if each.is_empty() {
+                continue;
+            }
+            series.push(Series::new(*method, &colour(place), mean(&each)));
+            behind.extend(each.into_iter().map(|points| (colour(place), points)));
+        }
+        LineChart {
+            id: id.into(),
+            title: title.into(),
+            note: note.into(),
+            x: x.into(),
+            unit,
+            reach: reach.to_vec(),
+            series,
+            behind,
+            ..LineChart::default()
+        }
+    };
+    let by_epoch = |key: &'static str| move |run: &MethodRun| run.measures.by_epoch(key);
+    let note = "Thick is the mean of a method's seeds, thin each seed.";
+    let all = [
+        chart(
+            ("all-accuracy", "Supernets, validation accuracy", note),
+            "epoch",
+            Unit::Percent,
+            &[0.0, 1.0],
+            &by_epoch("explainer_val_accuracy"),
+        ),
+        chart(
+            ("all-clock", "The same over time", note),
+            "seconds",
+            Unit::Percent,
+            &[0.0, 1.0],
+            &over_time,
+        ),
+        chart(
+            ("all-passes", "The same over passes", note),
+            "passes",
+            Unit::Percent,
+            &[0.0, 1.0],
+            &over_passes,
+        ),
+        chart(
+            ("all-audience", "Audiences, validation accuracy", note),
+            "epoch",
+            Unit::Percent,
+            &[0.0, 1.0],
+            &by_epoch("audience_val_accuracy"),
+        ),
+        chart(
+            ("all-entropy", "Entropy of the mixtures", note),
+            "epoch",
+            Unit::Plain,
+            &[0.0],
+            &entropy,
+        ),
+        chart(
+            (
+                "all-regret",
+                "True regret of the choice",
+                "On CIFAR-10, points below the best architecture of the table.",
+            ),
+            "epoch",
+            Unit::Plain,
+            &[0.0],
+            &regret,
+        ),
+        chart(
+            ("all-skips", "Skip-connects of the choice", note),
+            "epoch",
+            Unit::Plain,
+            &[0.0],
+            &by_epoch("skip_connects"),
+        ),
+    ];
+    let figures = all.into_iter().filter_map(LineChart::figure);
+    Section::of(
+        "overlaid",
+        "All searches, one over the other",
+        "",
+        figures.collect(),
+    )
+}
+
+/// The mean of several lines over the places that the first has, as far as all go.
+fn mean(lines: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let shortest = lines.iter().map(Vec::len).min().unwrap_or(0);
+    let n = lines.len() as f64;
+    let at = |i: usize| {
+        let [x, y] = lines
+            .iter()
+            .fold([0.0, 0.0], |[x, y], line| [x + line[i].0, y + line[i].1]);
+        (x / n, y / n)
+    };
+    (0..shortest).map(at).collect()
+}
+
+fn over_time(run: &MethodRun) -> Vec<(f64, f64)> {
+    let mut total = 0.0;
+    let accuracies = run.measures.by_epoch("explainer_val_accuracy").into_iter();
+    accuracies
+        .zip(&run.measures.seconds)
+        .map(|((_, accuracy), seconds)| {
+            total += seconds;
+            (total, accuracy)
+        })
+        .collect()
+}
+
+/// Passes are known of whole searches; of one in progress nothing is shown.
+fn over_passes(run: &MethodRun) -> Vec<(f64, f64)> {
+    let Some(found) = &run.found else {
+        return Vec::new();
+    };
+    let points = run.measures.by_epoch("explainer_val_accuracy");
+    let each = found.explainer_passes as f64 / points.len().max(1) as f64;
+    points
+        .into_iter()
+        .map(|(epoch, accuracy)| (epoch * each, accuracy))
+        .collect()
+}
+
+/// The mean over kinds of cells.
+fn entropy(run: &MethodRun) -> Vec<(f64, f64)> {
+    let kinds: Vec<Vec<(f64, f64)>> = run
+        .measures
+        .named("entropy")
+        .into_iter()
+        .map(|(_, points)| points)
+        .collect();
+    match kinds.is_empty() {
+        true => Vec::new(),
+        false => mean(&kinds),
+    }
+}
+
+fn regret(run: &MethodRun) -> Vec<(f64, f64)> {
+    let lines = run.measures.epochs.iter();
+    lines
+        .filter_map(|line| {
+            Some((
+                line["epoch"].as_f64()? + 1.0,
+                line["standing"]["regret"].as_f64()?,
+            ))
+        })
+        .collect()
+}
+
+/// What operations each method chooses.
+fn operations(comparison: &ComparisonData) -> Option<Section> {
+    let mut names: Vec<&'static str> = Vec::new();
+    let mut rows: Vec<(&str, usize, Vec<(&'static str, usize)>)> = Vec::new();
+    for method in comparison.methods() {
+        let mut counts: Vec<(&'static str, usize)> = Vec::new();
+        let (mut edges, mut cells) = (0, 0);
+        for genotype in comparison.of(method).filter_map(MethodRun::genotype) {
+            cells += 1;
+            for edge in genotype
+                .graphs()
+                .iter()
+                .flat_map(|graph| graph.edges.clone())
+            {
+                edges += 1;
+                match counts.iter_mut().find(|(name, _)| *name == edge.operation) {
+                    Some((_, count)) => *count += 1,
+                    None => counts.push((edge.operation, 1)),
+                }
+                if !names.contains(&edge.operation) {
+                    names.push(edge.operation);
+                }
+            }
+        }
+        if cells > 0 {
+            rows.push((method, edges, counts));
+        }
+    }
+    if rows.is_empty() {
+        return None;
+    }
+    names.sort_unstable();
+    let share = |counts: &[(&str, usize)], name: &str, edges: usize| {
+        let count = counts
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map_or(0, |(_, count)| *count);
+        count as f64 / edges as f64
+    };
+    Some(Section {
+        id: "operations",
+        title: "What each method chooses",
+        body: html! {
+            p.lead { "Shares of operations in all cells that a method found." }
+            ul.legend { @for (class, name) in legend(&names) { li { span.(format!("key {class}")) {} (name) } } }
+            dl.bars {
+                @for (method, edges, counts) in &rows {
+                    div {
+                        dt { (method) }
+                        dd {
+                            @for name in &names {
+                                @let share = share(counts, name, *edges);
+                                @if share > 0.0 {
+                                    span.(crate::report::graph::class(name)) style=(format!("width:{:.2}%", 100.0 * share))
+                                        title=(format!("{name} {}", percent(share))) {}
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            details {
+                summary { "Numbers" }
+                div.scroll tabindex="0" { table {
+                    thead { tr { th scope="col" { "method" } @for name in &names { th scope="col" { (name) } } } }
+                    tbody { @for (method, edges, counts) in &rows {
+                        tr { th scope="row" { (method) } @for name in &names { td { (percent(share(counts, name, *edges))) } } }
+                    } }
+                } }
+            }
+        },
+    })
+}
+
+/// Cells of a method that are shown at first, and in all.
+const SHOWN: usize = 3;
+const MOST_CELLS: usize = 12;
+
+/// The cells that were found, side by side.
+fn cells(comparison: &ComparisonData) -> Option<Section> {
+    let of = |run: &MethodRun| {
+        let accuracy = run.found.as_ref()?.accuracy;
+        let graphs = run.genotype()?.graphs();
+        let title = format!("seed {}, {accuracy:.2} %", run.seed);
+        Some(html! {
+            figure.found-cell {
+                figcaption { h4 { (title) } }
+                @for graph in &graphs { div.plot { (Drawing::derived(graph, None).picture(true)) } }
+            }
+        })
+    };
+    let methods = comparison.methods();
+    let all: Vec<_> = methods
+        .iter()
+        .map(|method| {
+            (
+                *method,
+                comparison
+                    .of(method)
+                    .filter_map(of)
+                    .take(MOST_CELLS)
+                    .collect::<Vec<_>>(),
+            )
+        })
+        .filter(|(_, cells)| !cells.is_empty())
+        .collect();
+    if all.is_empty() {
+        return None;
+    }
+    Some(Section {
+        id: "cells",
+        title: "The cells, side by side",
+        body: html! {
+            p.lead { "Of each method those of the first seeds; where a cell has two kinds, the normal one is on top." }
+            @for (method, cells) in &all {
+                h3 { (method) }
+                div.row { @for cell in cells.iter().take(SHOWN) { (cell) } }
+                @if cells.len() > SHOWN {
+                    details.more { summary { (cells.len() - SHOWN) " more seeds of " (method) } div.row { @for cell in &cells[SHOWN..] { (cell) } } }
+                }
+            }
+        },
+    })
+}
+
+fn settings(comparison: &ComparisonData) -> Section {
+    let seeds = comparison
+        .runs
+        .iter()
+        .map(|run| run.seed + 1)
+        .max()
+        .unwrap_or(1);
+    let methods = comparison.methods().join(" ");
+    let cell = comparison
+        .runs
+        .iter()
+        .find(|run| run.found.is_some())
+        .or(comparison.runs.first());
+    let config = cell.map_or(comparison.path.clone(), |run| {
+        let cell = comparison
+            .path
+            .join(&run.method)
+            .join(format!("seed{}", run.seed));
+        cell.join("config.toml")
+    });
+    let command = format!(
+        "lease compare {methods} --seeds {seeds} --config {} --out again",
+        quoted(&config)
+    );
+    let about = [
+        ("lease", told(&comparison.about["lease"])),
+        ("device", told(&comparison.about["device"])),
+    ];
+    let mut section = again(&command, &comparison.config.0, &about);
+    section.body = html! {
+        (section.body)
+        p { "The settings are those of one of its cells; a method with settings of its own is to be named with them, as it was: NAME:SETTING=VALUE." }
+    };
+    section
+}
