@@ -65,7 +65,7 @@ pub enum Purpose {
     /// Images of shapes.
     Shapes = 27,
     /// The start of explanations that are only looked at.
-    Examples = 40,
+    Examples = 60,
 }
 
 /// What the random numbers of a function are drawn by: the same function for the same seed and step.

@@ -1,6 +1,6 @@
 //! What was found, in two sentences with no more certainty than the numbers have.
 
-use super::chart::{grouped, short};
+use super::chart::grouped;
 use super::read::{ComparisonData, RunData, TrainingData};
 use crate::space::nas_bench_201::Cell;
 use crate::study::baseline::Beside;
@@ -18,9 +18,20 @@ fn or(value: Option<String>, else_: &str) -> String {
     value.unwrap_or_else(|| else_.into())
 }
 
+/// What a search's method is called.
+pub fn method(run: &RunData) -> String {
+    match run.setting("method", "method").as_deref() {
+        Some("lease") => "LeaSE".into(),
+        Some("darts") => "DARTS".into(),
+        Some("darts-first") => "first-order DARTS".into(),
+        Some(other) => other.into(),
+        None => "the search".into(),
+    }
+}
+
 /// What a search found.
 pub fn of_run(run: &RunData) -> [String; 2] {
-    let method = or(run.setting("method", "method"), "the search");
+    let method = method(run);
     let data = run.about["dataset"].as_str().map(str::to_string);
     let data = or(
         data.or_else(|| run.setting("data", "dataset")),
@@ -41,7 +52,7 @@ pub fn of_run(run: &RunData) -> [String; 2] {
         .as_ref()
         .map_or((0, 0), |r| (r.test_images, r.epochs));
     let what = format!(
-        "Trained from scratch for {epochs} epochs, the cell that {method} found is right on {} of the {} test images of {data}.",
+        "The cell that {method} found, trained from scratch for {epochs} epochs, is right on {} of the {} test images of {data}.",
         percent(accuracy),
         grouped(images as i64)
     );
@@ -73,7 +84,7 @@ fn caution(beside: &Beside, random: usize, images: usize) -> String {
         0 => String::new(),
         n => format!(", as good as {n}"),
     };
-    let points = 100.0 * beside.difference;
+    let side = if beside.difference < 0.0 { "below" } else { "above" };
     let said = match beside.difference.abs() > ERRORS * beside.error {
         true => {
             "more than the choice of test images explains, but with one search and one training of each it is a hint, not a proof"
@@ -83,8 +94,9 @@ fn caution(beside: &Beside, random: usize, images: usize) -> String {
         }
     };
     format!(
-        "It is better than {worse} of {random} random architectures of the space{equal}, {points:+.1} points from their mean of {}: {said} \
+        "It is better than {worse} of {random} random architectures of the space{equal}, {:.1} points {side} their mean of {}: {said} \
          (standard error {:.1} points on {} images).",
+        100.0 * beside.difference.abs(),
         percent(beside.mean),
         100.0 * beside.error,
         grouped(images as i64)
@@ -222,7 +234,7 @@ fn told_apart(comparison: &ComparisonData) -> String {
 
 fn signed(value: f64) -> String {
     match value < 0.0 {
-        true => format!("−{}", short(-value)),
-        false => format!("+{}", short(value)),
+        true => format!("−{:.2}", -value),
+        false => format!("+{value:.2}"),
     }
 }

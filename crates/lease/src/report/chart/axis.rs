@@ -6,6 +6,8 @@ pub enum Unit {
     /// As they are.
     #[default]
     Plain,
+    /// Whole numbers of things.
+    Count,
     /// Shares of 1, in percent.
     Percent,
     /// As they are, on a scale of powers of ten.
@@ -17,7 +19,7 @@ impl Unit {
     pub fn told(self, value: f64) -> String {
         match self {
             Self::Percent => format!("{:.1} %", 100.0 * value),
-            Self::Plain | Self::Log => short(value),
+            Self::Plain | Self::Count | Self::Log => short(value),
         }
     }
 
@@ -101,6 +103,7 @@ impl Axis {
         }
         let step = match unit {
             Unit::Log => ((high - low) / ticks as f64).ceil().max(1.0),
+            Unit::Count => nice((high - low) / ticks.max(1) as f64).max(1.0),
             _ => nice((high - low) / ticks.max(1) as f64),
         };
         if grow {
@@ -157,8 +160,9 @@ fn label(unit: Unit, at: f64, step: f64) -> String {
         },
         Unit::Percent => {
             let digits = usize::from(step < 0.00999);
-            format!("{:.digits$} %", 100.0 * at)
+            format!("{:.digits$} %", 100.0 * at).replace('-', "−")
         }
+        Unit::Count => grouped(at.round() as i64),
         Unit::Plain if step >= 1.0 => grouped(at.round() as i64),
         Unit::Plain if step < 1e-3 => short(at),
         Unit::Plain => {

@@ -99,6 +99,11 @@ impl Item {
             below: Vec::new(),
         }
     }
+
+    /// Whether it is a long edge on its way.
+    fn passes(&self) -> bool {
+        self.width == PASSING
+    }
 }
 
 /// How many edges in a row lead to each state at most.
@@ -199,11 +204,15 @@ fn settled(items: &mut [Item], rows: &[Vec<usize>]) -> f64 {
                 .iter()
                 .map(|item| {
                     let item = &items[*item];
-                    let near: Vec<usize> = item.above.iter().chain(&item.below).copied().collect();
-                    match near.len() {
-                        0 => item.x,
-                        n => near.iter().map(|i| items[*i].x).sum::<f64>() / n as f64,
-                    }
+                    let near = item.above.iter().chain(&item.below).map(|i| &items[*i]);
+                    // What only passes stays below what only passes, so that long edges are straight.
+                    let weighed = near.map(|other| match (item.passes(), other.passes()) {
+                        (true, true) => (8.0, other.x),
+                        (true, false) | (false, true) => (2.0, other.x),
+                        (false, false) => (1.0, other.x),
+                    });
+                    let (weight, sum) = weighed.fold((0.0, 0.0), |(all, sum), (w, x)| (all + w, sum + w * x));
+                    if weight > 0.0 { sum / weight } else { item.x }
                 })
                 .collect();
             spread(items, &rows[row], &wanted);

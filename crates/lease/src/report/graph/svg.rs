@@ -137,7 +137,7 @@ impl<'a> Drawing<'a> {
         let weight = edge.weight.unwrap_or(0.25);
         html! {
             path.(format!("edge {}", class(&edge.operation))) .faint[!edge.kept] d=(curve(path))
-                style=(format!("stroke-width:{}", place(1.2 + 7.0 * weight))) data-edge=[number.as_ref()] {
+                style=(format!("stroke-width:{}", thickness(weight))) data-edge=[number.as_ref()] {
                 title { (self.told(edge)) }
             }
         }
@@ -256,6 +256,12 @@ impl<'a> Drawing<'a> {
     }
 }
 
+/// How thick an edge of this weight is, which the page's script knows too.
+fn thickness(weight: f64) -> String {
+    let thousandths = (1000.0 * weight).round();
+    place(1.2 + 7.0 * thousandths / 1000.0)
+}
+
 /// The width of what is written on an edge.
 fn width(edge: &Edge, small: bool) -> f64 {
     let letters = spoken(&edge.operation).chars().count() as f64;
@@ -265,19 +271,29 @@ fn width(edge: &Edge, small: bool) -> f64 {
     }
 }
 
-/// A smooth line down through points.
+/// A smooth line down through points (a cubic Hermite spline): upright where it begins and ends, between them in the direction
+/// from the point before to the point after, or upright where it turns back.
 fn curve(points: &[[f64; 2]]) -> String {
+    let slope = |i: usize| {
+        let (Some(before), Some(after)) = (i.checked_sub(1), points.get(i + 1)) else {
+            return 0.0;
+        };
+        let [before, here] = [points[before], points[i]];
+        let turns = (here[0] - before[0]) * (after[0] - here[0]) <= 0.0;
+        match turns {
+            true => 0.0,
+            false => (after[0] - before[0]) / (after[1] - before[1]),
+        }
+    };
     let mut path = format!("M{} {}", place(points[0][0]), place(points[0][1]));
-    for pair in points.windows(2) {
-        let [[x0, y0], [x1, y1]] = [pair[0], pair[1]];
-        let middle = place(f64::midpoint(y0, y1));
-        path += &format!(
-            "C{} {middle} {} {middle} {} {}",
-            place(x0),
-            place(x1),
-            place(x1),
-            place(y1)
-        );
+    for i in 1..points.len() {
+        let [[x0, y0], [x1, y1]] = [points[i - 1], points[i]];
+        let reach = 0.42 * (y1 - y0);
+        let first = [x0 + slope(i - 1) * reach, y0 + reach];
+        let second = [x1 - slope(i) * reach, y1 - reach];
+        let all = [first, second, [x1, y1]].concat();
+        let all: Vec<String> = all.into_iter().map(place).collect();
+        path += &format!("C{}", all.join(" "));
     }
     path
 }

@@ -73,7 +73,9 @@ fn facts(comparison: &ComparisonData) -> Vec<String> {
 
 /// The class of a method's colour, by its place.
 fn colour(place: usize) -> String {
-    format!("s{}", place % 7 + 1)
+    // After seven colours they come again, dashed or hollow.
+    let again = if place < 7 { "" } else { " again" };
+    format!("s{}{again}", place % 7 + 1)
 }
 
 /// Every seed, and the differences.
@@ -271,7 +273,7 @@ fn overlaid(comparison: &ComparisonData) -> Option<Section> {
             ("all-entropy", "Entropy of the mixtures", note),
             "epoch",
             Unit::Plain,
-            &[0.0],
+            &[],
             &entropy,
         ),
         chart(
@@ -288,7 +290,7 @@ fn overlaid(comparison: &ComparisonData) -> Option<Section> {
         chart(
             ("all-skips", "Skip-connects of the choice", note),
             "epoch",
-            Unit::Plain,
+            Unit::Count,
             &[0.0],
             &by_epoch("skip_connects"),
         ),
@@ -441,7 +443,7 @@ fn operations(comparison: &ComparisonData) -> Option<Section> {
 }
 
 /// Cells of a method that are shown at first, and in all.
-const SHOWN: usize = 3;
+const SHOWN: usize = 4;
 const MOST_CELLS: usize = 12;
 
 /// The cells that were found, side by side.

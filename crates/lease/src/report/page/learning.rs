@@ -227,7 +227,7 @@ pub fn choice(run: &RunData) -> Option<Section> {
                 "Skip-connects of the choice",
                 "Searches that collapse end in skip-connects.",
             ),
-            Unit::Plain,
+            Unit::Count,
             &[("skip_connects", "in the normal cell", "s4", true)],
         ),
         LineChart {
@@ -266,7 +266,7 @@ pub fn choice(run: &RunData) -> Option<Section> {
         chart(
             m,
             ("frozen", "Candidates that train no more", ""),
-            Unit::Plain,
+            Unit::Count,
             &[("frozen_operations", "frozen", "s4", true)],
         ),
         chart(
@@ -292,7 +292,7 @@ pub fn choice(run: &RunData) -> Option<Section> {
     all.extend(more.into_iter().filter_map(LineChart::figure));
     Section::of(
         "choice",
-        "The choice over time",
+        "The choice",
         "What would have been derived after each epoch, and what warns of a search that goes wrong.",
         all,
     )
@@ -302,9 +302,8 @@ fn entropy(m: &Measures) -> Option<Figure> {
     let classes = ["s1", "s2", "s3"];
     let series = m.named("entropy").into_iter().zip(classes.iter().cycle());
     LineChart {
-        reach: vec![0.0],
         series: series.map(|((name, points), class)| Series::new(name, class, points)).collect(),
-        ..chart(m, ("entropy", "Entropy of the mixtures", "In nats, a mean over edges: high while nothing is decided, 0 when every edge has one operation."), Unit::Plain, &[])
+        ..chart(m, ("entropy", "Entropy of the mixtures", "In nats, a mean over edges: the logarithm of the number of candidates while nothing is decided, 0 when every edge has one."), Unit::Plain, &[])
     }
     .figure()
 }

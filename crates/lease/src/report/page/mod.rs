@@ -66,7 +66,7 @@ impl Section {
         }
         let body = html! {
             @if !lead.is_empty() { p.lead { (lead) } }
-            div.grid { @for figure in &figures { (figure.markup()) } }
+            div.grid .few[figures.len() < 3] { @for figure in &figures { (figure.markup()) } }
         };
         Some(Self { id, title, body })
     }

@@ -10,9 +10,7 @@ use crate::report::read::{RunData, TrainingData};
 
 /// All that is on it.
 pub fn content(run: &RunData) -> Content {
-    let method = run
-        .setting("method", "method")
-        .unwrap_or_else(|| "search".into());
+    let method = finding::method(run);
     let data = told(&run.about["dataset"]);
     let data = if data.is_empty() {
         run.setting("data", "dataset").unwrap_or_default()
@@ -27,7 +25,7 @@ pub fn content(run: &RunData) -> Content {
     sections.extend(learning::choice(run));
     sections.extend(learning::learning(run));
     sections.extend(learning::audience(run));
-    sections.extend(training::trainings(&run.trainings));
+    sections.extend(training::curves(&run.trainings));
     sections.extend(learning::cost(run));
     sections.push(settings(run));
     let done = run.measures.epochs.len();
@@ -40,7 +38,10 @@ pub fn content(run: &RunData) -> Content {
         (None, None) => format!("{done} epochs"),
     };
     Content {
-        title: format!("{method} on {data}"),
+        title: match run.setting("method", "method") {
+            Some(_) => format!("{method} on {data}"),
+            None => format!("A search on {data}"),
+        },
         kind: "Architecture search",
         state,
         finished,
@@ -202,12 +203,10 @@ fn test(run: &RunData) -> Option<Section> {
         legend: Vec::new(),
     };
     let lead = "The test images were read once, after each training.";
-    Section::of(
-        "test",
-        "Beside random architectures",
-        lead,
-        figure.figure().into_iter().collect(),
-    )
+    let mut figures: Vec<Figure> = figure.figure().into_iter().collect();
+    let found = run.trainings.iter().find(|t| t.name == "found");
+    figures.extend(found.into_iter().flat_map(|t| training::classes(t, " of the one found")));
+    Section::of("test", "Beside random architectures", lead, figures)
 }
 
 /// How it can be done again.

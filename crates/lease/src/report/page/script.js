@@ -89,7 +89,7 @@
         const [name, word, style] = operations[best], faint = kept[at].includes(edge) ? "" : " faint";
         const path = picture.querySelector(`[data-edge="${edge}"]`), label = picture.querySelector(`[data-label="${edge}"]`);
         path.setAttribute("class", `edge ${style}${faint}`);
-        path.style.strokeWidth = 1.2 + (7 * row[best]) / 1000;
+        path.style.strokeWidth = Math.round(12 + 0.07 * row[best]) / 10;
         label.setAttribute("class", `pill ${style}${faint}`);
         label.querySelector("text").textContent = word;
         for (const title of [path, label]) title.querySelector("title").textContent = `${name} ${(row[best] / 1000).toFixed(3)}`;

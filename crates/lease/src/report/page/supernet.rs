@@ -49,7 +49,7 @@ pub fn section(run: &RunData) -> Option<Section> {
     };
     Some(Section {
         id: "supernet",
-        title: "The supernet, epoch by epoch",
+        title: "The supernet",
         body,
     })
 }

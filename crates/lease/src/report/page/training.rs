@@ -86,6 +86,12 @@ fn tiles(training: &TrainingData) -> Vec<Tile> {
             value: percent(result.test_accuracy),
             remark: format!("{} images", result.test_images),
         });
+        let balanced = training.result["balanced_accuracy"].as_f64();
+        all.extend(balanced.map(|accuracy| Tile {
+            name: "Balanced",
+            value: percent(accuracy),
+            remark: "mean over classes".into(),
+        }));
         all.push(count("Parameters", result.parameters as u64, String::new()));
     }
     all.push(count(
@@ -96,20 +102,8 @@ fn tiles(training: &TrainingData) -> Vec<Tile> {
     all
 }
 
-/// The part of a run's page.
-pub fn trainings(all: &[TrainingData]) -> Option<Section> {
-    let mut section = curves(all)?;
-    let found = all.iter().find(|training| training.name == "found");
-    let more = found.map_or(Vec::new(), |found| classes(found, " of the one found"));
-    if !more.is_empty() {
-        section.body =
-            html! { (section.body) div.grid { @for figure in &more { (figure.markup()) } } };
-    }
-    Some(section)
-}
-
-/// Losses and accuracies by epoch.
-fn curves(all: &[TrainingData]) -> Option<Section> {
+/// Losses and accuracies by epoch, of one training or several.
+pub fn curves(all: &[TrainingData]) -> Option<Section> {
     let classes = ["found", "s2", "s3", "s4", "s5", "s6", "s7"];
     let series = |key: &str| -> Vec<Series> {
         let each = all.iter().zip(classes.iter().cycle());
@@ -152,7 +146,7 @@ fn curves(all: &[TrainingData]) -> Option<Section> {
 }
 
 /// What came out class by class, where it is known.
-fn classes(training: &TrainingData, of: &str) -> Vec<Figure> {
+pub fn classes(training: &TrainingData, of: &str) -> Vec<Figure> {
     let mut all = Vec::new();
     let Some(matrix) = training.confusion() else {
         return all;

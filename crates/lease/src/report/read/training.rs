@@ -42,13 +42,9 @@ impl TrainingData {
         let genotype = file.map(|read| read.value).or_else(told);
         let about = json(&path.join("run.json"));
         let classes = [&result["classes"], &about["classes"]];
-        let classes = classes.iter().find_map(|names| names.as_array());
-        let classes = classes.map_or(Vec::new(), |names| {
-            names
-                .iter()
-                .filter_map(|n| Some(n.as_str()?.into()))
-                .collect()
-        });
+        let classes = classes.iter().find_map(|classes| classes.as_array());
+        let name = |class: &Value| Some(class["class"].as_str().or(class.as_str())?.to_string());
+        let classes = classes.map_or(Vec::new(), |all| all.iter().filter_map(name).collect());
         Self {
             path: path.into(),
             name: name_of(path),
