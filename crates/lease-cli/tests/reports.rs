@@ -25,7 +25,9 @@ fn stdout(command: Command) -> String {
 /// The event files for TensorBoard in a folder.
 fn events(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
-    entries.filter(|p| p.to_str().unwrap().contains("tfevents")).collect()
+    entries
+        .filter(|p| p.to_str().unwrap().contains("tfevents"))
+        .collect()
 }
 
 #[test]
@@ -37,10 +39,18 @@ fn a_search_ends_with_a_page_and_finds_the_same_without_one() {
     let told = stdout(search(&without, &["--report", "false"]));
     assert!(!told.contains("report.html"), "{told}");
     assert_same_search(&with, &without);
-    assert!(!without.join("report.html").exists() && !without.join("explanations.safetensors").exists());
+    assert!(
+        !without.join("report.html").exists() && !without.join("explanations.safetensors").exists()
+    );
     assert_eq!((events(&with).len(), events(&without).len()), (1, 0));
     let page = fs::read_to_string(with.join("report.html")).unwrap();
-    for part in ["id=\"cells\"", "id=\"supernet\"", "id=\"explanations\"", "id=\"learning\"", "data:image/png"] {
+    for part in [
+        "id=\"cells\"",
+        "id=\"supernet\"",
+        "id=\"explanations\"",
+        "id=\"learning\"",
+        "data:image/png",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     // Nothing in it leads anywhere.
@@ -53,7 +63,10 @@ fn a_search_ends_with_a_page_and_finds_the_same_without_one() {
     fs::create_dir_all(with.join("report.html/taken")).unwrap();
     let output = done(resume(&with));
     let warned = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(warned.contains("warning: no report was written"), "{warned}");
+    assert!(
+        warned.contains("warning: no report was written"),
+        "{warned}"
+    );
     assert_eq!(events(&with).len(), 1);
 }
 
@@ -63,7 +76,10 @@ fn runs_are_shown_as_far_as_their_files_go() {
     let run = folder.path().join("run");
     done(search(&run, &["--space", "nas-bench-201", "--cells", "1"]));
     let told = stdout(lease(&["show", run.to_str().unwrap(), "--width", "50"]));
-    assert!(told.contains("has ended") && told.contains("▼") && told.contains("explainer, validation"), "{told}");
+    assert!(
+        told.contains("has ended") && told.contains("▼") && told.contains("explainer, validation"),
+        "{told}"
+    );
     // As it is while it goes on: a line is half written, and there is no result.
     let log = fs::read(run.join("metrics.jsonl")).unwrap();
     fs::write(run.join("metrics.jsonl"), &log[..log.len() - 40]).unwrap();
@@ -100,27 +116,66 @@ fn a_served_page_tells_news_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     fs::create_dir_all(&run).unwrap();
-    fs::write(run.join("run.json"), r#"{"kind": "search", "dataset": "digits"}"#).unwrap();
-    let mut server = report(&run, &["--serve", "--bind", "0"]).stdout(Stdio::piped()).spawn().unwrap();
+    fs::write(
+        run.join("run.json"),
+        r#"{"kind": "search", "dataset": "digits"}"#,
+    )
+    .unwrap();
+    let mut server = report(&run, &["--serve", "--bind", "0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
-    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().trim_start_matches("http://").trim_end_matches('/').to_string();
+    BufReader::new(server.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line
+        .trim()
+        .trim_start_matches("http://")
+        .trim_end_matches('/')
+        .to_string();
     assert!(address.starts_with("127.0.0.1:"), "{line}");
     let get = |path: &str, host: &str| {
-        asked(&address, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+        asked(
+            &address,
+            &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"),
+        )
     };
     let page = get("/", "localhost:1");
-    assert!(page.starts_with("HTTP/1.1 200") && page.contains("data-version="), "{page}");
-    for (path, status) in [("/../../etc/passwd", "404"), ("/run.json", "404"), ("/%2e%2e/run.json", "404")] {
-        assert!(get(path, "127.0.0.1").starts_with(&format!("HTTP/1.1 {status}")), "{path}");
+    assert!(
+        page.starts_with("HTTP/1.1 200") && page.contains("data-version="),
+        "{page}"
+    );
+    for (path, status) in [
+        ("/../../etc/passwd", "404"),
+        ("/run.json", "404"),
+        ("/%2e%2e/run.json", "404"),
+    ] {
+        assert!(
+            get(path, "127.0.0.1").starts_with(&format!("HTTP/1.1 {status}")),
+            "{path}"
+        );
     }
     assert!(get("/", "elsewhere.example").starts_with("HTTP/1.1 403"));
-    let post = asked(&address, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let post = asked(
+        &address,
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
     assert!(post.starts_with("HTTP/1.1 405"), "{post}");
     let before = get("/version", &address);
-    assert_eq!(before.lines().last(), get("/version", &address).lines().last());
-    fs::write(run.join("metrics.jsonl"), "{\"kind\":\"step\",\"step\":0,\"epoch\":0}\n").unwrap();
-    assert_ne!(before.lines().last(), get("/version", &address).lines().last());
+    assert_eq!(
+        before.lines().last(),
+        get("/version", &address).lines().last()
+    );
+    fs::write(
+        run.join("metrics.jsonl"),
+        "{\"kind\":\"step\",\"step\":0,\"epoch\":0}\n",
+    )
+    .unwrap();
+    assert_ne!(
+        before.lines().last(),
+        get("/version", &address).lines().last()
+    );
     // SAFETY: the process is our child and not waited for yet.
     unsafe { libc::kill(server.id() as i32, libc::SIGINT) };
     assert!(server.wait().unwrap().success());

@@ -63,7 +63,8 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
             report(&summary);
             let folder = quoted(&summary.folder);
             terminal::result(format_args!("Train it from scratch: lease train {folder}"));
-            super::report::after(&summary.folder, prepared.config.run.report);
+            let first = prepared.peers.rank() == 0;
+            super::report::after(&summary.folder, first && prepared.config.run.report);
             Ok(Ended::Well)
         }
         None => Ok(Ended::Stopped),

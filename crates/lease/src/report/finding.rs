@@ -84,7 +84,11 @@ fn caution(beside: &Beside, random: usize, images: usize) -> String {
         0 => String::new(),
         n => format!(", as good as {n}"),
     };
-    let side = if beside.difference < 0.0 { "below" } else { "above" };
+    let side = if beside.difference < 0.0 {
+        "below"
+    } else {
+        "above"
+    };
     let said = match beside.difference.abs() > ERRORS * beside.error {
         true => {
             "more than the choice of test images explains, but with one search and one training of each it is a hint, not a proof"
@@ -185,7 +189,7 @@ pub fn of_comparison(comparison: &ComparisonData) -> [String; 2] {
     };
     let deviation = best
         .deviation
-        .map_or(String::new(), |d| format!(" ± {d:.2}"));
+        .map_or(String::new(), |d| format!("\u{a0}±\u{a0}{d:.2}"));
     let missing = match all - done {
         0 => String::new(),
         n => format!(" {n} cells that were begun are not done."),

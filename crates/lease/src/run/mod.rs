@@ -5,7 +5,8 @@
 //! run.json         kind of run, version, device, threads, seed and data set
 //! metrics.jsonl    one line a step and one an epoch: the same bytes for the same seed
 //! timing.jsonl     wall-clock seconds of each epoch, which are not
-//! genotype.json    the derived cells, after the last epoch
+//! summary.json     steps, passes of the explainer and what a table says of the result, after the last epoch
+//! genotype.json    the derived cells, last
 //! explanations.…   examples of explanations as safetensors, after the last epoch that is done
 //! weights/         E, W and A as safetensors with PyTorch's names
 //! checkpoints/     the last two

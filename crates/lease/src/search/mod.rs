@@ -247,9 +247,6 @@ impl Search {
             (None, Selection::Perturbation) => self.by_perturbation()?,
             (None, Selection::BestEpoch) => self.best_epoch()?,
         };
-        if let Some(records) = &mut self.records {
-            records.finish(&self.state, &genotype.to_json())?;
-        }
         let (steps, per_epoch) = (self.state.progress.step, self.feed.per_epoch());
         let passes = |step: u64| {
             let epoch = (step / per_epoch) as usize;
@@ -258,12 +255,17 @@ impl Search {
             let parts = self.config.perturbation.passes(!warmup);
             settings.explainer_passes(warmup) + parts + self.config.regulariser.passes()
         };
-        Ok(Summary {
+        let explainer_passes = (0..steps).map(passes).sum();
+        let summary = Summary {
             steps,
-            explainer_passes: (0..steps).map(passes).sum(),
+            explainer_passes,
             standing: self.standing(&genotype),
             genotype,
             folder: self.folder.clone(),
-        })
+        };
+        if let Some(records) = &mut self.records {
+            records.finish(&self.state, &summary)?;
+        }
+        Ok(summary)
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
+use super::Summary;
 use super::state::{Progress, State};
 use crate::Error;
 use crate::run::{Identity, Log, RunError, RunFolder};
@@ -71,7 +72,7 @@ impl Records {
     ///
     /// # Errors
     /// As the file system reports, or if something else has changed a log.
-    pub fn finish(&mut self, state: &State, genotype: &str) -> Result<(), Error> {
+    pub fn finish(&mut self, state: &State, summary: &Summary) -> Result<(), Error> {
         let point = &state.point;
         for (name, vector) in [
             ("weights/explainer.safetensors", &point.explainer),
@@ -82,6 +83,11 @@ impl Records {
         }
         self.metrics.verify()?;
         self.timing.verify()?;
+        let about = json!({
+            "steps": summary.steps, "explainer_passes": summary.explainer_passes, "standing": summary.standing,
+        });
+        self.run.write_json("summary.json", &about)?;
+        let genotype = summary.genotype.to_json();
         self.run.write("genotype.json", genotype.as_bytes())?;
         Ok(())
     }

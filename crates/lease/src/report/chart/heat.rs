@@ -127,9 +127,9 @@ impl Confused<'_> {
                 .cloned()
                 .unwrap_or_else(|| class.to_string())
         };
-        let short = |class: usize| -> String { name(class).chars().take(9).collect() };
-        let (left, top) = (66.0, 8.0);
-        let side = 284.0 / n as f64;
+        let short = |class: usize| -> String { name(class).chars().take(10).collect() };
+        let (left, top) = (72.0, 8.0);
+        let side = 278.0 / n as f64;
         let words = side >= 15.0;
         let sums: Vec<u64> = self.matrix.iter().map(|row| row.iter().sum()).collect();
         let bottom = top + side * n as f64;
@@ -151,7 +151,7 @@ impl Confused<'_> {
                     }
                 }
             }
-            (text([left + 142.0, bottom + 16.0], "tick middle", "predicted, in the same order"))
+            (text([left + 139.0, bottom + 16.0], "tick middle", "predicted, in the same order"))
         };
         let told = |class: usize| {
             let right = self.matrix[class][class];
@@ -178,7 +178,7 @@ impl Confused<'_> {
             },
             id: self.id,
             title: self.title,
-            note: "Rows are the true classes, columns what was predicted; the darker, the larger the share of the row.".into(),
+            note: "Rows are the true classes, columns what was predicted; the stronger the colour, the larger the share of the row.".into(),
             legend: Vec::new(),
             wide: false,
         }

@@ -83,7 +83,11 @@ impl LineChart {
                 .chain(self.behind.iter().map(|(_, points)| points))
                 .flatten()
         };
-        let x = Axis::over(all().map(|p| p.0), Unit::Plain, ([left, right], 6, false));
+        let places = || all().map(|p| p.0);
+        let wide =
+            places().fold(f64::NEG_INFINITY, f64::max) - places().fold(f64::INFINITY, f64::min);
+        let unit = if wide < 2.0 { Unit::Plain } else { Unit::Count };
+        let x = Axis::over(places(), unit, ([left, right], 6, false));
         let level = self.level.iter().map(|(y, _)| *y);
         let ys = all()
             .map(|p| p.1)
@@ -115,13 +119,12 @@ impl LineChart {
 
     fn inside(&self, x: &Axis, y: &Axis) -> Markup {
         let [left, top, right, bottom] = INSIDE;
-        let whole = x.ticks.iter().filter(|(_, label)| !label.contains('.'));
         html! {
             @for (at, label) in &y.ticks {
                 (rule([left, *at, right, *at], "grid"))
                 (text([left - 6.0, at + 3.8], "tick end", label))
             }
-            @for (at, label) in whole {
+            @for (at, label) in &x.ticks {
                 (rule([*at, bottom, *at, bottom + 4.0], "axis"))
                 (text([*at, bottom + 16.0], "tick middle", label))
             }

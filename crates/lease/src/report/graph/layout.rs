@@ -211,7 +211,8 @@ fn settled(items: &mut [Item], rows: &[Vec<usize>]) -> f64 {
                         (true, false) | (false, true) => (2.0, other.x),
                         (false, false) => (1.0, other.x),
                     });
-                    let (weight, sum) = weighed.fold((0.0, 0.0), |(all, sum), (w, x)| (all + w, sum + w * x));
+                    let (weight, sum) =
+                        weighed.fold((0.0, 0.0), |(all, sum), (w, x)| (all + w, sum + w * x));
                     if weight > 0.0 { sum / weight } else { item.x }
                 })
                 .collect();

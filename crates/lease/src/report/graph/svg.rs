@@ -259,7 +259,7 @@ impl<'a> Drawing<'a> {
 /// How thick an edge of this weight is, which the page's script knows too.
 fn thickness(weight: f64) -> String {
     let thousandths = (1000.0 * weight).round();
-    place(1.2 + 7.0 * thousandths / 1000.0)
+    place((12.0 + 0.07 * thousandths).round() / 10.0)
 }
 
 /// The width of what is written on an edge.

@@ -23,12 +23,12 @@ pub fn section(run: &RunData) -> Option<Section> {
             .unwrap_or_else(|| class.to_string())
     };
     let told = match examples.explanation.as_str() {
-        "attack" => "There δ is the attack on the explainer's own prediction",
+        "attack" => "δ is the attack on the explainer's own prediction",
         "shuffled" => {
-            "There δ is the attack on the explainer's own prediction, and δ ⊙ x has that of another image (a control)"
+            "δ is the attack on the explainer's own prediction, and δ ⊙ x has that of another image (a control)"
         }
-        "random-signs" => "There δ is random signs (a control)",
-        _ => "There δ is 1 everywhere (a control)",
+        "random-signs" => "δ is random signs (a control)",
+        _ => "δ is 1 everywhere (a control)",
     };
     let heard = examples
         .all

@@ -3,6 +3,7 @@
 mod comparison;
 mod gallery;
 mod learning;
+mod overlaid;
 mod parts;
 mod run;
 mod supernet;

@@ -4,9 +4,10 @@ use maud::html;
 
 use super::parts::{again, cell, count, duration, notation, percent, quoted, told};
 use super::{Content, Section, Tile, gallery, learning, supernet, training};
-use crate::report::chart::{DotRow, Dots, Figure, Unit};
+use crate::report::chart::{DotRow, Dots, Figure, Unit, grouped};
 use crate::report::finding;
 use crate::report::read::{RunData, TrainingData};
+use crate::space::nas_bench_201::Cell;
 
 /// All that is on it.
 pub fn content(run: &RunData) -> Content {
@@ -113,6 +114,15 @@ fn tiles(run: &RunData) -> Vec<Tile> {
         value: percent(accuracy),
         remark: "on images as they are".into(),
     }));
+    if let Some((_, standing)) = run.standings().last() {
+        all.push(Tile {
+            name: "True rank",
+            value: grouped(standing.rank as i64),
+            remark: format!("of {} on CIFAR-10", grouped(Cell::COUNT as i64)),
+        });
+    }
+    let passes = run.summary["explainer_passes"].as_u64();
+    all.extend(passes.map(|passes| count("Passes", passes, "of the explainer".into())));
     let seconds = run.measures.total_seconds();
     if seconds > 0.0 {
         all.push(Tile {
@@ -205,7 +215,11 @@ fn test(run: &RunData) -> Option<Section> {
     let lead = "The test images were read once, after each training.";
     let mut figures: Vec<Figure> = figure.figure().into_iter().collect();
     let found = run.trainings.iter().find(|t| t.name == "found");
-    figures.extend(found.into_iter().flat_map(|t| training::classes(t, " of the one found")));
+    figures.extend(
+        found
+            .into_iter()
+            .flat_map(|t| training::classes(t, " of the one found")),
+    );
     Section::of("test", "Beside random architectures", lead, figures)
 }
 

@@ -20,6 +20,8 @@ pub struct RunData {
     pub name: String,
     /// `run.json`.
     pub about: Value,
+    /// `summary.json`; null while it is not finished, and of older versions.
+    pub summary: Value,
     /// `config.toml`, and its values.
     pub config: (String, Table),
     /// Its logs.
@@ -60,6 +62,7 @@ impl RunData {
             path: path.into(),
             name: name_of(path),
             about,
+            summary: json(&path.join("summary.json")),
             config: configuration(path),
             measures: Measures::read(path),
             genotype: genotype.ok().map(|read| read.value),
