@@ -4,6 +4,9 @@ use maud::{Markup, html};
 
 use super::{Figure, Numbers, place, svg, text};
 
+/// The class and the word of what something was, if it was anything.
+type Chosen = Option<(String, String)>;
+
 /// What each of several things was, epoch by epoch.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
@@ -16,7 +19,7 @@ pub struct Timeline {
     /// The epochs.
     pub epochs: Vec<u64>,
     /// Rows: name, and for each epoch class and word, if there is one.
-    pub rows: Vec<(String, Vec<Option<(String, String)>>)>,
+    pub rows: Vec<(String, Vec<Chosen>)>,
     /// Class and name of what occurs.
     pub legend: Vec<(String, String)>,
 }
@@ -56,7 +59,7 @@ impl Timeline {
             }
             (text([f64::midpoint(left, right), bottom + 28.0], "tick middle", "epoch"))
         };
-        let changes = |cells: &[Option<(String, String)>]| {
+        let changes = |cells: &[Chosen]| {
             let pairs = cells.windows(2).filter(|pair| pair[0] != pair[1]);
             pairs.count()
         };
@@ -83,7 +86,7 @@ impl Timeline {
 
     fn alt(&self) -> String {
         let last = self.epochs.len() - 1;
-        let told = |(name, cells): &(String, Vec<Option<(String, String)>>)| {
+        let told = |(name, cells): &(String, Vec<Chosen>)| {
             let (_, word) = cells[last].as_ref()?;
             Some(format!("{name} {word}"))
         };

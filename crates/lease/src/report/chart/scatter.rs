@@ -5,6 +5,9 @@ use maud::html;
 use super::axis::{Axis, Unit, short};
 use super::{Figure, Numbers, place, rule, svg, text};
 
+/// What a point is, and where.
+type Point = (String, [f64; 2]);
+
 /// A chart of points in groups.
 #[derive(Clone, Debug, Default)]
 pub struct Scatter {
@@ -19,7 +22,7 @@ pub struct Scatter {
     /// What y is.
     pub y: String,
     /// Each group's name and class, and its points: what, x and y.
-    pub groups: Vec<(String, String, Vec<(String, [f64; 2])>)>,
+    pub groups: Vec<(String, String, Vec<Point>)>,
 }
 
 const SIZE: [f64; 2] = [360.0, 250.0];
@@ -64,10 +67,10 @@ impl Scatter {
                 }
             }
         };
-        let mean = |points: &[(String, [f64; 2])], i: usize| {
+        let mean = |points: &[Point], i: usize| {
             points.iter().map(|(_, at)| at[i]).sum::<f64>() / points.len() as f64
         };
-        let told = |(name, _, points): &(String, String, Vec<(String, [f64; 2])>)| {
+        let told = |(name, _, points): &(String, String, Vec<Point>)| {
             format!(
                 "{name} {} at {}",
                 short(mean(points, 1)),

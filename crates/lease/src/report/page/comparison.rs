@@ -1,12 +1,14 @@
 //! The page of a comparison.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use maud::html;
 
 use super::parts::{again, count, legend, percent, quoted, told};
 use super::{Content, Section, Tile, overlaid};
 use crate::report::chart::{DotRow, Dots, Scatter, Unit, short};
 use crate::report::finding;
-use crate::report::graph::Drawing;
+use crate::report::graph::{Drawing, class};
 use crate::report::read::{ComparisonData, MethodRun};
 use crate::study::compare::{Found, MethodSummary, differences, summaries};
 
@@ -205,45 +207,51 @@ fn costs(comparison: &ComparisonData) -> Option<Section> {
     Section::of("costs", "What it costs", lead, figures.collect())
 }
 
-/// What operations each method chooses.
-fn operations(comparison: &ComparisonData) -> Option<Section> {
-    let mut names: Vec<&'static str> = Vec::new();
-    let mut rows: Vec<(&str, usize, Vec<(&'static str, usize)>)> = Vec::new();
-    for method in comparison.methods() {
-        let mut counts: Vec<(&'static str, usize)> = Vec::new();
-        let (mut edges, mut cells) = (0, 0);
+/// How often a method chose each operation.
+struct Chosen<'a> {
+    method: &'a str,
+    edges: usize,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl<'a> Chosen<'a> {
+    /// Over all cells that it found; none if it found none.
+    fn by(method: &'a str, comparison: &ComparisonData) -> Option<Self> {
+        let mut counts = BTreeMap::new();
         for genotype in comparison.of(method).filter_map(MethodRun::genotype) {
-            cells += 1;
-            for edge in genotype
-                .graphs()
-                .iter()
-                .flat_map(|graph| graph.edges.clone())
-            {
-                edges += 1;
-                match counts.iter_mut().find(|(name, _)| *name == edge.operation) {
-                    Some((_, count)) => *count += 1,
-                    None => counts.push((edge.operation, 1)),
-                }
-                if !names.contains(&edge.operation) {
-                    names.push(edge.operation);
-                }
+            for edge in genotype.graphs().iter().flat_map(|graph| &graph.edges) {
+                *counts.entry(edge.operation).or_insert(0) += 1;
             }
         }
-        if cells > 0 {
-            rows.push((method, edges, counts));
-        }
+        let edges = counts.values().sum();
+        (edges > 0).then_some(Self {
+            method,
+            edges,
+            counts,
+        })
     }
+
+    fn share(&self, operation: &str) -> f64 {
+        let count = self.counts.get(operation).copied().unwrap_or(0);
+        count as f64 / self.edges as f64
+    }
+}
+
+/// What operations each method chooses.
+fn operations(comparison: &ComparisonData) -> Option<Section> {
+    let methods = comparison.methods();
+    let by = methods
+        .iter()
+        .filter_map(|method| Chosen::by(method, comparison));
+    let rows: Vec<Chosen> = by.collect();
+    let names: BTreeSet<&str> = rows
+        .iter()
+        .flat_map(|row| row.counts.keys().copied())
+        .collect();
+    let names: Vec<&str> = names.into_iter().collect();
     if rows.is_empty() {
         return None;
     }
-    names.sort_unstable();
-    let share = |counts: &[(&str, usize)], name: &str, edges: usize| {
-        let count = counts
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map_or(0, |(_, count)| *count);
-        count as f64 / edges as f64
-    };
     Some(Section {
         id: "operations",
         title: "What each method chooses",
@@ -251,16 +259,13 @@ fn operations(comparison: &ComparisonData) -> Option<Section> {
             p.lead { "Shares of operations in all cells that a method found." }
             ul.legend { @for (class, name) in legend(&names) { li { span.(format!("key {class}")) {} (name) } } }
             dl.bars {
-                @for (method, edges, counts) in &rows {
+                @for row in &rows {
                     div {
-                        dt { (method) }
+                        dt { (row.method) }
                         dd {
-                            @for name in &names {
-                                @let share = share(counts, name, *edges);
-                                @if share > 0.0 {
-                                    span.(crate::report::graph::class(name)) style=(format!("width:{:.2}%", 100.0 * share))
-                                        title=(format!("{name} {}", percent(share))) {}
-                                }
+                            @for name in names.iter().filter(|name| row.share(name) > 0.0) {
+                                span.(class(name)) style=(format!("width:{:.2}%", 100.0 * row.share(name)))
+                                    title=(format!("{name} {}", percent(row.share(name)))) {}
                             }
                         }
                     }
@@ -270,8 +275,8 @@ fn operations(comparison: &ComparisonData) -> Option<Section> {
                 summary { "Numbers" }
                 div.scroll tabindex="0" { table {
                     thead { tr { th scope="col" { "method" } @for name in &names { th scope="col" { (name) } } } }
-                    tbody { @for (method, edges, counts) in &rows {
-                        tr { th scope="row" { (method) } @for name in &names { td { (percent(share(counts, name, *edges))) } } }
+                    tbody { @for row in &rows {
+                        tr { th scope="row" { (row.method) } @for name in &names { td { (percent(row.share(name))) } } }
                     } }
                 } }
             }
