@@ -155,7 +155,7 @@ fn nice(step: f64) -> f64 {
 fn label(unit: Unit, at: f64, step: f64) -> String {
     match unit {
         Unit::Log => match at as i64 {
-            exponent @ -2..=3 => trimmed_power(exponent),
+            exponent @ -3..=3 => trimmed_power(exponent),
             exponent => format!("1e{exponent}"),
         },
         Unit::Percent => {
