@@ -19,7 +19,7 @@ pub fn cifar(bytes: &[u8]) -> Outcome {
         _ => (data::cifar_100(records, path), 100),
     };
     let images = images.map_err(told)?;
-    assert!(!images.is_empty() && images.pixels.len() == images.len() * images.size());
+    assert!(!images.is_empty() && images.iter().all(|image| image.len() == images.size()));
     assert!(images.labels.iter().all(|label| *label < classes));
     Ok(())
 }
@@ -27,6 +27,7 @@ pub fn cifar(bytes: &[u8]) -> Outcome {
 /// An image in a file.
 pub fn image(bytes: &[u8]) -> Outcome {
     let image = data::decode_image(bytes, Path::new("image.png")).map_err(told)?;
+    let image = image.image;
     let (width, height) = (image.width(), image.height());
     assert!(width.max(height) <= data::MOST_SIDE);
     assert!(image.as_bytes().len() as u64 <= data::MOST_IMAGE_BYTES);
@@ -65,7 +66,9 @@ pub fn folder(bytes: &[u8]) -> Outcome {
         };
         let dataset = Dataset::load(&settings.into()).map_err(told)?;
         let images = &dataset.train;
-        assert!(images.shape[1..] == [4, 4] && images.pixels.len() == images.len() * images.size());
+        assert!(
+            images.shape[1..] == [4, 4] && images.iter().all(|image| image.len() == images.size())
+        );
         assert!(!dataset.test().is_empty() && dataset.classes.len() > 1);
         Ok(())
     })

@@ -15,7 +15,7 @@ use lease::study::{tables, work};
 use crate::Ended;
 use crate::settings::Settings;
 use crate::terminal::cells::Cells;
-use crate::terminal::{self, Level, signals};
+use crate::terminal::{self, Level, reading, signals};
 
 /// Compare methods over seeds. The same command goes on where it was interrupted, and adds methods and seeds to
 /// a comparison that is there.
@@ -138,7 +138,7 @@ fn work_on(arguments: &Arguments, cells: &[Cell], jobs: usize) -> Result<bool, E
         None => cells.iter().collect(),
     };
     wanted.retain(|cell| !cell.is_done());
-    let images = Images::of(&wanted, jobs)?;
+    let images = Images::of(&wanted, jobs, &reading::Reading::new())?;
     let stop = signals::stop_flag();
     let watch = Cells::new(cells.len(), wanted.len(), jobs);
     let outcome = work::run(&wanted, &images, jobs, &watch, &stop);

@@ -18,7 +18,7 @@ use crate::Ended;
 use crate::peers;
 use crate::settings::Settings;
 use crate::terminal::progress::{Console, told_standing};
-use crate::terminal::{self, Level, quoted, signals};
+use crate::terminal::{self, Level, quoted, reading, signals};
 
 /// Search an architecture and leave a run folder.
 #[derive(clap::Args)]
@@ -93,7 +93,7 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
         if let Some(path) = self.out.as_ref().filter(|_| peers.rank() == 0) {
             free(path)?;
         }
-        let dataset = Dataset::load(&search.data)?;
+        let dataset = reading::load(&search.data)?;
         let checked =
             lease::device::with_threads(search.run.threads, || config.obstacles(&dataset))?;
         let shared = search.team(peers.clone()).err().map(Error::from);

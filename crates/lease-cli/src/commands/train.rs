@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use lease::Error;
 use lease::config::{Composite, Layers, Section};
-use lease::data::Dataset;
 use lease::report::tensorboard::Watched;
 use lease::rng::{Purpose, stream};
 use lease::run::{Kind, RunFolder};
@@ -19,7 +18,7 @@ use super::source::Source;
 use crate::Ended;
 use crate::settings::Settings;
 use crate::terminal::progress::Console;
-use crate::terminal::{self, Level, signals};
+use crate::terminal::{self, Level, reading, signals};
 
 /// Train a derived network from scratch and report its test error. The same command goes on with a
 /// training that was interrupted.
@@ -51,7 +50,7 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     let folder = arguments.out.unwrap_or(folder);
     // The folder first, since reading images may take long; then all that is wrong with the rest.
     RunFolder::look(&folder, Kind::Training)?;
-    let dataset = Dataset::load(&config.data)?;
+    let dataset = reading::load(&config.data)?;
     Error::all(training::problems(&config, &genotype, &dataset))?;
     let stop = signals::stop_flag();
     let (wanted, tensorboard) = (config.run.report, config.run.tensorboard);

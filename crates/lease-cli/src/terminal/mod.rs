@@ -6,6 +6,7 @@
 pub mod cells;
 pub mod counter;
 pub mod progress;
+pub mod reading;
 pub mod signals;
 
 use std::fmt::Display;

@@ -13,6 +13,9 @@ const LONGEST: u64 = 1 << 20;
 /// No error tells of more things that are wrong with a file.
 const MOST_TOLD: usize = 20;
 
+/// What a path is where nothing is wanted; a file that is called so is `./none`.
+const NO_PATH: &str = "none";
+
 /// Values from a file and from flags, checked one by one.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
@@ -60,7 +63,7 @@ impl Layers {
             };
             for setting in section.settings.iter().filter(|s| s.rule.is_path()) {
                 if let Some(Value::String(path)) = values.get_mut(setting.key)
-                    && !path.is_empty()
+                    && !["", NO_PATH].contains(&path.as_str())
                 {
                     *path = absolute(path);
                 }

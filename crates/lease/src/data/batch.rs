@@ -17,18 +17,11 @@ pub struct Normalisation {
 impl Normalisation {
     /// That of these images.
     pub fn of(images: &Images) -> Self {
-        let [channels, height, width] = images.shape;
-        let (area, white) = (height * width, f64::from(images.white));
-        let n = (images.len() * area) as f64;
+        let white = f64::from(images.white);
+        let n = (images.len() * images.area()) as f64;
         let (mut mean, mut std) = (Vec::new(), Vec::new());
-        for channel in 0..channels {
-            let (mut sum, mut squares) = (0u64, 0u64);
-            for image in images.pixels.chunks_exact(images.size()) {
-                for pixel in &image[channel * area..(channel + 1) * area] {
-                    sum += u64::from(*pixel);
-                    squares += u64::from(*pixel) * u64::from(*pixel);
-                }
-            }
+        for channel in 0..images.shape[0] {
+            let [sum, squares] = images.sums(channel);
             let average = sum as f64 / n;
             let variance = squares as f64 / n - average * average;
             mean.push((average / white) as f32);
@@ -83,7 +76,7 @@ impl Images {
                 Some((augmentation, rng)) => augmentation.draw(height, width, rng),
                 None => View::default(),
             };
-            let pixels = &self.pixels[*index as usize * self.size()..][..self.size()];
+            let pixels = self.image(*index as usize);
             let planes = pixels
                 .chunks_exact(height * width)
                 .zip(out.chunks_exact_mut(height * width));
@@ -184,7 +177,7 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Dataset, every_fifth};
+    use super::super::Dataset;
     use super::*;
     use crate::rng::{Purpose, stream};
 
@@ -200,7 +193,7 @@ mod tests {
     fn the_digits_are_1797_images_and_normalise_to_mean_0_and_deviation_1() {
         let data = digits();
         assert_eq!(data.train.len() + data.test().len(), 1797);
-        assert_eq!(&data.train.pixels[..8], [0, 0, 5, 13, 9, 1, 0, 0]);
+        assert_eq!(data.train.image(0)[..8], [0, 0, 5, 13, 9, 1, 0, 0]);
         let all: Vec<u32> = (0..data.train.len() as u32).collect();
         let batch = data.train.batch(&all, &data.normalisation, None);
         let n = batch.values.len() as f64;
@@ -215,13 +208,6 @@ mod tests {
             mean.abs() < 1e-5 && (squares - 1.0).abs() < 1e-5,
             "{mean} {squares}"
         );
-    }
-
-    #[test]
-    fn every_class_has_its_share_of_test_images() {
-        let labels: Vec<u16> = (0..100).map(|i| i % 10).collect();
-        let test = every_fifth(&labels, 10);
-        assert_eq!(test.len(), 20);
     }
 
     #[test]

@@ -53,19 +53,17 @@ pub(super) fn load(settings: &ClutterSettings) -> Result<Loaded, DataError> {
 fn cluttered(parts: [&Images; 2], settings: &ClutterSettings) -> [Images; 2] {
     let mut number = 0;
     parts.map(|digits| {
-        let mut images = Images {
-            shape: [1, settings.side, settings.side],
-            masks: Some(Vec::new()),
-            ..digits.none_like()
-        };
+        let shape = [1, settings.side, settings.side];
+        let mut images = Images::none(shape, digits.white);
+        let mut masks = Vec::new();
         for digit in 0..digits.len() {
             let mut rng = stream(settings.seed, Purpose::Clutter, number);
             number += 1;
             let (pixels, mask) = canvas(digits, digit, settings, &mut rng);
-            images.pixels.extend(pixels);
-            images.masks.get_or_insert_default().extend(mask);
+            images.add(&pixels, digits.labels[digit]);
+            masks.extend(mask);
         }
-        images.labels.clone_from(&digits.labels);
+        images.masks = Some(masks);
         images
     })
 }
@@ -114,7 +112,7 @@ fn copy(
     side: usize,
     [row, column]: [usize; 2],
 ) {
-    let from = &digits.pixels[digit * digits.size()..][..digits.size()];
+    let from = digits.image(digit);
     for y in 0..size {
         for x in 0..size {
             let to = &mut pixels[(row + y) * side + column + x];
@@ -160,18 +158,12 @@ mod tests {
     #[test]
     fn fragments_of_test_images_are_of_test_digits_and_those_of_training_images_of_training_digits()
     {
-        let of = |ink: u8| Images {
-            shape: [1, 8, 8],
-            white: 16,
-            pixels: vec![ink; 64 * 20],
-            labels: vec![0; 20],
-            masks: None,
-        };
+        let of = |ink: u8| Images::new([1, 8, 8], 16, vec![ink; 64 * 20], vec![0; 20]);
         let settings = ClutterSettings::default();
         let parts = cluttered([&of(1), &of(2)], &settings);
         for (images, ink) in parts.iter().zip([1, 2]) {
-            assert!(images.pixels.iter().all(|p| [0, ink].contains(p)));
-            let drawn = images.pixels.iter().filter(|p| **p == ink).count();
+            assert!(images.iter().flatten().all(|p| [0, ink].contains(p)));
+            let drawn = images.iter().flatten().filter(|p| **p == ink).count();
             assert!(drawn > 20 * (64 + 16));
         }
     }
@@ -182,11 +174,15 @@ mod tests {
         for side in [17, 24] {
             let data = dataset(side, 8, 7);
             assert_eq!(data.train.len(), 200);
-            for (image, pixels) in data.train.pixels.chunks_exact(side * side).enumerate() {
+            let drawn = crate::data::parts::limited(&digits.labels, 10, 200);
+            for (image, pixels) in data.train.iter().enumerate() {
                 let mask = data.train.relevant(image).unwrap();
                 let inside = pixels.iter().zip(mask).filter(|(_, matters)| **matters);
-                let digit = &digits.pixels[64 * image..][..64];
-                assert!(inside.map(|(pixel, _)| pixel).eq(digit));
+                assert!(
+                    inside
+                        .map(|(pixel, _)| pixel)
+                        .eq(digits.image(drawn[image] as usize))
+                );
                 // Around the box all is black.
                 let at = |y: usize, x: usize| mask[y * side + x];
                 for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
@@ -206,9 +202,9 @@ mod tests {
         let part = data.validating(&[5, 3], &[4]);
         assert_eq!(part.train.relevant(1), data.train.relevant(3));
         assert_eq!(part.test().relevant(0), data.train.relevant(4));
-        let (kept, moved) = Images::clone(&data.train).split_off(&[0, 2]);
-        assert_eq!(kept.relevant(0), data.train.relevant(1));
-        assert_eq!(moved.relevant(1), data.train.relevant(2));
+        let (those, others) = data.train.split(&[0, 2]);
+        assert_eq!(others.relevant(0), data.train.relevant(1));
+        assert_eq!(those.relevant(1), data.train.relevant(2));
         // A shifted and mirrored image has a mask that is shifted and mirrored: without fragments no ink is outside.
         let alone = dataset(24, 0, 7);
         let vary = Augmentation {

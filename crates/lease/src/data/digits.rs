@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
-use super::{DataError, Images, Loaded, every_fifth};
+use super::{DataError, Images, Loaded, parts};
 
 const FILE: &[u8] = include_bytes!("../../data/digits.csv.gz");
 
@@ -19,25 +19,18 @@ pub(super) fn load() -> Result<Loaded, DataError> {
     GzDecoder::new(FILE)
         .read_to_string(&mut text)
         .map_err(|e| invalid(e.to_string()))?;
-    let mut images = Images {
-        shape: [1, 8, 8],
-        white: 16,
-        pixels: Vec::new(),
-        labels: Vec::new(),
-        masks: None,
-    };
+    let mut images = Images::none([1, 8, 8], 16);
     for (row, line) in text.lines().enumerate() {
         let values: Result<Vec<u8>, _> = line.split(',').map(str::parse).collect();
         match values.as_deref() {
             Ok([pixels @ .., label]) if pixels.len() == 64 && *label < 10 => {
-                images.pixels.extend(pixels);
-                images.labels.push(u16::from(*label));
+                images.add(pixels, u16::from(*label));
             }
             _ => return Err(invalid(format!("row {} is no image", row + 1))),
         }
     }
-    let test = every_fifth(&images.labels, 10);
-    let (train, test) = images.split_off(&test);
+    let test = parts::every_fifth(&images.labels, 10);
+    let (test, train) = images.split(&test);
     let classes = (0..10).map(|digit| digit.to_string()).collect();
     Ok(("digits", classes, train, test))
 }

@@ -1,324 +1,386 @@
 //! A folder of images with one sub-folder per class.
 
-use std::fs::File;
-use std::io::{Cursor, Read};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use image::imageops::FilterType;
-use image::{
-    DynamicImage, GenericImageView, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
-};
+use unicode_normalization::UnicodeNormalization;
 
-use super::{DataError, Images, Loaded, every_fifth};
+use super::listing::{Item, Listing, Walk, entries, metadata};
+use super::{DataError, Watch, parts};
 
-/// Images with more pixels on a side are refused.
-pub const MOST_SIDE: u32 = 16_384;
+/// What a part is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Train,
+    Test,
+    Validation,
+}
 
-/// Files with more bytes are refused, and images whose pixels take more.
-pub const MOST_IMAGE_BYTES: u64 = 512 << 20;
+/// What is said of a part by the folder's name, in any case.
+fn role(name: &str) -> Option<Role> {
+    match name.to_lowercase().as_str() {
+        "train" | "training" => Some(Role::Train),
+        "test" | "testing" => Some(Role::Test),
+        "val" | "valid" | "validation" => Some(Role::Validation),
+        _ => None,
+    }
+}
 
-/// Reads `train/CLASS/*` and `test/CLASS/*` if both exist; else `CLASS/*`, of which every fifth image of each
-/// class (in the order of the file names) is a test image. Images are resized to `side` × `side`, and are
-/// grey only if all of them are.
-pub(super) fn load(path: &Path, side: usize) -> Result<Loaded, DataError> {
+/// Whether a folder is called as a part is, with a number or so behind.
+fn is_like_a_part(name: &str) -> bool {
+    role(name.trim_end_matches(|c: char| c.is_ascii_digit() || "_- ".contains(c))).is_some()
+}
+
+/// A sub-folder and its name.
+struct Folder {
+    path: PathBuf,
+    name: String,
+}
+
+fn invalid(path: &Path, reason: impl Into<String>) -> DataError {
+    DataError::Invalid {
+        path: path.into(),
+        reason: reason.into(),
+    }
+}
+
+/// The files of a folder: of `train/CLASS` and `test/CLASS` where both or what stands for them are there; else of `CLASS`, of
+/// which every fifth file of each class (in the order of their names) is a test image.
+pub(super) fn list(path: &Path, watch: &dyn Watch) -> Result<Listing, DataError> {
     if !path.is_dir() {
+        let advice = match path.is_file() {
+            true => "a folder is needed; a file that lists images is --dataset csv",
+            false => "--path must be a folder with one sub-folder of images for each class",
+        };
         return Err(DataError::Missing {
             path: path.into(),
-            advice: "--path must be a folder with one sub-folder of images for each class".into(),
+            advice: advice.into(),
         });
     }
-    let (train, test) = (path.join("train"), path.join("test"));
-    if !(train.is_dir() && test.is_dir()) {
-        let classes = class_names(path)?;
-        let decoded = decode(path, &classes, side)?;
-        let images = join(&decoded, grey(&decoded), side);
-        let test = every_fifth(&images.labels, classes.len());
-        let (train, test) = images.split_off(&test);
-        return Ok(("folder", classes, train, test));
-    }
-    let classes = class_names(&train)?;
-    if let Some(unknown) = class_names(&test)?.iter().find(|c| !classes.contains(c)) {
-        return Err(DataError::Invalid {
-            path: test.join(unknown),
-            reason: "this class has test images but no training images".into(),
-        });
-    }
-    let train = decode(&train, &classes, side)?;
-    let test = decode(&test, &classes, side)?;
-    let grey = grey(&train) && grey(&test);
-    let (train, test) = (join(&train, grey, side), join(&test, grey, side));
-    Ok(("folder", classes, train, test))
-}
-
-type Decoded = Vec<(DynamicImage, u16)>;
-
-/// The visible entries of a folder, sorted by name.
-fn entries(path: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let failed = |source| DataError::Read {
-        path: path.into(),
-        source,
-    };
-    let mut found = Vec::new();
-    for entry in path.read_dir().map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
-    let folders = entries(path)?.into_iter().filter(|e| e.is_dir());
-    let mut names: Vec<String> = Vec::new();
-    for folder in folders {
-        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
-            return Err(DataError::Invalid {
-                path: folder,
-                reason: "its name, which is the class, is no UTF-8; rename it".into(),
-            });
+    let (folders, files) = inside(path)?;
+    let Some([train, test]) = parts_of(path, &folders, watch)? else {
+        let one_part = match folders.as_slice() {
+            [only] => role(&only.name) == Some(Role::Train),
+            _ => false,
         };
-        names.push(name.into());
-    }
-    if names.len() < 2 {
-        return Err(DataError::Invalid {
-            path: path.into(),
-            reason: format!(
-                "it has {} sub-folders; at least two classes, each a sub-folder, are needed",
-                names.len()
-            ),
-        });
-    }
-    Ok(names)
-}
-
-fn decode(path: &Path, classes: &[String], side: usize) -> Result<Decoded, DataError> {
-    let mut all = Vec::new();
-    for (label, class) in classes.iter().enumerate() {
-        let folder = path.join(class);
-        let files = match folder.is_dir() {
-            true => entries(&folder)?,
-            false => Vec::new(),
-        };
-        if files.is_empty() {
-            return Err(DataError::Invalid {
-                path: folder,
-                reason: "this class has no image".into(),
-            });
-        }
-        for file in files {
-            let image = open(&file)?;
-            let side = side as u32;
-            let image = if image.dimensions() == (side, side) {
-                image
-            } else {
-                image.resize_exact(side, side, FilterType::Triangle)
-            };
-            all.push((image, label as u16));
-        }
-    }
-    Ok(all)
-}
-
-fn open(file: &Path) -> Result<DynamicImage, DataError> {
-    let mut bytes = Vec::new();
-    // A byte more than can be, to be refused.
-    File::open(file)
-        .and_then(|file| file.take(MOST_IMAGE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|source| DataError::Read {
-            path: file.into(),
-            source,
-        })?;
-    decode_image(&bytes, file)
-}
-
-/// The image that these bytes of a file are: PNG, JPEG, BMP, GIF (the first picture) or WebP. What it takes is known
-/// from its header before anything is decoded.
-///
-/// # Errors
-/// If it is no such image, damaged or cut off, or larger than [`MOST_SIDE`] and [`MOST_IMAGE_BYTES`] allow.
-pub fn decode_image(bytes: &[u8], file: &Path) -> Result<DynamicImage, DataError> {
-    let invalid = |reason: String| DataError::Invalid {
-        path: file.into(),
-        reason,
+        let root = if one_part { &folders[0].path } else { path };
+        return without_parts(root, one_part, watch);
     };
-    let broken = |reason: &str| format!("it is no readable image ({reason}); remove or replace it");
-    let too_large = |what: String| {
-        let mib = MOST_IMAGE_BYTES >> 20;
-        format!(
-            "{what}, and no more than {MOST_SIDE} pixels a side and {mib} MiB are read; make it smaller, or remove it"
-        )
-    };
-    let failed = |error: ImageError| match error {
-        ImageError::Limits(_) => invalid(too_large(
-            "decoding it takes more memory than its pixels".into(),
-        )),
-        error => invalid(broken(&error.to_string())),
-    };
-    if bytes.len() as u64 > MOST_IMAGE_BYTES {
-        return Err(invalid(too_large("the file is too long".into())));
+    beside(&files, path, watch);
+    let used = [&train.path, &test.path];
+    let unused: Vec<&str> = folders
+        .iter()
+        .filter(|f| !used.contains(&&f.path) && role(&f.name).is_none())
+        .map(|f| f.name.as_str())
+        .collect();
+    if !unused.is_empty() {
+        watch.note(&format!(
+            "Not used, beside the parts: {}.",
+            unused.join(", ")
+        ));
     }
-    let format = image::guess_format(bytes).map_err(failed)?;
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(invalid(broken("the end of the file is missing")));
-    }
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MOST_IMAGE_BYTES);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits.clone());
-    let mut decoder = reader.into_decoder().map_err(failed)?;
-    let (width, height) = decoder.dimensions();
-    let size = decoder.total_bytes();
-    if width.max(height) > MOST_SIDE || size > MOST_IMAGE_BYTES {
-        let mib = size.div_ceil(1 << 20);
-        return Err(invalid(too_large(format!(
-            "it says that it has {width} × {height} pixels, {mib} MiB"
-        ))));
-    }
-    limits.reserve(size).map_err(failed)?;
-    decoder.set_limits(limits).map_err(failed)?;
-    DynamicImage::from_decoder(decoder).map_err(failed)
+    let classes = classes(&train.path)?;
+    let tested = matched(&classes, &test.path)?;
+    let mut listing = Listing::default();
+    let mut walk = Walk::default();
+    listing.train = files_of(&classes, &mut walk)?;
+    listing.test = files_of(&tested, &mut walk)?;
+    listing.classes = classes.into_iter().map(|class| class.name).collect();
+    told(&mut listing, walk, path, watch);
+    Ok(listing)
 }
 
-/// Whether the segments of a JPEG file lead to its end marker. The decoder would accept a truncated file and
-/// fill the rest with grey.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    const END: u8 = 0xD9;
-    // After the start marker.
-    let mut at = 2;
-    while let Some(rest) = bytes.get(at..) {
-        // 0xFF followed by one of these is image data or padding, not the start of a segment.
-        let data = |code| matches!(code, 0x00 | 0x01 | 0xD0..=0xD7 | 0xFF);
-        let mut pairs = rest.windows(2);
-        let Some(marker) = pairs.position(|pair| pair[0] == 0xFF && !data(pair[1])) else {
-            return false;
-        };
-        match rest[marker + 1..] {
-            [END, ..] => return true,
-            [_, high, low, ..] => at += marker + 2 + usize::from(u16::from_be_bytes([high, low])),
-            _ => return false,
-        }
+/// A folder of classes of which every fifth file tests.
+fn without_parts(root: &Path, part: bool, watch: &dyn Watch) -> Result<Listing, DataError> {
+    let classes = classes(root)?;
+    beside(&inside(root)?.1, root, watch);
+    let mut walk = Walk::default();
+    let items = files_of(&classes, &mut walk)?;
+    let labels: Vec<u16> = items.iter().map(|item| item.label).collect();
+    let mut tests = vec![false; items.len()];
+    for image in parts::every_fifth(&labels, classes.len()) {
+        tests[image as usize] = true;
     }
-    false
-}
-
-fn grey(images: &Decoded) -> bool {
-    images.iter().all(|(image, _)| !image.color().has_color())
-}
-
-fn join(decoded: &Decoded, grey: bool, side: usize) -> Images {
-    let channels = if grey { 1 } else { 3 };
-    let mut images = Images {
-        shape: [channels, side, side],
-        white: 255,
-        pixels: Vec::with_capacity(decoded.len() * channels * side * side),
-        labels: Vec::with_capacity(decoded.len()),
-        masks: None,
-    };
-    for (image, label) in decoded {
-        let interleaved = if grey {
-            image.to_luma8().into_raw()
+    let mut listing = Listing::default();
+    for (item, tests) in items.into_iter().zip(tests) {
+        if tests {
+            &mut listing.test
         } else {
-            image.to_rgb8().into_raw()
-        };
-        for channel in 0..channels {
-            let of_channel = interleaved.iter().skip(channel).step_by(channels);
-            images.pixels.extend(of_channel);
+            &mut listing.train
         }
-        images.labels.push(*label);
+        .push(item);
     }
-    images
+    let counts = parts::counts(&labels, classes.len());
+    // Where files cannot be read, that comes first.
+    if let Some(class) = (0..classes.len()).find(|class| counts[*class] < 5)
+        && walk.troubles.is_empty()
+    {
+        return Err(invalid(
+            &classes[class].path,
+            format!(
+                "this class has {} images, and no image is left for testing: without a test part every fifth image of \
+                 each class tests, so it needs at least five; add some, or make train and test folders",
+                counts[class]
+            ),
+        ));
+    }
+    if part {
+        watch.note("There is no test folder: every fifth image of each class in train tests.");
+    }
+    listing.classes = classes.into_iter().map(|class| class.name).collect();
+    told(&mut listing, walk, root, watch);
+    Ok(listing)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(path: &Path, level: u8, side: u32) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let image = image::RgbImage::from_pixel(side, side, image::Rgb([level, 0, 255 - level]));
-        image.save(path).unwrap();
-    }
-
-    #[test]
-    fn images_are_resized_and_split_by_class() {
-        let root = tempfile::tempdir().unwrap();
-        for i in 0..5u8 {
-            write(&root.path().join(format!("cat/{i}.png")), 10 * i, 12);
-            write(&root.path().join(format!("dog/{i}.jpg")), 200, 8);
+/// The sub-folders of a folder, with their names, and its files.
+fn inside(path: &Path) -> Result<(Vec<Folder>, Vec<PathBuf>), DataError> {
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
+    for entry in entries(path)? {
+        if !entry.is_dir() {
+            files.push(entry);
+            continue;
         }
-        let (_, classes, train, test) = load(root.path(), 8).unwrap();
-        assert_eq!(classes, ["cat", "dog"]);
-        assert_eq!(
-            (train.len(), test.labels.as_slice()),
-            (8, [0, 1].as_slice())
-        );
-        assert_eq!(train.shape, [3, 8, 8]);
-        let second = &train.pixels[train.size()..][..train.size()];
-        assert_eq!((second[0], second[64], second[128]), (10, 0, 245));
+        let Some(name) = entry.file_name().and_then(|name| name.to_str()) else {
+            let reason = "its name, which is the class, is no UTF-8; rename it";
+            return Err(invalid(&entry, reason));
+        };
+        // The same name can be written in two ways, with accents of their own or not.
+        let name = name.nfc().collect();
+        folders.push(Folder { path: entry, name });
     }
+    Ok((folders, files))
+}
 
-    #[test]
-    fn broken_folders_are_named() {
-        let root = tempfile::tempdir().unwrap();
-        let refused = || load(root.path(), 8).unwrap_err().to_string();
-        assert!(refused().contains("at least two classes"));
-        write(&root.path().join("a/0.png"), 1, 8);
-        std::fs::create_dir(root.path().join("b")).unwrap();
-        assert!(refused().contains("no image"), "{}", refused());
-        std::fs::write(root.path().join("b/broken.png"), b"not a picture").unwrap();
-        assert!(refused().contains("broken.png"), "{}", refused());
-        write(&root.path().join("b/broken.png"), 9, 8);
-        let cut = root.path().join("b/cut.jpg");
-        write(&cut, 9, 64);
-        let bytes = std::fs::read(&cut).unwrap();
-        std::fs::write(&cut, &bytes[..bytes.len() - 20]).unwrap();
-        assert!(refused().contains("cut.jpg"), "{}", refused());
-        std::fs::remove_file(&cut).unwrap();
-        let settings = crate::data::DataSettings {
-            dataset: crate::data::DatasetKind::Folder,
-            path: root.path().to_str().unwrap().into(),
-            ..Default::default()
-        };
-        let few = crate::data::Dataset::load(&settings.into())
-            .unwrap_err()
-            .to_string();
-        assert!(few.contains("no image is left for testing"), "{few}");
+/// Whether a file is called as images are.
+fn is_called_an_image(file: &Path) -> bool {
+    const ENDINGS: [&str; 12] = [
+        "png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "avif", "heic", "heif", "jfif",
+    ];
+    let ending = file.extension().unwrap_or_default().to_string_lossy();
+    ENDINGS.contains(&ending.to_lowercase().as_str())
+}
+
+/// Tells of images that lie beside the folders of classes or parts.
+fn beside(files: &[PathBuf], path: &Path, watch: &dyn Watch) {
+    let images = files.iter().filter(|file| is_called_an_image(file)).count();
+    if images > 0 {
+        watch.warn(&format!(
+            "Not used: {images} images in {} beside the folders, since they are in that of no class.",
+            path.display()
+        ));
     }
+}
 
-    #[test]
-    fn images_that_say_they_are_huge_are_refused_with_the_limit() {
-        let refused = |bytes: &[u8]| {
-            let error = decode_image(bytes, Path::new("huge.bin")).unwrap_err();
-            error.to_string()
-        };
-        let two = |n: u16| n.to_le_bytes();
-        let (side, long) = (two(60_000), 60_000i32.to_le_bytes());
-        // A palette of two colours, and a picture that begins.
-        let palette = [&[0x80, 0, 0][..], &[0; 6]].concat();
-        let gif = [b"GIF89a", &side[..], &side, &palette, b",", &[0; 9]].concat();
-        let bmp = |width: [u8; 4], height: [u8; 4]| {
-            let file = [&b"BM"[..], &[0; 8], &[54, 0, 0, 0], &[40, 0, 0, 0]].concat();
-            let depth = [&two(1)[..], &two(24), &[0; 24]].concat();
-            [&file[..], &width, &height, &depth].concat()
-        };
-        for (bytes, told) in [
-            (gif, "60000 × 60000 pixels, 13733 MiB"),
-            (bmp(long, long), "60000 × 60000 pixels, 10300 MiB"),
-            (bmp(long, [1, 0, 0, 0]), "60000 × 1 pixels, 1 MiB"),
-            (
-                bmp([0, 64, 0, 0], [0, 64, 0, 0]),
-                "16384 × 16384 pixels, 768 MiB",
-            ),
-        ] {
-            let error = refused(&bytes);
-            assert!(
-                error.contains("huge.bin") && error.contains(told),
-                "{error}"
+/// The training and the test part, told where that is not plain; nothing if the sub-folders are classes.
+fn parts_of<'a>(
+    path: &Path,
+    folders: &'a [Folder],
+    watch: &dyn Watch,
+) -> Result<Option<[&'a Folder; 2]>, DataError> {
+    let of = |wanted| -> Result<Option<&'a Folder>, DataError> {
+        let mut found = folders.iter().filter(|f| role(&f.name) == Some(wanted));
+        match (found.next(), found.next()) {
+            (Some(one), Some(two)) => {
+                let reason = format!(
+                    "it has both {} and {}; rename or remove one",
+                    one.name, two.name
+                );
+                Err(invalid(path, reason))
+            }
+            (found, _) => Ok(found),
+        }
+    };
+    let named: Vec<&str> = folders.iter().map(|f| f.name.as_str()).collect();
+    let roles = named.iter().filter_map(|name| role(name)).count();
+    if roles < 2 {
+        let parts = "parts are called train and test (or val, valid), and have a folder for each class: train/cat, \
+                     train/dog, test/cat, test/dog";
+        let alone = roles == 1 && folders.len() == 1;
+        if alone && role(&folders[0].name) != Some(Role::Train) {
+            let reason = format!("it has {} and no train; {parts}", named[0]);
+            return Err(invalid(path, reason));
+        }
+        if folders.len() > 1 && named.iter().all(|name| is_like_a_part(name)) {
+            for folder in folders {
+                has_classes(&folder.path)?;
+            }
+            let named = named.join(", ");
+            let reason =
+                format!("its folders {named} are called like parts, not like classes; {parts}");
+            return Err(invalid(path, reason));
+        }
+        if let Some(part) = named.iter().find(|name| role(name).is_some() && !alone) {
+            watch.note(&format!(
+                "{part} is read as a class, as the other folders are."
+            ));
+        }
+        return Ok(None);
+    }
+    let parts = [of(Role::Train)?, of(Role::Test)?, of(Role::Validation)?];
+    let pair = match parts {
+        [Some(train), Some(test), validation] => {
+            if let Some(validation) = validation {
+                watch.note(&format!(
+                    "{} trains and {} tests; {} is not used: validation images are taken from {}.",
+                    train.name, test.name, validation.name, train.name
+                ));
+            }
+            [train, test]
+        }
+        [Some(train), None, Some(validation)] => {
+            watch.note(&format!(
+                "{} trains and {} tests: it is read once, after training; validation images are taken from {}.",
+                train.name, validation.name, train.name
+            ));
+            [train, validation]
+        }
+        [None, Some(test), Some(validation)] => {
+            watch.note(&format!(
+                "There is no train: {} trains and {} tests.",
+                validation.name, test.name
+            ));
+            [validation, test]
+        }
+        _ => return Ok(None),
+    };
+    for part in pair {
+        has_classes(&part.path)?;
+    }
+    Ok(Some(pair))
+}
+
+/// Whether a part has folders of classes; an error that says what would be right if files lie there instead.
+fn has_classes(part: &Path) -> Result<(), DataError> {
+    let (folders, files) = inside(part)?;
+    if !folders.is_empty() {
+        return Ok(());
+    }
+    // As in `cat.0.png`, `dog_1.jpg`.
+    let named: BTreeSet<String> = files
+        .iter()
+        .filter_map(|file| file.file_name()?.to_str())
+        .map(|name| name.chars().take_while(|c| c.is_alphabetic()).collect())
+        .filter(|name: &String| !name.is_empty())
+        .collect();
+    let name = part.file_name().unwrap_or_default().to_string_lossy();
+    let example = match (2..=20).contains(&named.len()) {
+        true => named.iter().take(2).cloned().collect(),
+        false => vec!["cat".to_string(), "dog".into()],
+    };
+    Err(invalid(
+        part,
+        format!(
+            "it holds {} files and no folder of a class; put the images of each class into a folder of its own, such as \
+             {name}/{} and {name}/{}, or list files and labels in a table (--dataset csv)",
+            files.len(),
+            example[0],
+            example[1]
+        ),
+    ))
+}
+
+/// The classes of a part: its sub-folders, two at least.
+fn classes(path: &Path) -> Result<Vec<Folder>, DataError> {
+    let (mut folders, _) = inside(path)?;
+    if let [only] = folders.as_slice() {
+        let (within, files) = inside(&only.path)?;
+        if within.len() > 1 && files.iter().all(|file| !is_called_an_image(file)) {
+            let reason = format!(
+                "it has one sub-folder, {}, which has {} of its own; if those are the classes, give --path {}",
+                only.name,
+                within.len(),
+                only.path.display()
             );
-            let limit = "no more than 16384 pixels a side and 512 MiB are read";
-            assert!(error.contains(limit), "{error}");
+            return Err(invalid(path, reason));
         }
     }
+    if folders.len() < 2 {
+        let reason = format!(
+            "it has {} sub-folders; at least two classes, each a sub-folder, are needed",
+            folders.len()
+        );
+        return Err(invalid(path, reason));
+    }
+    if folders.len() > usize::from(u16::MAX) {
+        let reason = format!("it has {} classes, too many", folders.len());
+        return Err(invalid(path, reason));
+    }
+    folders.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(two) = folders.windows(2).find(|two| two[0].name == two[1].name) {
+        let reason = format!(
+            "two sub-folders are called {}, written in different ways; put them together",
+            two[0].name
+        );
+        return Err(invalid(path, reason));
+    }
+    Ok(folders)
+}
+
+/// The folders of classes in the test part.
+fn matched(classes: &[Folder], test: &Path) -> Result<Vec<Folder>, DataError> {
+    let (mut folders, _) = inside(test)?;
+    for folder in &folders {
+        if classes.iter().any(|class| class.name == folder.name) {
+            continue;
+        }
+        let alike = |class: &&Folder| class.name.to_lowercase() == folder.name.to_lowercase();
+        let reason = match classes.iter().find(alike) {
+            Some(class) => format!(
+                "this class has test images but no training images; rename it, if it is {}",
+                class.name
+            ),
+            None => "this class has test images but no training images".into(),
+        };
+        return Err(invalid(&folder.path, reason));
+    }
+    let mut tested = Vec::new();
+    for class in classes {
+        let Some(place) = folders.iter().position(|f| f.name == class.name) else {
+            let reason = "this class has training images but no test images";
+            return Err(invalid(&test.join(&class.name), reason));
+        };
+        tested.push(folders.swap_remove(place));
+    }
+    if let Some(twice) = folders.first() {
+        let reason =
+            "there is another folder of this name, written in another way; put them together";
+        return Err(invalid(&twice.path, reason));
+    }
+    Ok(tested)
+}
+
+/// The files of classes, whose numbers are their labels.
+fn files_of(classes: &[Folder], walk: &mut Walk) -> Result<Vec<Item>, DataError> {
+    for (label, class) in (0..).zip(classes) {
+        let (files, troubles) = (walk.items.len(), walk.troubles.len());
+        metadata(&class.path)?;
+        walk.class(&class.path, label);
+        if walk.items.len() == files && walk.troubles.len() == troubles {
+            return Err(invalid(&class.path, "this class has no image"));
+        }
+    }
+    Ok(std::mem::take(&mut walk.items))
+}
+
+/// Tells what was found beside files.
+fn told(listing: &mut Listing, walk: Walk, root: &Path, watch: &dyn Watch) {
+    let named = |paths: &[PathBuf]| {
+        let short = paths.iter().map(|p| p.strip_prefix(root).unwrap_or(p));
+        let first: Vec<String> = short.take(3).map(|p| p.display().to_string()).collect();
+        let more = if paths.len() > 3 { ", …" } else { "" };
+        format!("{}{more}", first.join(", "))
+    };
+    if !walk.nested.is_empty() {
+        watch.note(&format!(
+            "Images in sub-folders of classes are read as their classes' own ({}).",
+            named(&walk.nested)
+        ));
+    }
+    if !walk.loops.is_empty() {
+        watch.warn(&format!(
+            "Not followed, since they lead back to a folder that they lie in: {}.",
+            named(&walk.loops)
+        ));
+    }
+    listing.troubles = walk.troubles;
 }

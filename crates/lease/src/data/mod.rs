@@ -1,26 +1,43 @@
 //! Images: data sets, splits, augmentation and batches.
 
+mod ahead;
 mod batch;
+mod cache;
+mod checks;
 mod cifar;
 mod clutter;
 mod digits;
 pub mod fetch;
+mod files;
 mod folder;
+mod formats;
+mod images;
+mod jpeg;
+mod listing;
+mod parts;
+mod picture;
 mod settings;
 pub mod shapes;
 mod split;
+mod table;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use ahead::Ahead;
 pub use batch::{Augmentation, Batch, Normalisation};
 pub use cifar::{cifar_10, cifar_100};
 pub use clutter::ClutterSettings;
 pub use fetch::FetchError;
-pub use folder::{MOST_IMAGE_BYTES, MOST_SIDE, decode_image};
+pub use images::Images;
+pub use picture::{
+    MOST_IMAGE_BYTES, MOST_SIDE, Oddities, Oddity, Picture, Reading, Resized, decode_image,
+};
 pub use settings::{Augment, DataConfig, DataSettings, DatasetKind, reader};
 pub use shapes::ShapesSettings;
 pub use split::{BatchOrder, Partition, Split};
+pub use watch::{Unwatched, Watch};
 
 /// Images that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +74,28 @@ pub enum DataError {
         /// Why.
         source: std::io::Error,
     },
+    /// Several files cannot be used.
+    #[error("{path}: {count} files cannot be used:{told}")]
+    Several {
+        /// The folder or table that they belong to.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// The first of them, each on a line.
+        told: String,
+    },
+    /// A class is missing in a part.
+    #[error(
+        "class {class} has {images} training images, and {part} is left without any of it; add some, or leave the class out"
+    )]
+    Lacking {
+        /// The class.
+        class: String,
+        /// The part.
+        part: &'static str,
+        /// Its training images.
+        images: usize,
+    },
     /// A part of the data is smaller than a batch.
     #[error(
         "{part} has {images} images, fewer than one batch of {batch}; use a smaller batch or more images"
@@ -71,106 +110,24 @@ pub enum DataError {
     },
 }
 
-/// Labelled images in memory.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Images {
-    /// Channels, height and width of every image.
-    pub shape: [usize; 3],
-    /// The value of a white pixel.
-    pub white: u8,
-    /// Pixels, image by image, `[channels, height, width]` each.
-    pub pixels: Vec<u8>,
-    /// The class of each image.
-    pub labels: Vec<u16>,
-    /// Which pixels of each image matter, image by image, `[height, width]` each, where that is known.
-    pub masks: Option<Vec<bool>>,
-}
-
-impl Images {
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// Numbers in one image.
-    pub fn size(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Pixels of one image.
-    pub fn area(&self) -> usize {
-        self.shape[1] * self.shape[2]
-    }
-
-    /// Which pixels of an image matter, `[height, width]`, where that is known: those of what its label says. An explanation
-    /// of the image should lie on them.
-    ///
-    /// # Panics
-    /// If there is no image of this number.
-    pub fn relevant(&self, image: usize) -> Option<&[bool]> {
-        let area = self.area();
-        let masks = self.masks.as_ref()?;
-        Some(&masks[image * area..(image + 1) * area])
-    }
-
-    fn truncate(&mut self, images: usize) {
-        if images > 0 && images < self.len() {
-            let (size, area) = (self.size(), self.area());
-            self.labels.truncate(images);
-            self.pixels.truncate(images * size);
-            if let Some(masks) = &mut self.masks {
-                masks.truncate(images * area);
-            }
+impl DataError {
+    /// The error of all these, of which not more than `most` are told.
+    fn several(path: &Path, mut errors: Vec<Self>, most: usize) -> Self {
+        if errors.len() == 1 {
+            return errors.remove(0);
         }
-    }
-
-    /// Adds an image of another set of the same kind.
-    fn push(&mut self, from: &Self, image: usize) {
-        let size = self.size();
-        self.pixels
-            .extend(&from.pixels[image * size..(image + 1) * size]);
-        self.labels.push(from.labels[image]);
-        if let Some((masks, mask)) = self.masks.as_mut().zip(from.relevant(image)) {
-            masks.extend(mask);
+        let mut told: String = errors
+            .iter()
+            .take(most)
+            .map(|e| format!("\n  {e}"))
+            .collect();
+        if errors.len() > most {
+            told += &format!("\n  … and {} more", errors.len() - most);
         }
-    }
-
-    /// Moves the images with these (increasing) indices into a set of their own.
-    fn split_off(self, taken: &[usize]) -> (Self, Self) {
-        let (mut kept, mut moved) = (self.none_like(), self.none_like());
-        for i in 0..self.len() {
-            let to = if taken.binary_search(&i).is_ok() {
-                &mut moved
-            } else {
-                &mut kept
-            };
-            to.push(&self, i);
-        }
-        (kept, moved)
-    }
-
-    /// The images with these indices, in this order.
-    fn some(&self, indices: &[u32]) -> Self {
-        let mut some = self.none_like();
-        for i in indices {
-            some.push(self, *i as usize);
-        }
-        some
-    }
-
-    /// No images, of the same kind.
-    fn none_like(&self) -> Self {
-        Self {
-            shape: self.shape,
-            white: self.white,
-            pixels: Vec::new(),
-            labels: Vec::new(),
-            masks: self.masks.as_ref().map(|_| Vec::new()),
+        Self::Several {
+            path: path.into(),
+            count: errors.len(),
+            told,
         }
     }
 }
@@ -233,13 +190,9 @@ impl Dataset {
             n,
             127.0,
         );
-        let images = Images {
-            shape,
-            white: 255,
-            pixels: noise.into_iter().map(|v| (v + 128.0) as u8).collect(),
-            labels: (0..images).map(|i| (i % classes) as u16).collect(),
-            masks: None,
-        };
+        let pixels = noise.into_iter().map(|v| (v + 128.0) as u8).collect();
+        let labels = (0..images).map(|i| (i % classes) as u16).collect();
+        let images = Images::new(shape, 255, pixels, labels);
         let names = (0..classes).map(|c| c.to_string()).collect();
         Self::new("random", names, images.clone(), images)
     }
@@ -247,42 +200,71 @@ impl Dataset {
     /// Loads what a configuration asks for.
     ///
     /// # Errors
-    /// If a file is missing, truncated, corrupt or wrongly labelled, naming it; if a class has no image.
+    /// If a file is missing, truncated, corrupt or wrongly labelled, naming it; if a class is missing in the training or the
+    /// test part, or all images of one are equal.
     pub fn load(config: &DataConfig) -> Result<Self, DataError> {
+        Self::load_watched(config, &Unwatched)
+    }
+
+    /// Loads what a configuration asks for, while somebody watches.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn load_watched(config: &DataConfig, watch: &dyn Watch) -> Result<Self, DataError> {
         let settings = &config.images;
         let path = Path::new(&settings.path);
-        let limits = [settings.limit, settings.test_limit];
-        let (name, classes, mut train, mut test) = match settings.dataset {
-            DatasetKind::Digits => digits::load()?,
-            DatasetKind::ClutteredDigits => clutter::load(&config.clutter)?,
-            DatasetKind::Shapes => shapes::load(&config.shapes)?,
-            DatasetKind::Cifar10 => cifar::load_10(path)?,
-            DatasetKind::Cifar100 => cifar::load_100(path)?,
-            DatasetKind::Folder => folder::load(path, settings.image_size)?,
+        // Files are chosen before they are decoded.
+        let limited = |(name, classes, train, test): Loaded| {
+            let limited = |images: Images, limit| match limit {
+                0 => images,
+                _ => images.some(&parts::limited(&images.labels, classes.len(), limit)),
+            };
+            let parts = (
+                limited(train, settings.limit),
+                limited(test, settings.test_limit),
+            );
+            (name, classes, parts.0, parts.1)
         };
-        train.truncate(limits[0]);
-        test.truncate(limits[1]);
-        if let Some(class) =
-            (0..classes.len()).find(|c| !train.labels.iter().any(|l| *l as usize == *c))
-        {
-            return Err(DataError::Invalid {
-                path: path.into(),
-                reason: format!(
-                    "class {} has no training image; add some, or raise --limit",
-                    classes[class]
-                ),
-            });
-        }
-        if test.is_empty() {
-            return Err(DataError::Invalid {
-                path: path.into(),
-                reason:
-                    "no image is left for testing: without `train` and `test` sub-folders every \
-                         fifth image of each class tests, so a class needs at least five"
-                        .into(),
-            });
-        }
+        let loaded = match settings.dataset {
+            DatasetKind::Digits => limited(digits::load()?),
+            DatasetKind::ClutteredDigits => limited(clutter::load(&config.clutter)?),
+            DatasetKind::Shapes => limited(shapes::load(&config.shapes)?),
+            DatasetKind::Cifar10 => limited(cifar::load_10(path)?),
+            DatasetKind::Cifar100 => limited(cifar::load_100(path)?),
+            DatasetKind::Folder => {
+                files::load("folder", folder::list(path, watch)?, settings, watch)?
+            }
+            DatasetKind::Csv => files::load("csv", table::list(path, watch)?, settings, watch)?,
+        };
+        checks::check(&loaded, settings, watch)?;
+        let (name, classes, train, test) = loaded;
         Ok(Self::new(name, classes, train, test))
+    }
+
+    /// The training images, shared out for a search.
+    pub fn partition(&self, split: Split, training_share: f64, seed: u64) -> Partition {
+        let classes = self.classes.len();
+        Partition::new(&self.train.labels, classes, split, training_share, seed)
+    }
+
+    /// What keeps the classes of the training images from being in each part of a search.
+    pub fn lacking(&self, split: Split, training_share: f64, seed: u64) -> Option<DataError> {
+        let classes = self.classes.len();
+        let parts = self.partition(split, training_share, seed);
+        let counts = parts::counts(&self.train.labels, classes);
+        parts.named().iter().find_map(|(part, images)| {
+            let labels: Vec<u16> = images
+                .iter()
+                .map(|image| self.train.labels[*image as usize])
+                .collect();
+            let there = parts::counts(&labels, classes);
+            let class = there.iter().position(|count| *count == 0)?;
+            Some(DataError::Lacking {
+                class: self.classes[class].clone(),
+                part,
+                images: counts[class],
+            })
+        })
     }
 
     /// A digest of the training images and labels, by which a resumed run knows its data again.
@@ -300,7 +282,10 @@ impl Dataset {
         let mut hash = Sha256::new();
         for images in parts {
             hash.update(format!("{:?} {} ", images.shape, self.classes.len()));
-            hash.update(&images.pixels);
+            match images.digests() {
+                Some(digests) => digests.for_each(|digest| hash.update(digest)),
+                None => images.iter().for_each(|image| hash.update(image)),
+            }
             for label in &images.labels {
                 hash.update(label.to_le_bytes());
             }
@@ -316,15 +301,11 @@ impl Dataset {
 
     /// Its sizes.
     pub fn size(&self) -> ImageSet {
-        let of = |images: &Images| {
-            let masks = images.masks.as_ref().map_or(0, Vec::len);
-            images.pixels.len() + 2 * images.labels.len() + masks
-        };
         ImageSet {
             classes: self.classes.len(),
             shape: self.train.shape,
             count: self.train.len(),
-            bytes: of(&self.train) + of(&self.test),
+            bytes: self.train.bytes() + self.test.bytes(),
         }
     }
 
@@ -361,16 +342,4 @@ fn read(path: &Path, advice: &str) -> Result<Vec<u8>, DataError> {
             }
         }
     })
-}
-
-/// For a set without a test part: every fifth image of each class, in order.
-fn every_fifth(labels: &[u16], classes: usize) -> Vec<usize> {
-    let mut seen = vec![0; classes];
-    (0..labels.len())
-        .filter(|i| {
-            let count = &mut seen[labels[*i] as usize];
-            *count += 1;
-            *count % 5 == 0
-        })
-        .collect()
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use toml::Table;
 
-use super::{ClutterSettings, ShapesSettings};
+use super::{ClutterSettings, Reading, ShapesSettings};
 use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, section};
 
 /// Where images come from.
@@ -24,6 +24,8 @@ pub enum DatasetKind {
     Cifar100,
     /// A folder with one sub-folder per class.
     Folder,
+    /// A table of paths and labels.
+    Csv,
 }
 
 impl DatasetKind {
@@ -33,7 +35,7 @@ impl DatasetKind {
             Self::ClutteredDigits => include_str!("cluttered_digits.toml"),
             Self::Digits => include_str!("digits.toml"),
             Self::Shapes => include_str!("shapes.toml"),
-            Self::Cifar10 | Self::Cifar100 | Self::Folder => "",
+            Self::Cifar10 | Self::Cifar100 | Self::Folder | Self::Csv => "",
         }
     }
 
@@ -59,18 +61,38 @@ pub enum Augment {
 section! {
     /// Images.
     DataSettings, "data", "" {
-        /// Data set: embedded digits, cluttered or as they are, shapes that are drawn, CIFAR-10 or CIFAR-100 in the official binary layout, or a folder with one sub-folder per class.
-        dataset: DatasetKind = DatasetKind::ClutteredDigits, ["cluttered-digits", "digits", "shapes", "cifar10", "cifar100", "folder"];
-        /// Where the data set lies; not used for embedded ones.
+        /// Data set: embedded digits, cluttered or as they are, shapes that are drawn, CIFAR-10 or CIFAR-100 in the official binary layout, a folder with one sub-folder per class, or a CSV file with the columns path, label and, where parts are given, part.
+        dataset: DatasetKind = DatasetKind::ClutteredDigits, ["cluttered-digits", "digits", "shapes", "cifar10", "cifar100", "folder", "csv"];
+        /// Where the data set lies: a folder, for CIFAR also the archive as downloaded, for csv the file; not used for embedded ones.
         path: String = String::new() => Rule::PATH;
-        /// Side in pixels to which the images of a folder are resized.
+        /// Side in pixels to which images from files are resized.
         image_size: usize = 32 => Rule::whole(1, 1_024);
-        /// Use only the first N training images; 0 means all.
+        /// What is behind transparent images: a colour by its name or as #rrggbb.
+        background: String = "white".into();
+        /// Use only N training images, of each class the first of its share; 0 means all.
         limit: usize = 0 => Rule::whole(0, u32::MAX);
-        /// Use only the first N test images; 0 means all.
+        /// Use only N test images, of each class the first of its share; 0 means all.
         test_limit: usize = 0 => Rule::whole(0, u32::MAX);
+        /// Folder in which decoded images are kept from one run to the next, or none; where nothing is said, those of large sets are kept in the user's cache folder.
+        cache: String = String::new() => Rule::PATH;
         /// Variation of training images (never of validation or test images).
         augment: Augment = Augment::CropFlip, ["none", "crop", "crop-flip"];
+    }
+}
+
+/// A colour by its name or numbers, if it is one.
+fn colour(text: &str) -> Option<[u8; 3]> {
+    let [red, green, blue, opacity] = csscolorparser::parse(text.trim()).ok()?.to_rgba8();
+    (opacity == 255).then_some([red, green, blue])
+}
+
+impl DataSettings {
+    /// How image files become images of the data set: also of others that a network trained on it is shown.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            size: [self.image_size; 2],
+            background: colour(&self.background).unwrap_or([255; 3]),
+        }
     }
 }
 
@@ -141,11 +163,18 @@ impl Composite for DataConfig {
             }
             _ => (),
         }
+        let mut problems = Vec::new();
         if !self.images.dataset.is_embedded() && self.images.path.is_empty() {
             let setting = DataSettings::setting("path");
-            return vec![setting.range("\"\"", "this data set needs the folder where it lies")];
+            let needed = "this data set needs to know where it lies";
+            problems.push(setting.range("\"\"", needed));
         }
-        Vec::new()
+        if colour(&self.images.background).is_none() {
+            let setting = DataSettings::setting("background");
+            let needed = "a colour without transparency is needed, such as white, grey or #c0ffee";
+            problems.push(setting.range(&self.images.background, needed));
+        }
+        problems
     }
 
     fn unread(&self, setting: &Setting) -> String {

@@ -2,7 +2,7 @@
 
 use crate::rng::{Purpose, permutation, stream};
 
-use super::DataError;
+use super::{DataError, parts};
 
 /// How training images are shared out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -29,20 +29,26 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Shares out `images` at random: a share for training, the rest for validation; each of the two whole
-    /// for both networks, or halved between them.
-    pub fn new(images: usize, split: Split, training_share: f64, seed: u64) -> Self {
-        let order = permutation(&mut stream(seed, Purpose::Split, 0), images);
-        let (train, val) = order.split_at((images as f64 * training_share).round() as usize);
-        let parts = |part: &[u32]| match split {
-            Split::Shared => (part.to_vec(), part.to_vec()),
-            Split::Disjoint => {
-                let (explainer, audience) = part.split_at(part.len() / 2);
-                (explainer.to_vec(), audience.to_vec())
-            }
+    /// Shares out images with these labels at random, class by class: a share for training, the rest for validation; each of the
+    /// two whole for both networks, or halved between them. A class of too few images is missing in some parts.
+    pub fn new(
+        labels: &[u16],
+        classes: usize,
+        split: Split,
+        training_share: f64,
+        seed: u64,
+    ) -> Self {
+        let order = permutation(&mut stream(seed, Purpose::Split, 0), labels.len());
+        let draw = |part: &[u32], wanted| {
+            parts::drawn(part, |image| labels[image as usize], classes, wanted)
+        };
+        let (train, val) = draw(&order, trained(labels.len(), training_share));
+        let halves = |part: Vec<u32>| match split {
+            Split::Shared => (part.clone(), part),
+            Split::Disjoint => draw(&part, part.len() / 2),
         };
         let ((explainer_train, audience_train), (explainer_val, audience_val)) =
-            (parts(train), parts(val));
+            (halves(train), halves(val));
         Self {
             explainer_train,
             audience_train,
@@ -50,6 +56,41 @@ impl Partition {
             audience_val,
         }
     }
+
+    /// How many images each part has, of so many in all, in the order of the fields.
+    pub fn sizes(images: usize, split: Split, training_share: f64) -> [usize; 4] {
+        let train = trained(images, training_share);
+        let halves = |part: usize| match split {
+            Split::Shared => [part, part],
+            Split::Disjoint => [part / 2, part - part / 2],
+        };
+        let ([a, b], [c, d]) = (halves(train), halves(images - train));
+        [a, b, c, d]
+    }
+
+    /// What the parts are called, in the order of the fields.
+    pub const NAMES: [&'static str; 4] = [
+        "the explainer's training part",
+        "the audience's training part",
+        "the explainer's validation part",
+        "the audience's validation part",
+    ];
+
+    /// The parts by what they are called.
+    pub fn named(&self) -> [(&'static str, &[u32]); 4] {
+        let [a, b, c, d] = Self::NAMES;
+        [
+            (a, &self.explainer_train),
+            (b, &self.audience_train),
+            (c, &self.explainer_val),
+            (d, &self.audience_val),
+        ]
+    }
+}
+
+/// The training images among so many.
+fn trained(images: usize, share: f64) -> usize {
+    (images as f64 * share).round() as usize
 }
 
 /// An endless sequence of batches: one random order after another, the incomplete batch at the end of each
@@ -126,18 +167,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn disjoint_parts_use_each_image_once_and_shared_ones_two_halves() {
-        let p = Partition::new(103, Split::Disjoint, 0.5, 3);
-        let mut all = [
-            p.explainer_train,
-            p.audience_train,
-            p.explainer_val,
-            p.audience_val,
-        ]
-        .concat();
+    fn disjoint_parts_use_each_image_once_and_shared_ones_two_halves_class_by_class() {
+        let labels: Vec<u16> = (0..103).map(|i| u16::from(i >= 95)).collect();
+        let new = |split| Partition::new(&labels, 2, split, 0.5, 3);
+        let p = new(Split::Disjoint);
+        let parts = p.named().map(|(_, part)| part.to_vec());
+        assert_eq!(
+            parts.each_ref().map(Vec::len),
+            Partition::sizes(103, Split::Disjoint, 0.5)
+        );
+        for part in &parts {
+            let rare = part.iter().filter(|i| labels[**i as usize] == 1).count();
+            assert_eq!(rare, 2);
+        }
+        let mut all = parts.concat();
         all.sort_unstable();
         assert_eq!(all, (0..103).collect::<Vec<_>>());
-        let p = Partition::new(103, Split::Shared, 0.5, 3);
+        let p = new(Split::Shared);
         assert_eq!(p.explainer_train, p.audience_train);
         assert!(
             p.explainer_val

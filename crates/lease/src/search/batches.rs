@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::SearchConfig;
 use crate::collective::Team;
-use crate::data::{Augmentation, BatchOrder, DataError, Dataset, Partition};
+use crate::data::{Ahead, Augmentation, Batch, BatchOrder, DataError, Dataset, Partition};
 use crate::method::{Batches, Examples, Starts};
 use crate::rng::{Purpose, stream, symmetric};
 
@@ -21,44 +21,43 @@ pub(super) struct Feed {
     audience_train: BatchOrder,
     pub explainer_val: BatchOrder,
     pub audience_val: BatchOrder,
+    /// The parts of the four batches.
+    ahead: Ahead<Vec<Vec<Batch>>>,
 }
 
-/// The four parts by what they are called, in the order of [`Partition`].
-const PARTS: [(&str, Purpose); 4] = [
-    ("the explainer's training part", Purpose::ExplainerTrain),
-    ("the audience's training part", Purpose::AudienceTrain),
-    ("the explainer's validation part", Purpose::ExplainerVal),
-    ("the audience's validation part", Purpose::AudienceVal),
+/// What the order of each part is drawn for, in the order of [`Partition`].
+const ORDERS: [Purpose; 4] = [
+    Purpose::ExplainerTrain,
+    Purpose::AudienceTrain,
+    Purpose::ExplainerVal,
+    Purpose::AudienceVal,
 ];
 
-/// The four parts of the training images that a search is to use.
-fn partition(config: &SearchConfig, images: usize) -> [Vec<u32>; 4] {
-    let m = &config.method;
-    let parts = Partition::new(images, m.split, m.training_share, config.run.seed);
-    [
-        parts.explainer_train,
-        parts.audience_train,
-        parts.explainer_val,
-        parts.audience_val,
-    ]
-}
-
-/// The parts that are smaller than a batch; of two that are one part the first.
+/// The parts that are smaller than a batch, of so many training images; of two that are one part the first.
 pub(super) fn too_few(config: &SearchConfig, images: usize) -> Vec<DataError> {
-    let parts = partition(config, images);
+    let m = &config.method;
+    let sizes = Partition::sizes(images, m.split, m.training_share);
     let mut all: Vec<DataError> = Vec::new();
-    for (indices, (part, _)) in parts.iter().zip(PARTS) {
-        let shared =
-            part.starts_with("the audience") && config.method.split == crate::data::Split::Shared;
-        if indices.len() < config.search.batch && !shared {
+    for (images, part) in sizes.into_iter().zip(Partition::NAMES) {
+        let shared = part.starts_with("the audience") && m.split == crate::data::Split::Shared;
+        if images < config.search.batch && !shared {
             all.push(DataError::TooFew {
                 part,
-                images: indices.len(),
+                images,
                 batch: config.search.batch,
             });
         }
     }
     all
+}
+
+/// What the variation of a part's images is drawn for; validation images are not varied.
+fn varied(order: Purpose) -> Option<Purpose> {
+    match order {
+        Purpose::ExplainerTrain => Some(Purpose::AugmentExplainer),
+        Purpose::AudienceTrain => Some(Purpose::AugmentAudience),
+        _ => None,
+    }
 }
 
 impl Feed {
@@ -69,12 +68,11 @@ impl Feed {
         team: &Team,
     ) -> Result<Self, DataError> {
         let (batch, seed) = (config.search.batch, config.run.seed);
-        let mut parts = partition(config, dataset.train.len())
-            .into_iter()
-            .zip(PARTS);
+        let parts = dataset.partition(config.method.split, config.method.training_share, seed);
+        let mut parts = parts.named().into_iter().zip(ORDERS);
         let mut next = || {
-            let (indices, (name, purpose)) = parts.next().unwrap_or_else(|| unreachable!("four"));
-            BatchOrder::new(name, indices, batch, seed, purpose)
+            let ((name, images), purpose) = parts.next().unwrap_or_else(|| unreachable!("four"));
+            BatchOrder::new(name, images.to_vec(), batch, seed, purpose)
         };
         Ok(Self {
             explainer_train: next()?,
@@ -83,6 +81,7 @@ impl Feed {
             audience_val: next()?,
             epsilon: config.method.attack(&dataset.normalisation).epsilon,
             augmentation: dataset.augmentation(config.data.images.augment, 0.0),
+            ahead: Ahead::default(),
             dataset,
             device: device.clone(),
             batch,
@@ -107,36 +106,52 @@ impl Feed {
     }
 
     /// This process's parts of the four batches of a step. Training images are varied, validation images never; how does
-    /// not depend on the parts.
+    /// not depend on the parts. Those of the next step are read and varied meanwhile.
     pub fn batches(&mut self, step: u64) -> Vec<Batches> {
-        let (dataset, augmentation, seed) = (&self.dataset, &self.augmentation, self.seed);
         let (own, part) = (self.team.own(), self.batch / self.team.parts());
-        let load = |indices: &[u32], vary: Option<Purpose>| {
-            let mut rng = vary.map(|purpose| stream(seed, purpose, step));
-            if let Some(rng) = &mut rng {
-                let [_, height, width] = dataset.train.shape;
-                augmentation.skip(own.start * part, [height, width], rng);
+        let (dataset, augmentation, seed) = (&self.dataset, self.augmentation, self.seed);
+        let orders = [
+            &mut self.explainer_train,
+            &mut self.audience_train,
+            &mut self.explainer_val,
+            &mut self.audience_val,
+        ];
+        let mut orders = orders.into_iter().zip(ORDERS).collect::<Vec<_>>();
+        let read = self.ahead.take(step, |step| {
+            let images = &mut orders.iter_mut();
+            let images: Vec<(Vec<u32>, Option<Purpose>)> = images
+                .map(|(order, purpose)| {
+                    let own = &order.at(step)[own.start * part..own.end * part];
+                    (own.to_vec(), varied(*purpose))
+                })
+                .collect();
+            let (train, normalisation) = (dataset.train.clone(), dataset.normalisation.clone());
+            let (before, [_, height, width]) = (own.start * part, train.shape);
+            move || {
+                let parts = images.into_iter().map(|(images, purpose)| {
+                    let mut rng = purpose.map(|purpose| stream(seed, purpose, step));
+                    if let Some(rng) = &mut rng {
+                        augmentation.skip(before, [height, width], rng);
+                    }
+                    let all = images.chunks(part).map(|images| {
+                        let vary = rng.as_mut().map(|rng| (&augmentation, rng));
+                        train.batch(images, &normalisation, vary)
+                    });
+                    all.collect()
+                });
+                parts.collect()
             }
-            let indices = &indices[own.start * part..own.end * part];
-            let all = indices.chunks(part).map(|indices| {
-                let vary = rng.as_mut().map(|rng| (augmentation, rng));
-                let batch = dataset.train.batch(indices, &dataset.normalisation, vary);
-                Examples::of(batch, dataset.classes.len(), &self.device)
-            });
-            all.collect::<Vec<Examples>>().into_iter()
-        };
-        let vary = Some(Purpose::AugmentExplainer);
-        let mut explainer_train = load(self.explainer_train.at(step), vary);
-        let vary = Some(Purpose::AugmentAudience);
-        let mut audience_train = load(self.audience_train.at(step), vary);
-        let mut explainer_val = load(self.explainer_val.at(step), None);
-        let mut audience_val = load(self.audience_val.at(step), None);
+        });
+        let of = |batch| Examples::of(batch, self.dataset.classes.len(), &self.device);
+        let mut parts = read.into_iter().map(|part| part.into_iter().map(of));
+        let mut next = || parts.next().unwrap_or_else(|| unreachable!("four parts"));
+        let (mut a, mut b, mut c, mut d) = (next(), next(), next(), next());
         let next = || {
             Some(Batches {
-                explainer_train: explainer_train.next()?,
-                audience_train: audience_train.next()?,
-                explainer_val: explainer_val.next()?,
-                audience_val: audience_val.next()?,
+                explainer_train: a.next()?,
+                audience_train: b.next()?,
+                explainer_val: c.next()?,
+                audience_val: d.next()?,
             })
         };
         std::iter::from_fn(next).collect()

@@ -35,6 +35,21 @@ pub fn problems(config: &SearchConfig, images: &ImageSet) -> Vec<Error> {
     all
 }
 
+/// Everything that keeps a search with these settings on this data set from being done: also classes that a part would not
+/// have.
+pub fn obstacles(config: &SearchConfig, dataset: &Dataset) -> Vec<Error> {
+    let mut all = problems(config, &dataset.size());
+    all.extend(lacking(config, dataset));
+    all
+}
+
+/// The error of a class that a part of the search would not have.
+pub fn lacking(config: &SearchConfig, dataset: &Dataset) -> Option<Error> {
+    let m = &config.method;
+    let lacking = dataset.lacking(m.split, m.training_share, config.run.seed);
+    lacking.map(Error::from)
+}
+
 /// About the most memory that a search with these settings on these images needs at once.
 ///
 /// # Errors

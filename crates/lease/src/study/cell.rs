@@ -123,7 +123,7 @@ impl Cell<'_> {
         let study = &self.config.study;
         let mut all = match self.variant.kind {
             Kind::Random => Vec::new(),
-            Kind::Search => search::problems(&study.search, &dataset.size()),
+            Kind::Search => search::obstacles(&study.search, dataset),
             Kind::RandomSearch => random_search::problems(&self.config, dataset),
         };
         match study.search.space.truths() {

@@ -7,7 +7,7 @@ use super::ComparisonConfig;
 use super::cell::Cell;
 use super::variant::Variant;
 use crate::config::{Composite, ConfigError, Layers, Section, Setting};
-use crate::data::{DataConfig, Dataset};
+use crate::data::{DataConfig, Dataset, Watch};
 use crate::run::RunSettings;
 use crate::{Error, memory};
 
@@ -137,18 +137,20 @@ impl Share {
 pub struct Images(Vec<(DataConfig, Dataset)>);
 
 impl Images {
-    /// Reads the images of cells, `jobs` of which are to be done at a time, and looks at everything that these will need.
+    /// Reads the images of cells, `jobs` of which are to be done at a time, while `watch` watches, and looks at everything that
+    /// these will need.
     ///
     /// # Errors
     /// All that keeps them from being done.
-    pub fn of(cells: &[&Cell], jobs: usize) -> Result<Self, Error> {
+    pub fn of(cells: &[&Cell], jobs: usize, watch: &dyn Watch) -> Result<Self, Error> {
         let mut all = Self(Vec::new());
         let mut told: Vec<String> = Vec::new();
         let mut errors = Vec::new();
         for cell in cells {
             let data = &cell.config.study.search.data;
             if all.find(data).is_none() {
-                all.0.push((data.clone(), Dataset::load(data)?));
+                all.0
+                    .push((data.clone(), Dataset::load_watched(data, watch)?));
             }
             for error in cell.obstacles(all.for_cell(cell)) {
                 // The same of several methods and seeds is told once.

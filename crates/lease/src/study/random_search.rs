@@ -83,8 +83,7 @@ fn short(config: &ComparisonConfig) -> TrainConfig {
 /// The parts of the training images that train and validate, in the order of [`Partition`].
 fn partition(config: &ComparisonConfig, dataset: &Dataset) -> Partition {
     let m = &config.study.search.method;
-    let (images, seed) = (dataset.train.len(), config.study.search.run.seed);
-    Partition::new(images, m.split, m.training_share, seed)
+    dataset.partition(m.split, m.training_share, config.study.search.run.seed)
 }
 
 /// Everything that keeps a random search with these settings on these images from being done.
@@ -104,6 +103,7 @@ pub fn problems(config: &ComparisonConfig, dataset: &Dataset) -> Vec<Error> {
             }));
         }
     }
+    all.extend(crate::search::lacking(&config.study.search, dataset));
     let genotype = config.study.random_genotype(0);
     let shape = short(config).shape(dataset.classes.len(), dataset.train.shape);
     all.extend(genotype.network(&shape).err().map(Error::from));

@@ -196,7 +196,7 @@ impl Searching for SearchConfig {
     }
 
     fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
-        search::problems(self, &dataset.size())
+        search::obstacles(self, dataset)
     }
 }
 
@@ -216,7 +216,7 @@ impl Searching for StudyConfig {
     }
 
     fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
-        let mut all = search::problems(&self.search, &dataset.size());
+        let mut all = search::obstacles(&self.search, dataset);
         // Whatever is found builds as any other architecture of the space does.
         let genotype = self.random_genotype(0);
         let training = training::problems(&self.train, &genotype, dataset);

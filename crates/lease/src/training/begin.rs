@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{Model, Progress, RESULT, TrainConfig, TrainResult, Training};
 use crate::Error;
 use crate::config::Composite;
-use crate::data::{BatchOrder, DataError, Dataset};
+use crate::data::{Ahead, BatchOrder, DataError, Dataset};
 use crate::memory::Need;
 use crate::method::optimiser::{Stepper, sgd};
 use crate::network::{Layout, Vector};
@@ -197,6 +197,7 @@ impl Training {
             network,
             order,
             augmentation,
+            ahead: Ahead::default(),
             run,
             identity,
             weights: at.weights,

@@ -22,7 +22,7 @@ pub use settings::{TrainConfig, TrainSettings, presets};
 pub use trained::{Model, Trained, TrainedError};
 
 use crate::Error;
-use crate::data::{Augmentation, BatchOrder, Dataset};
+use crate::data::{Ahead, Augmentation, Batch, BatchOrder, Dataset};
 use crate::method::Tally;
 use crate::method::optimiser::{Stepper, cosine};
 use crate::network::Vector;
@@ -101,6 +101,7 @@ pub struct Training {
     network: Box<dyn DerivedNetwork>,
     order: BatchOrder,
     augmentation: Augmentation,
+    ahead: Ahead<Batch>,
     run: RunFolder,
     identity: Identity,
     weights: Vector,

@@ -26,12 +26,15 @@ impl Training {
 
     pub(super) fn step(&mut self, epoch: &TrainMetrics) -> Result<f64, Error> {
         let (step, seed) = (self.progress.step, self.config.run.seed);
-        let mut rng = stream(seed, Purpose::DerivedAugment, step);
-        let batch = self.dataset.train.batch(
-            self.order.at(step),
-            &self.dataset.normalisation,
-            Some((&self.augmentation, &mut rng)),
-        );
+        let (dataset, augmentation) = (&self.dataset, self.augmentation);
+        let batch = self.ahead.take(step, |step| {
+            let indices = self.order.at(step).to_vec();
+            let (train, normalisation) = (dataset.train.clone(), dataset.normalisation.clone());
+            move || {
+                let mut rng = stream(seed, Purpose::DerivedAugment, step);
+                train.batch(&indices, &normalisation, Some((&augmentation, &mut rng)))
+            }
+        });
         let batch = Examples::of(batch, self.dataset.classes.len(), &self.device);
         let drop = (epoch.drop_path > 0.0).then(|| DropPath {
             probability: epoch.drop_path,

@@ -165,18 +165,12 @@ pub(super) fn load(settings: &ShapesSettings) -> Result<Loaded, DataError> {
 
 fn part(settings: &ShapesSettings, numbers: std::ops::Range<usize>) -> Images {
     let area = settings.side * settings.side;
-    let mut images = Images {
-        shape: [3, settings.side, settings.side],
-        white: 255,
-        pixels: vec![0; 3 * area * numbers.len()],
-        labels: (0..numbers.len())
-            .map(|number| settings.class_of(number) as u16)
-            .collect(),
-        masks: None,
-    };
+    let mut pixels = vec![0; 3 * area * numbers.len()];
     let mut masks = vec![false; area * numbers.len()];
-    let places = images
-        .pixels
+    let labels = (0..numbers.len())
+        .map(|number| settings.class_of(number) as u16)
+        .collect();
+    let places = pixels
         .par_chunks_exact_mut(3 * area)
         .zip(masks.par_chunks_exact_mut(area));
     places.zip(numbers).for_each(|((pixels, mask), number)| {
@@ -184,6 +178,8 @@ fn part(settings: &ShapesSettings, numbers: std::ops::Range<usize>) -> Images {
         pixels.copy_from_slice(&picture.pixels);
         mask.copy_from_slice(&picture.mask);
     });
+    let shape = [3, settings.side, settings.side];
+    let mut images = Images::new(shape, 255, pixels, labels);
     images.masks = Some(masks);
     images
 }

@@ -88,8 +88,7 @@ fn a_written_folder_holds_the_images_that_are_drawn_in_memory() {
     classes.sort();
     assert_eq!(read.classes, classes);
     // Images of a folder are in the order of their classes.
-    let size = train.size();
-    assert_eq!(read.train.pixels[..size], train.pixels[..size]);
+    assert_eq!(read.train.image(0), train.image(0));
     let mask = image::open(folder.join("masks/train/disc/000000.png")).unwrap();
     let mask: Vec<bool> = mask.to_luma8().iter().map(|level| *level == 255).collect();
     assert_eq!(Some(mask.as_slice()), train.relevant(0));
