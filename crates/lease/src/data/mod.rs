@@ -20,6 +20,8 @@ mod settings;
 pub mod shapes;
 mod split;
 mod table;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::path::{Path, PathBuf};
