@@ -201,7 +201,7 @@ fn parts_of<'a>(
             return Err(invalid(path, reason));
         }
         if folders.len() > 1 && named.iter().all(|name| is_like_a_part(name)) {
-            for folder in folders {
+            for folder in folders.iter().rev() {
                 has_classes(&folder.path)?;
             }
             let named = named.join(", ");

@@ -42,7 +42,10 @@ struct Reader {
     restart: usize,
     dc: [Option<Huffman>; 4],
     ac: [Option<Huffman>; 4],
-    damaged: bool,
+    /// Whether data were missing or wrong.
+    broken: bool,
+    /// Whether there were more data than were needed.
+    surplus: bool,
 }
 
 /// The part of the coefficients that a scan has.
@@ -78,7 +81,7 @@ pub(super) fn state(bytes: &[u8]) -> State {
             // The data may not have begun where only the preview within a damaged header was found.
             return match reader.components.is_empty() {
                 true => State::CutOff,
-                false if reader.damaged || !reader.is_begun() => State::Damaged,
+                false if reader.broken || reader.surplus || !reader.is_begun() => State::Damaged,
                 false => State::Complete,
             };
         }
@@ -103,7 +106,7 @@ pub(super) fn state(bytes: &[u8]) -> State {
             }
             // Lossless, hierarchical and arithmetic-coded files.
             0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => return State::Complete,
-            0xC4 => reader.damaged |= reader.tables(segment).is_none(),
+            0xC4 => reader.broken |= reader.tables(segment).is_none(),
             0xDD if segment.len() >= 2 => {
                 reader.restart = usize::from(u16::from_be_bytes([segment[0], segment[1]]));
             }
@@ -135,7 +138,8 @@ impl Reader {
     fn ended(&self) -> State {
         let whole = |c: &Component| c.lowest.iter().all(|lowest| *lowest == 0);
         let whole = !self.components.is_empty() && self.components.iter().all(whole);
-        match whole && !self.damaged {
+        match whole && !self.broken {
+            true if self.surplus => State::Damaged,
             true => State::Complete,
             false => State::CutOff,
         }
@@ -199,7 +203,7 @@ impl Reader {
     /// Goes through a scan's data from a position on; where they end, or nothing if the file is cut off in them.
     fn scan(&mut self, segment: &[u8], bytes: &[u8], at: usize) -> Option<usize> {
         let Some(scan) = self.header(segment) else {
-            self.damaged = true;
+            self.broken = true;
             return Some(at);
         };
         let mut bits = Bits::new(bytes, at);
@@ -217,17 +221,17 @@ impl Reader {
             };
             match self.blocks(&scan, &mut bits, (mcu..until, across), &mut run) {
                 End::Whole => {}
-                End::Broken => self.damaged = true,
+                End::Broken => self.broken = true,
                 End::Cut => return None,
             }
             mcu = until;
             run = 0;
             if mcu < all {
                 match bits.restart() {
-                    Some(number) => self.damaged |= number != restarts,
+                    Some(number) => self.broken |= number != restarts,
                     None => {
                         // There is no more of this scan.
-                        self.damaged = true;
+                        self.broken = true;
                         break;
                     }
                 }
@@ -235,7 +239,7 @@ impl Reader {
             }
         }
         let (next, surplus) = bits.end();
-        self.damaged |= surplus > 2;
+        self.surplus |= surplus > 2;
         for (component, _, _) in scan.components {
             let lowest = &mut self.components[component].lowest;
             let last = scan.last.min(lowest.len() - 1);

@@ -110,8 +110,7 @@ mod tests {
     fn a_part_has_each_class_by_its_share_and_one_of_each_where_it_can() {
         assert_eq!(quotas(&[50, 30, 20], 10), [5, 3, 2]);
         assert_eq!(quotas(&[1000, 2, 2], 10), [8, 1, 1]);
-        assert_eq!(quotas(&[4, 4, 2], 9), [4, 4, 1]);
-        assert_eq!(quotas(&[4, 2, 2], 6), [4, 1, 1]);
+        assert_eq!(quotas(&[6, 2, 2], 7), [5, 1, 1]);
         assert_eq!(quotas(&[5, 5], 100), [5, 5]);
         assert_eq!(quotas(&[0, 7], 3), [0, 3]);
         let labels = [0, 0, 0, 0, 1, 1, 2];
