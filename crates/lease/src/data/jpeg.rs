@@ -99,11 +99,7 @@ pub(super) fn state(bytes: &[u8]) -> State {
         };
         at = start + 2 + segment.len();
         match code {
-            0xC0..=0xC2 => {
-                if reader.frame(segment, code == 0xC2).is_none() {
-                    return State::Complete;
-                }
-            }
+            0xC0..=0xC2 if reader.frame(segment, code == 0xC2).is_none() => return State::Complete,
             // Lossless, hierarchical and arithmetic-coded files.
             0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => return State::Complete,
             0xC4 => reader.broken |= reader.tables(segment).is_none(),
