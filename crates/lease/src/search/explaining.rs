@@ -98,9 +98,8 @@ impl Search {
         let images = &self.feed.dataset.train;
         let white = f32::from(images.white);
         let pixels = indices.iter().flat_map(|i| {
-            let start = *i as usize * images.size();
-            let pixels = &images.pixels[start..start + images.size()];
-            pixels.iter().map(|p| f32::from(*p) / white)
+            let pixels = images.image(*i as usize).iter();
+            pixels.map(|p| f32::from(*p) / white)
         });
         let [channels, height, width] = images.shape;
         let shape = [indices.len(), channels, height, width];

@@ -22,8 +22,8 @@ use std::time::Instant;
 use burn::tensor::Device;
 
 use batches::Feed;
-pub use explaining::EXPLANATIONS;
 pub use begin::{lacking, memory, obstacles, problems};
+pub use explaining::EXPLANATIONS;
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
 pub use observer::Observer;
 use records::Records;
