@@ -9,7 +9,9 @@ use lease::collective::{Collective, alone, threads};
 use lease::config::Composite;
 use lease::data::Dataset;
 use lease::search::{self, EpochMetrics, SearchConfig, StepMetrics};
-use lease::study::cell::search_in;
+use lease::space::Genotype;
+use lease::study::cell::{search_in, train_together};
+use lease::training::{self, TrainConfig, TrainMetrics};
 
 /// Nobody watches.
 struct Nobody;
@@ -20,6 +22,14 @@ impl search::Observer for Nobody {
     fn warn(&mut self, _: &str) {}
     fn step(&mut self, _: &StepMetrics) {}
     fn epoch(&mut self, _: &EpochMetrics) {}
+}
+
+impl training::Observer for Nobody {
+    fn started(&mut self, _: usize, _: u64, _: usize, _: u64) {}
+    fn note(&mut self, _: &str) {}
+    fn warn(&mut self, _: &str) {}
+    fn step(&mut self, _: f64) {}
+    fn epoch(&mut self, _: &TrainMetrics) {}
 }
 
 /// A search of a few steps with all that depends on more than one image, in four parts of each batch.
@@ -97,5 +107,44 @@ fn a_search_of_several_processes_has_the_bits_of_one_with_as_many_parts() {
             searched(&config, &dataset, &place(&name), peers)
         });
         same_files(&place("1"), &place(&name), &LEFT);
+    }
+}
+
+const TRAINING: &str = r#"
+    [data]
+    dataset = "digits"
+    limit = 96
+    [train]
+    channels = 2
+    cells = 1
+    batch = 24
+    ghost_batches = 6
+    epochs = 2
+    auxiliary = 0.0
+"#;
+
+const CELL: &str =
+    "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|";
+
+#[test]
+fn a_training_of_several_processes_has_the_bits_of_one_with_as_many_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = TrainConfig::parse(TRAINING, "here", &[]).unwrap();
+    let dataset = Dataset::load(&config.data).unwrap();
+    let place = |size: usize| folder.path().join(size.to_string());
+    let trained = |peers: Arc<dyn Collective>| {
+        let (cell, place) = (Genotype::parse(CELL).unwrap(), place(peers.size()));
+        let stop = AtomicBool::new(false);
+        let on = (&dataset, &*place);
+        train_together(config.clone(), cell, on, peers, &mut Nobody, &stop).unwrap();
+    };
+    trained(alone());
+    for size in [2, 3] {
+        together(size, trained);
+        same_files(
+            &place(1),
+            &place(size),
+            &["metrics.jsonl", "weights.safetensors", "result.json"],
+        );
     }
 }

@@ -8,7 +8,7 @@ use lease::report::tensorboard::Watched;
 use lease::space::Genotype;
 use lease::study::RunConfig;
 use lease::study::baseline::Beside;
-use lease::study::cell::train_in;
+use lease::study::cell::train_together;
 use lease::training::TrainResult;
 
 use super::search::{self, Prepared, Start};
@@ -88,8 +88,9 @@ fn trained(
         let train = study.train.clone();
         let wanted = train.run.tensorboard;
         let mut console = Watched::new(Console::new(), wanted, &prepared.folder, folder);
-        let dataset = &prepared.dataset;
-        train_in(train, genotype, dataset, folder, &mut console, stop)
+        let on = (&prepared.dataset, folder);
+        let peers = prepared.peers.clone();
+        train_together(train, genotype, on, peers, &mut console, stop)
     })?
 }
 

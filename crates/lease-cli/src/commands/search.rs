@@ -76,6 +76,7 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
     ///
     /// Everything that a later step will need is looked at here, and all that is wrong with it told at once.
     pub fn prepared(&self) -> Result<Option<Prepared<C>>, Error> {
+        let peers = peers::joined()?;
         let config = match &self.resume {
             Some(path) => self.resumed(path)?,
             None => {
@@ -88,7 +89,6 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
             return Ok(None);
         }
         let search = config.search();
-        let peers = peers::joined()?;
         // The folder first, since reading images may take long; then all that is wrong with the rest.
         if let Some(path) = self.out.as_ref().filter(|_| peers.rank() == 0) {
             free(path)?;
@@ -96,8 +96,7 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
         let dataset = reading::load(&search.data)?;
         let checked =
             lease::device::with_threads(search.run.threads, || config.obstacles(&dataset))?;
-        let shared = search.team(peers.clone()).err().map(Error::from);
-        Error::all(checked.into_iter().chain(shared).collect())?;
+        Error::all(config.unshared(&peers).into_iter().chain(checked).collect())?;
         let folder = match self.resume.as_ref().or(self.out.as_ref()) {
             Some(path) => path.clone(),
             None => {

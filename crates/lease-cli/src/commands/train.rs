@@ -9,13 +9,14 @@ use lease::rng::{Purpose, stream};
 use lease::run::{Kind, RunFolder};
 use lease::search::{self, SearchConfig};
 use lease::space::{self, ExplainerSettings, Genotype};
-use lease::study::cell::train_in;
+use lease::study::cell::train_together;
 use lease::study::{self, ComparisonConfig};
 use lease::training::{self, TrainConfig, TrainResult};
 use toml::{Table, Value};
 
 use super::source::Source;
 use crate::Ended;
+use crate::peers;
 use crate::settings::Settings;
 use crate::terminal::progress::Console;
 use crate::terminal::{self, Level, reading, signals};
@@ -41,6 +42,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
+    let peers = peers::joined()?;
     let upper = arguments.settings.layers()?;
     let (config, genotype, folder) = resolved(&arguments.source, &upper)?;
     if arguments.print_config {
@@ -49,20 +51,19 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     }
     let folder = arguments.out.unwrap_or(folder);
     // The folder first, since reading images may take long; then all that is wrong with the rest.
-    RunFolder::look(&folder, Kind::Training)?;
+    if peers.rank() == 0 {
+        RunFolder::look(&folder, Kind::Training)?;
+    }
     let dataset = reading::load(&config.data)?;
-    Error::all(training::problems(&config, &genotype, &dataset))?;
+    let unshared = config.team(peers.clone()).err().map(Error::from);
+    let problems = training::problems(&config, &genotype, &dataset);
+    Error::all(unshared.into_iter().chain(problems).collect())?;
     let stop = signals::stop_flag();
     let (wanted, tensorboard) = (config.run.report, config.run.tensorboard);
     let trained = lease::device::with_threads(config.run.threads, || {
-        train_in(
-            config,
-            genotype,
-            &dataset,
-            &folder,
-            &mut Watched::new(Console::new(), tensorboard, &folder, &folder),
-            &stop,
-        )
+        let mut console = Watched::new(Console::new(), tensorboard, &folder, &folder);
+        let on = (&dataset, &*folder);
+        train_together(config, genotype, on, peers, &mut console, &stop)
     })??;
     match trained {
         Some(result) => {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 
 use super::{Collective, CollectiveError, Number, alone, summed};
+use crate::network::Vector;
 
 /// The parts that every batch is computed in, and the processes that share them.
 ///
@@ -161,18 +162,18 @@ impl Team {
     ///
     /// # Errors
     /// If one has others than process 0.
-    pub fn together(
+    pub fn together<'a>(
         &self,
         step: u64,
-        parts: impl IntoIterator<Item = (&'static str, Vec<u8>)>,
+        vectors: impl IntoIterator<Item = (&'static str, &'a Vector)>,
     ) -> Result<(), CollectiveError> {
         if self.size() == 1 {
             return Ok(());
         }
-        for (what, numbers) in parts {
+        for (what, vector) in vectors {
             let mut hash = Sha256::new();
             hash.update(step.to_le_bytes());
-            hash.update(&numbers);
+            hash.update(vector.to_bytes());
             if let Some(rank) = self.other(&hash.finalize()) {
                 return Err(CollectiveError::Apart { step, rank, what });
             }

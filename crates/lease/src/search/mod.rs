@@ -230,8 +230,7 @@ impl Search {
             ("weights of the audience", &point.audience),
         ];
         let step = self.state.progress.step;
-        self.team
-            .together(step, numbers.map(|(what, v)| (what, v.to_bytes())))?;
+        self.team.together(step, numbers)?;
         match &mut self.records {
             Some(records) => records.save(&mut self.state, &self.identity),
             None => Ok(()),

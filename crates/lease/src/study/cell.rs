@@ -316,10 +316,29 @@ pub fn train_in(
     watcher: &mut dyn training::Observer,
     stop: &AtomicBool,
 ) -> Result<Option<training::TrainResult>, Error> {
-    if let Some(result) = Training::finished(&config, &genotype, dataset, folder)? {
+    train_together(config, genotype, (dataset, folder), alone(), watcher, stop)
+}
+
+/// The same by some processes.
+///
+/// # Errors
+/// As [`Training::together`] and [`Training::run`].
+pub fn train_together(
+    config: TrainConfig,
+    genotype: Genotype,
+    (dataset, folder): (&Dataset, &Path),
+    peers: Arc<dyn Collective>,
+    watcher: &mut dyn training::Observer,
+    stop: &AtomicBool,
+) -> Result<Option<training::TrainResult>, Error> {
+    let finished = match peers.rank() {
+        0 => Training::finished(&config, &genotype, dataset, folder)?,
+        _ => None,
+    };
+    if let Some(result) = told_by_first(&*peers, || finished) {
         return Ok(Some(result));
     }
-    let training = Training::new(config, genotype, dataset.clone(), folder)?;
+    let training = Training::together(config, genotype, dataset.clone(), folder, peers)?;
     Ok(match training.run(watcher, stop)? {
         training::Outcome::Finished(result) => Some(result),
         training::Outcome::Stopped => None,

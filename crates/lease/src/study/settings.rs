@@ -1,8 +1,11 @@
 //! All that a search with trainings of what it finds reads.
 
+use std::sync::Arc;
+
 use toml::Table;
 
 use crate::Error;
+use crate::collective::Collective;
 use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, section};
 use crate::data::Dataset;
 use crate::rng::{Purpose, stream};
@@ -188,6 +191,12 @@ pub trait Searching: Composite {
 
     /// Everything that keeps what it says from being done on these images, found without starting it.
     fn obstacles(&self, dataset: &Dataset) -> Vec<Error>;
+
+    /// What keeps these processes from doing it together.
+    fn unshared(&self, peers: &Arc<dyn Collective>) -> Vec<Error> {
+        let team = self.search().team(peers.clone());
+        team.err().map(Error::from).into_iter().collect()
+    }
 }
 
 impl Searching for SearchConfig {
@@ -207,6 +216,12 @@ impl Searching for RunConfig {
 
     fn obstacles(&self, dataset: &Dataset) -> Vec<Error> {
         self.study.obstacles(dataset)
+    }
+
+    fn unshared(&self, peers: &Arc<dyn Collective>) -> Vec<Error> {
+        let search = self.search().team(peers.clone()).err();
+        let train = self.study.train.team(peers.clone()).err();
+        search.into_iter().chain(train).map(Error::from).collect()
     }
 }
 

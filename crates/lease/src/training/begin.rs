@@ -7,8 +7,10 @@ use burn::optim::Sgd;
 use burn::tensor::{DType, Device};
 use serde::Deserialize;
 
+use super::records::Records;
 use super::{Model, Progress, RESULT, TrainConfig, TrainResult, Training};
 use crate::Error;
+use crate::collective::{Collective, alone};
 use crate::config::Composite;
 use crate::data::{Ahead, BatchOrder, DataError, Dataset};
 use crate::memory::Need;
@@ -58,7 +60,9 @@ pub fn memory(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) -> R
 
 /// About the most memory that a training of this network needs at once.
 pub(super) fn need(config: &TrainConfig, network: &dyn DerivedNetwork, dataset: &Dataset) -> Need {
-    let activations = network.bytes(config.train.batch, dataset.train.shape);
+    // Parts are computed one after the other.
+    let batch = config.train.batch / config.train.ghost_batches.max(1);
+    let activations = network.bytes(batch, dataset.train.shape);
     // Values, and the gradients that are under way.
     let activations = activations + activations / 4;
     let weights = network.weights().len();
@@ -160,6 +164,22 @@ impl Training {
         dataset: Dataset,
         path: &Path,
     ) -> Result<Self, Error> {
+        Self::together(config, genotype, dataset, path, alone())
+    }
+
+    /// The same by all of `peers`, of which process 0 writes the folder.
+    ///
+    /// # Errors
+    /// As [`Training::new`]; also if the processes cannot share the parts of a batch, or do not have the same settings and
+    /// images.
+    pub fn together(
+        config: TrainConfig,
+        genotype: Genotype,
+        dataset: Dataset,
+        path: &Path,
+        peers: Arc<dyn Collective>,
+    ) -> Result<Self, Error> {
+        let team = config.team(peers)?;
         let device = crate::device::device(&config.run.device)?;
         let (t, seed) = (&config.train, config.run.seed);
         let shape = config.shape(dataset.classes.len(), dataset.train.shape);
@@ -167,27 +187,39 @@ impl Training {
         let all = (0..dataset.train.len() as u32).collect();
         let order = BatchOrder::new(TRAINING_SET, all, t.batch, seed, Purpose::DerivedTrain)?;
         let identity = Self::identity(&config, &genotype, &dataset);
-        let found = RunFolder::look(path, Kind::Training)?;
+        team.same(&identity.digest())?;
+        let found = match team.leads() {
+            true => RunFolder::look(path, Kind::Training)?,
+            false => Found::Nothing,
+        };
         let earlier = match found {
             Found::Run => Self::newest(path, &identity)?,
             Found::Nothing => None,
         };
+        let whose = (Kind::Training.name(), &identity);
+        let earlier = Checkpoint::shared(earlier, path, whose, team.peers())?;
         let new = earlier.is_none();
         let at = match earlier {
             Some(found) => Start::from(found, &config, (&*network, &order), &device)?,
             None => Start::new(&config, &*network, &device),
         };
-        let about = about(&config, &dataset, &identity);
-        let (run, metrics) = match found {
-            Found::Nothing => RunFolder::create(path, Kind::Training, about)?,
-            Found::Run => {
-                let run = RunFolder::open(path)?;
-                let metrics = run.go_on(Kind::Training, about, &at.progress.metrics)?;
-                (run, metrics)
+        let records = match team.leads() {
+            true => {
+                let about = about(&config, &dataset, &identity);
+                let (run, metrics) = match found {
+                    Found::Nothing => RunFolder::create(path, Kind::Training, about)?,
+                    Found::Run => {
+                        let run = RunFolder::open(path)?;
+                        let metrics = run.go_on(Kind::Training, about, &at.progress.metrics)?;
+                        (run, metrics)
+                    }
+                };
+                run.write("genotype.json", genotype.to_json().as_bytes())?;
+                run.write("config.toml", config.to_toml().as_bytes())?;
+                Some(Records::new(run, metrics))
             }
+            false => None,
         };
-        run.write("genotype.json", genotype.to_json().as_bytes())?;
-        run.write("config.toml", config.to_toml().as_bytes())?;
         let augmentation = dataset.augmentation(config.data.images.augment, config.train.cutout);
         let mut training = Self {
             config,
@@ -198,13 +230,13 @@ impl Training {
             order,
             augmentation,
             ahead: Ahead::default(),
-            run,
+            team,
+            records,
             identity,
             weights: at.weights,
             running: at.running,
             stepper: at.stepper,
             progress: at.progress,
-            metrics,
             notes: at.notes,
         };
         if new {

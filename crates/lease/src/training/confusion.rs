@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::collective::Team;
+
 /// How many images of each class were taken for each: a row for each class, a column for each class that was predicted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -19,6 +21,27 @@ impl Confusion {
     /// If there is no such class.
     pub fn add(&mut self, class: usize, predicted: usize) {
         self.0[class][predicted] += 1;
+    }
+
+    /// The counts of all processes, each of which has counted its share of the images.
+    pub(super) fn joined(self, team: &Team) -> Self {
+        if team.size() == 1 {
+            return self;
+        }
+        let classes = self.0.len();
+        let own: Vec<f64> = self.0.iter().flatten().map(|n| *n as f64).collect();
+        // Sums of whole numbers are exact.
+        let all = team.joined(own);
+        let sum = |class: usize, predicted: usize| -> u64 {
+            let counts = all.iter().skip(class * classes + predicted);
+            counts.step_by(classes * classes).map(|n| *n as u64).sum()
+        };
+        let row = |class| {
+            (0..classes)
+                .map(|predicted| sum(class, predicted))
+                .collect()
+        };
+        Self((0..classes).map(row).collect())
     }
 
     /// A row for each class.

@@ -13,7 +13,10 @@ impl Training {
         let classes = self.dataset.classes.len();
         let leaves = self.weights.open(None, false);
         let mut confusion = Confusion::new(classes);
-        for (number, part) in (0..).zip(indices.chunks(self.config.train.batch)) {
+        let batches = indices.chunks(self.config.train.batch);
+        let share = self.team.share(batches.len());
+        let numbered = (0..).zip(batches);
+        for (number, part) in numbered.skip(share.start).take(share.len()) {
             let pass = Pass {
                 weights: &leaves,
                 statistics: Statistics::Running(&self.running),
@@ -31,6 +34,6 @@ impl Training {
                 confusion.add(label as usize, class as usize);
             }
         }
-        confusion
+        confusion.joined(&self.team)
     }
 }

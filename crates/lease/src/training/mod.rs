@@ -5,6 +5,7 @@
 mod begin;
 mod confusion;
 mod evaluation;
+mod records;
 mod settings;
 mod step;
 mod trained;
@@ -21,13 +22,15 @@ pub use confusion::Confusion;
 pub use settings::{TrainConfig, TrainSettings, presets};
 pub use trained::{Model, Trained, TrainedError};
 
+use records::Records;
+
 use crate::Error;
+use crate::collective::{Agreement, Team};
 use crate::data::{Ahead, Augmentation, Batch, BatchOrder, Dataset};
 use crate::method::Tally;
 use crate::method::optimiser::{Stepper, cosine};
 use crate::network::Vector;
-use crate::run::checkpoint::Checkpoint;
-use crate::run::{Identity, Kind, Log, LogPosition, RunFolder};
+use crate::run::{Identity, LogPosition};
 use crate::space::{DerivedNetwork, Genotype};
 
 /// Who watches a training.
@@ -101,14 +104,15 @@ pub struct Training {
     network: Box<dyn DerivedNetwork>,
     order: BatchOrder,
     augmentation: Augmentation,
-    ahead: Ahead<Batch>,
-    run: RunFolder,
+    ahead: Ahead<Vec<Batch>>,
+    team: Team,
+    /// None where another process writes them.
+    records: Option<Records>,
     identity: Identity,
     weights: Vector,
     running: Vector,
     stepper: Stepper<Sgd>,
     progress: Progress,
-    metrics: Log,
     notes: Vec<String>,
 }
 
@@ -119,10 +123,10 @@ const RESULT: &str = "result.json";
 const WEIGHTS: &str = "weights.safetensors";
 
 impl Training {
-    /// Trains until the last epoch is done, or `stop` is set; then reads the test images.
+    /// Trains until the last epoch is done, or `stop` is set on any of the processes; then reads the test images.
     ///
     /// # Errors
-    /// If the loss is no finite number any more, or the folder cannot be written.
+    /// If the loss is no finite number any more, the folder cannot be written, or the processes have come apart.
     pub fn run(mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome, Error> {
         let epochs = self.config.train.epochs;
         let per_epoch = self.order.batches_per_epoch();
@@ -130,6 +134,14 @@ impl Training {
         observer.started(self.network.parameters(), steps, epochs, self.progress.step);
         let need = begin::need(&self.config, &*self.network, &self.dataset);
         observer.note(&format!("About {} of memory.", need.told()));
+        if self.team.size() > 1 {
+            let (size, batch) = (self.team.size(), self.config.train.batch);
+            let told = format!(
+                "{size} processes, each with {} of every {batch} images.",
+                batch / size
+            );
+            observer.note(&told);
+        }
         for note in std::mem::take(&mut self.notes) {
             observer.note(&note);
         }
@@ -154,11 +166,17 @@ impl Training {
             if epoch_done {
                 metrics.loss = std::mem::take(&mut self.progress.loss) / per_epoch as f64;
                 metrics.accuracy = std::mem::take(&mut self.progress.tally).accuracy();
-                self.metrics.append(&metrics)?;
+                if let Some(records) = &mut self.records {
+                    records.epoch(&metrics)?;
+                }
             }
-            let stopping = stop.load(Ordering::Relaxed);
-            let due = saved.elapsed().as_secs_f64() >= self.config.run.checkpoint_seconds;
-            if stopping || due || self.progress.step == steps {
+            let Agreement { stop, due } = self.team.agree(Agreement {
+                stop: stop.load(Ordering::Relaxed),
+                due: saved.elapsed().as_secs_f64() >= self.config.run.checkpoint_seconds,
+            });
+            // At the end of an epoch processes that have come apart are found.
+            let together = epoch_done && self.team.size() > 1;
+            if stop || due || together || self.progress.step == steps {
                 self.save()?;
                 saved = Instant::now();
             }
@@ -166,22 +184,11 @@ impl Training {
             if epoch_done {
                 observer.epoch(&metrics);
             }
-            if stopping {
+            if stop {
                 return Ok(Outcome::Stopped);
             }
         }
         Ok(Outcome::Finished(self.finish()?))
-    }
-
-    fn save(&mut self) -> Result<(), Error> {
-        self.progress.metrics = self.metrics.position()?;
-        let state = serde_json::to_value(&self.progress).map_err(std::io::Error::other)?;
-        let mut checkpoint = Checkpoint::new(Kind::Training.name(), &self.identity, state);
-        checkpoint.insert_vector("network", &self.weights);
-        checkpoint.insert_vector("running", &self.running);
-        self.stepper.save("optimiser", &mut checkpoint);
-        checkpoint.save(&self.run.checkpoints(), self.progress.step)?;
-        Ok(())
     }
 
     /// The test error, and the weights.
@@ -196,12 +203,9 @@ impl Training {
             test_images: test.len(),
             test_accuracy: confusion.accuracy(),
         };
-        self.run
-            .write_weights(WEIGHTS, &[&self.weights, &self.running])?;
-        Model::write(&self.run, &self.dataset)?;
-        self.metrics.verify()?;
-        // Last, since it says that the training is finished.
-        self.run.write_json(RESULT, &result)?;
+        if let Some(records) = &mut self.records {
+            records.finish(&[&self.weights, &self.running], &self.dataset, &result)?;
+        }
         Ok(result)
     }
 }

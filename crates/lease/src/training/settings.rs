@@ -1,7 +1,10 @@
 //! The settings of a training from scratch, and all that it reads.
 
+use std::sync::Arc;
+
 use toml::Table;
 
+use crate::collective::{Collective, CollectiveError, Team};
 use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, preset, section};
 use crate::data::{DataConfig, DataSettings};
 use crate::method::optimiser::SgdRule;
@@ -23,6 +26,8 @@ section! {
         epochs: usize = 600 => Rule::whole(1, 100_000);
         /// Images in a mini-batch.
         batch: usize = 96 => Rule::whole(1, 65_536);
+        /// Parts that every batch is cut into ("ghost batches"): batch norm normalises each by itself, and they are computed one after the other, which takes less memory. Several processes share them, so it is a multiple of their number.
+        ghost_batches: usize = 1 => Rule::whole(1, 65_536);
         /// Learning rate at the start of the cosine, which ends at 0.
         learning_rate: f64 = 0.025 => Rule::POSITIVE;
         /// Momentum.
@@ -84,7 +89,14 @@ impl Composite for TrainConfig {
     }
 
     fn problems(&self) -> Vec<ConfigError> {
-        self.data.problems()
+        let t = &self.train;
+        let mut all = self.data.problems();
+        if !t.batch.is_multiple_of(t.ghost_batches) {
+            let reason = format!("it must divide the batch of {} images", t.batch);
+            let setting = TrainSettings::setting("ghost_batches");
+            all.push(setting.range(t.ghost_batches.to_string(), reason));
+        }
+        all
     }
 
     fn unread(&self, setting: &Setting) -> String {
@@ -130,6 +142,14 @@ impl TrainConfig {
             edge_skips: t.edge_skips,
             stem: self.network.stem.for_images(image),
         }
+    }
+
+    /// The processes `peers` over the parts of a batch.
+    ///
+    /// # Errors
+    /// If they cannot share them.
+    pub fn team(&self, peers: Arc<dyn Collective>) -> Result<Team, CollectiveError> {
+        Team::new(peers, self.train.ghost_batches, "--train-ghost-batches")
     }
 
     /// How the weights step.

@@ -4,10 +4,21 @@ use std::cell::RefCell;
 
 use super::{TrainMetrics, Training};
 use crate::Error;
+use crate::data::Batch;
 use crate::method::Examples;
-use crate::method::product::gradient;
-use crate::network::{DropPath, Dual, Leaves, Pass, Statistics, update_running};
-use crate::rng::{Draw, Purpose, stream};
+use crate::method::product::{Gradient, gradient};
+use crate::network::{DropPath, Dual, Leaves, Pass, Statistics, Vector, update_running};
+use crate::rng::{Draw, Purpose, of_part, stream};
+
+/// What one part of a batch gives.
+struct Trained {
+    /// The loss, and its gradient.
+    gradient: Gradient<1>,
+    /// The loss without the auxiliary head's.
+    loss: f64,
+    /// The running statistics, moved towards the part's.
+    running: Vector,
+}
 
 impl Training {
     /// One step as in the last epoch, when most paths are dropped: for measuring.
@@ -25,17 +36,73 @@ impl Training {
     }
 
     pub(super) fn step(&mut self, epoch: &TrainMetrics) -> Result<f64, Error> {
-        let (step, seed) = (self.progress.step, self.config.run.seed);
+        let (step, team) = (self.progress.step, self.team.clone());
+        let parts = self.parts(step);
+        let mut told = Vec::new();
+        let trained = team.mean(team.own().zip(&parts).map(|(number, batch)| {
+            let trained = self.part((step, number), batch, epoch);
+            told.push([trained.loss, batch.correct() as f64]);
+            let [direction] = trained.gradient.vectors;
+            Gradient {
+                value: trained.gradient.value,
+                vectors: [direction, trained.running],
+            }
+        }));
+        let [loss, correct] = team.total(told.into_iter());
+        let [direction, running] = trained.vectors;
+        for (quantity, value) in [
+            ("the training loss", trained.value),
+            ("the norm of the gradient", direction.norm()),
+        ] {
+            if !value.is_finite() {
+                return Err(Error::Diverged {
+                    step,
+                    quantity,
+                    value,
+                    advice: "lower --train-learning-rate or --train-clip; check that the images are what they should be",
+                });
+            }
+        }
+        self.weights = self
+            .stepper
+            .step(epoch.learning_rate, &self.weights, &direction);
+        self.running = running;
+        let images = self.config.train.batch as u64;
+        self.progress.tally.count(correct as u64, images);
+        Ok(team.fraction() * loss)
+    }
+
+    /// This process's parts of a step's batch, varied, each image as it would be if all were read here. Those of the next
+    /// step are read meanwhile.
+    fn parts(&mut self, step: u64) -> Vec<Examples> {
+        let (seed, own) = (self.config.run.seed, self.team.own());
+        let size = self.config.train.batch / self.team.parts();
         let (dataset, augmentation) = (&self.dataset, self.augmentation);
-        let batch = self.ahead.take(step, |step| {
-            let indices = self.order.at(step).to_vec();
+        let read = self.ahead.take(step, |step| {
+            let indices = self.order.at(step)[own.start * size..own.end * size].to_vec();
             let (train, normalisation) = (dataset.train.clone(), dataset.normalisation.clone());
+            let (before, [_, height, width]) = (own.start * size, train.shape);
             move || {
                 let mut rng = stream(seed, Purpose::DerivedAugment, step);
-                train.batch(&indices, &normalisation, Some((&augmentation, &mut rng)))
+                augmentation.skip(before, [height, width], &mut rng);
+                let parts = indices.chunks(size).map(|indices| {
+                    train.batch(indices, &normalisation, Some((&augmentation, &mut rng)))
+                });
+                parts.collect::<Vec<Batch>>()
             }
         });
-        let batch = Examples::of(batch, self.dataset.classes.len(), &self.device);
+        let of = |batch| Examples::of(batch, dataset.classes.len(), &self.device);
+        read.into_iter().map(of).collect()
+    }
+
+    /// The loss of one part of a step's batch, and what follows from it.
+    fn part(
+        &self,
+        (step, number): (u64, usize),
+        batch: &Examples,
+        epoch: &TrainMetrics,
+    ) -> Trained {
+        let (step, seed) = (of_part(step, number), self.config.run.seed);
         let drop = (epoch.drop_path > 0.0).then(|| DropPath {
             probability: epoch.drop_path,
             rng: RefCell::new(stream(seed, Purpose::DropPath, step)),
@@ -63,28 +130,12 @@ impl Training {
                 None => loss,
             }
         };
-        let trained = gradient(loss, [&self.weights], [0]);
+        let gradient = gradient(loss, [&self.weights], [0]);
         let main = main_loss.into_inner();
-        let value = main.map_or(trained.value, |t| t.into_scalar::<f64>());
-        let [direction] = &trained.vectors;
-        for (quantity, value) in [
-            ("the training loss", trained.value),
-            ("the norm of the gradient", direction.norm()),
-        ] {
-            if !value.is_finite() {
-                return Err(Error::Diverged {
-                    step,
-                    quantity,
-                    value,
-                    advice: "lower --train-learning-rate or --train-clip; check that the images are what they should be",
-                });
-            }
+        Trained {
+            loss: main.map_or(gradient.value, |t| t.into_scalar::<f64>()),
+            running: update_running(&self.running, noted.into_inner()),
+            gradient,
         }
-        self.weights = self
-            .stepper
-            .step(epoch.learning_rate, &self.weights, direction);
-        self.running = update_running(&self.running, noted.into_inner());
-        self.progress.tally.add(&batch);
-        Ok(value)
     }
 }
