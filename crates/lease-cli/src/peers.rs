@@ -11,11 +11,10 @@ use crate::terminal;
 
 /// The processes that this one was started with, itself among them. To be called once, by a command that they do together.
 pub fn joined() -> Result<Arc<dyn Collective>, Error> {
-    let peers = collective::join()?;
-    if peers.rank() > 0 {
-        terminal::mute(peers.rank());
+    if let Some(launched) = collective::launched().filter(|launched| launched.rank > 0) {
+        terminal::mute(launched.rank);
     }
-    Ok(peers)
+    Ok(collective::join()?)
 }
 
 /// Says what went wrong and ends all of them: a process that has failed would leave the others waiting.

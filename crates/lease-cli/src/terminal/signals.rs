@@ -51,10 +51,11 @@ pub fn stop_flag_saying(words: &'static str) -> Arc<AtomicBool> {
 
 #[cfg(unix)]
 fn listen(received: impl Fn(i32) + Send + 'static) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     use signal_hook::iterator::Signals;
 
-    let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP]
+    // SIGUSR1 is what launchers of several processes pass on to them.
+    let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP, SIGUSR1]
         .into_iter()
         .filter(|signal| !is_ignored(*signal))
         .collect();

@@ -5,18 +5,34 @@ use std::sync::Arc;
 
 use super::{Collective, CollectiveError, alone};
 
-/// How many processes were started together with this one, itself counted, and by what; none if it was started by itself.
-pub fn launched() -> Option<(usize, &'static str)> {
+/// What started a process as one of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launched {
+    /// How many there are.
+    pub processes: usize,
+    /// The number of this one, from 0.
+    pub rank: usize,
+    /// What started them.
+    pub launcher: &'static str,
+}
+
+/// What started this process as one of several; none if it was started by itself.
+pub fn launched() -> Option<Launched> {
     let number = |name: &str| env::var(name).ok()?.parse::<usize>().ok();
-    if let Some(size) = number("OMPI_COMM_WORLD_SIZE") {
-        return Some((size, "mpirun"));
-    }
-    if let Some(size) = number("PMI_SIZE") {
-        return Some((size, "mpiexec"));
-    }
     // Slurm's tasks are processes of one program only where it offers them a way to meet.
-    env::var_os("PMIX_RANK")?;
-    Some((number("SLURM_STEP_NUM_TASKS")?, "srun"))
+    let ways = [
+        ("mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+        ("mpiexec", "PMI_SIZE", "PMI_RANK"),
+        ("srun", "SLURM_STEP_NUM_TASKS", "PMIX_RANK"),
+    ];
+    let told = ways.into_iter().find_map(|(launcher, size, rank)| {
+        Some(Launched {
+            processes: number(size)?,
+            rank: number(rank)?,
+            launcher,
+        })
+    });
+    told.filter(|launched| launched.processes > 1)
 }
 
 /// The processes that this one was started with: alone, or those of an MPI job. To be called once, before the work.
@@ -25,24 +41,21 @@ pub fn launched() -> Option<(usize, &'static str)> {
 /// If there are several, and the build knows no MPI, or MPI does not start.
 pub fn join() -> Result<Arc<dyn Collective>, CollectiveError> {
     match launched() {
-        Some((processes, launcher)) if processes > 1 => started(processes, launcher),
-        _ => Ok(alone()),
+        Some(launched) => started(launched),
+        None => Ok(alone()),
     }
 }
 
 #[cfg(feature = "mpi")]
-fn started(_: usize, _: &'static str) -> Result<Arc<dyn Collective>, CollectiveError> {
+fn started(_: Launched) -> Result<Arc<dyn Collective>, CollectiveError> {
     Ok(Arc::new(super::Mpi::start()?))
 }
 
 #[cfg(not(feature = "mpi"))]
-fn started(
-    processes: usize,
-    launcher: &'static str,
-) -> Result<Arc<dyn Collective>, CollectiveError> {
+fn started(launched: Launched) -> Result<Arc<dyn Collective>, CollectiveError> {
     Err(CollectiveError::NotBuilt {
-        processes,
-        launcher,
+        processes: launched.processes,
+        launcher: launched.launcher,
     })
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "mpi")]
 pub use self::mpi::Mpi;
-pub use launch::{abort, join, launched, leave};
+pub use launch::{Launched, abort, join, launched, leave};
 pub use sum::Number;
 pub(crate) use sum::{Sum, from_bytes, summed};
 pub use team::{Agreement, Team};
@@ -97,6 +97,14 @@ where
     value.unwrap_or_else(|| unreachable!("what was written as JSON is read as the same"))
 }
 
+/// What a batch is in, for people.
+fn pieces(parts: usize) -> String {
+    match parts {
+        1 => "one piece".into(),
+        n => format!("in {n} parts"),
+    }
+}
+
 /// Processes that cannot work as one.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectiveError {
@@ -119,9 +127,9 @@ pub enum CollectiveError {
     },
     /// The parts of a batch cannot be spread over the processes.
     #[error(
-        "batch norm sees the batch in {parts} ({flag} {parts}), which {processes} processes cannot share; give {flag} \
-         {processes}, which normalises each process's share of a batch apart, or another multiple of {processes}, or start \
-         as many processes as divide {parts}"
+        "every batch is {} ({flag} {parts}), which {processes} processes cannot share; give {flag} {processes}, so that batch \
+         norm normalises each process's share of a batch by itself, or another multiple of {processes}",
+        pieces(*.parts)
     )]
     Parts {
         /// The setting.
