@@ -4,8 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --release --workspace
-lease=target/release/lease
+# The program is built, unless LEASE names one.
+[ -n "${LEASE:-}" ] || cargo build --release --workspace
+lease=${LEASE:-target/release/lease}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

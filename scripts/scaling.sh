@@ -13,7 +13,7 @@ cargo build --release --workspace --features lease-cli/mpi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
 
 # Two steps an epoch of the supernet's usual size, on images of CIFAR-10's.
-settings="--dataset cluttered-digits --clutter-side 32 --limit 256 --batch 64 --epochs 3 --space darts --channels 16 --cells 8
+settings="--dataset cluttered-digits --clutter-side 32 --limit 256 --batch 64 --epochs 3 --space darts --nodes 4 --channels 16 --cells 8
     --audience-width 1 --seed 1 ${LEASE_SETTINGS:-}"
 
 # search NAME THREADS PARTS [LAUNCHER…]: the fewest seconds of an epoch, and bytes sent in it by each process.
