@@ -27,6 +27,6 @@ head -c 60000 docs/results/cluttered-digits/first-run/metrics.jsonl >"$work/goin
 page "$work/going" going
 /usr/bin/python3 scripts/check_report.py "${pages[@]}" ${PICTURES:+--pictures "$PICTURES"}
 
-python3 -m venv "$work/python"
+/usr/bin/python3 -m venv "$work/python"
 "$work/python/bin/pip" install -q tensorboard
 "$work/python/bin/python" scripts/check_tensorboard.py "$work/run"

@@ -4,7 +4,7 @@ mod layout;
 mod svg;
 pub mod text;
 
-pub use svg::Drawing;
+pub use svg::{Drawing, Edge};
 
 /// The name of an operation as people say it: `sep_conv_3x3` is `sep 3×3`.
 pub fn spoken(operation: &str) -> String {

@@ -118,15 +118,7 @@ fn mean(lines: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
 }
 
 fn over_time(run: &MethodRun) -> Vec<(f64, f64)> {
-    let mut total = 0.0;
-    let accuracies = run.measures.by_epoch("explainer_val_accuracy").into_iter();
-    accuracies
-        .zip(&run.measures.seconds)
-        .map(|((_, accuracy), seconds)| {
-            total += seconds;
-            (total, accuracy)
-        })
-        .collect()
+    run.measures.over_time("explainer_val_accuracy")
 }
 
 /// Passes are known of whole searches; of one in progress nothing is shown.

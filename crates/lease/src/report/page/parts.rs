@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Section, Tile};
 use crate::report::chart::{Figure, Numbers, grouped};
-use crate::report::graph::{Drawing, class, spoken};
+use crate::report::graph::{Drawing, Edge, class, spoken};
 use crate::space::{CellGraph, Genotype};
 
 /// Seconds as people say them.
@@ -51,9 +51,10 @@ pub fn cell(graph: &CellGraph, rows: Option<&[Vec<f64>]>, id: String) -> Figure 
     };
     let weighed = match rows {
         Some(_) => {
-            "Numbers and widths are weights in the supernet's last mixture; what came second is in the table."
+            "Numbers and widths are weights in the supernet's last mixture.".to_string()
+                + &close(&drawing)
         }
-        None => "",
+        None => String::new(),
     };
     Figure {
         title: title(graph),
@@ -67,6 +68,42 @@ pub fn cell(graph: &CellGraph, rows: Option<&[Vec<f64>]>, id: String) -> Figure 
         wide: false,
         id,
     }
+}
+
+/// A second operation with this share of the weight of the one chosen, or more, is told.
+const CLOSE: f64 = 0.9;
+
+/// Edges that are told at most.
+const MOST_CLOSE: usize = 3;
+
+/// The edges on which another operation was nearly as strong, or stronger.
+fn close(drawing: &Drawing) -> String {
+    let told = |edge: &Edge| {
+        let (name, second) = edge.second.as_ref()?;
+        let near = *second >= CLOSE * edge.weight?;
+        let [from, to] = [edge.states.0, edge.states.1].map(|state| drawing.graph.name(state));
+        near.then(|| {
+            format!(
+                "{}\u{a0}{second:.2} on\u{a0}{from}\u{a0}→\u{a0}{to}",
+                spoken(name)
+            )
+        })
+    };
+    let mut all: Vec<String> = drawing.edges.iter().filter_map(told).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    let more = all.len().saturating_sub(MOST_CLOSE);
+    all.truncate(MOST_CLOSE);
+    let more = match more {
+        0 => String::new(),
+        n => format!(" and {n} more in the table"),
+    };
+    let edges = all
+        .join(", ")
+        .replace("c_{k-2}", "k−2")
+        .replace("c_{k-1}", "k−1");
+    format!(" Close second: {edges}{more}.")
 }
 
 fn title(graph: &CellGraph) -> String {

@@ -69,6 +69,20 @@ impl Measures {
             .collect()
     }
 
+    /// A quantity after each epoch that has it, by the seconds until then.
+    pub fn over_time(&self, key: &str) -> Vec<(f64, f64)> {
+        let mut total = 0.0;
+        let ends = self.seconds.iter().map(|seconds| {
+            total += seconds;
+            total
+        });
+        let values = self.by_epoch(key).into_iter();
+        values
+            .zip(ends)
+            .map(|((_, value), end)| (end, value))
+            .collect()
+    }
+
     /// A quantity with a value for each of several names after each epoch, name by name.
     pub fn named(&self, key: &str) -> Vec<(String, Vec<(f64, f64)>)> {
         let mut all: Vec<(String, Vec<(f64, f64)>)> = Vec::new();

@@ -75,9 +75,9 @@ impl<O> Watched<O> {
             events.line(&line, now())?;
             if epoch {
                 events.examples(&line, now())?;
-                events.flush()?;
+                return events.flush();
             }
-            Ok(())
+            events.flush_at_times()
         });
         let error = written.err()?;
         self.events = None;

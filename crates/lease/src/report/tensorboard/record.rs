@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use prost::Message;
 
@@ -16,10 +17,14 @@ use crate::run::files::contents;
 const PREFIX: &str = "events.out.tfevents.";
 const SUFFIX: &str = ".lease";
 
+/// How long events of steps wait for each other.
+const BETWEEN_FLUSHES: Duration = Duration::from_secs(5);
+
 /// An event file being written.
 pub struct Events {
     file: BufWriter<File>,
     folder: PathBuf,
+    flushed: Instant,
 }
 
 impl Events {
@@ -43,6 +48,7 @@ impl Events {
         let mut events = Self {
             file: BufWriter::new(File::create(folder.join(name))?),
             folder: folder.into(),
+            flushed: Instant::now(),
         };
         events.write(&Event {
             wall_time: now(),
@@ -122,7 +128,19 @@ impl Events {
     /// # Errors
     /// As the file system reports.
     pub fn flush(&mut self) -> io::Result<()> {
+        self.flushed = Instant::now();
         self.file.flush()
+    }
+
+    /// The same, if it is some time since it was done.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    pub fn flush_at_times(&mut self) -> io::Result<()> {
+        match self.flushed.elapsed() > BETWEEN_FLUSHES {
+            true => self.flush(),
+            false => Ok(()),
+        }
     }
 }
 
