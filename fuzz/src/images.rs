@@ -61,7 +61,7 @@ pub fn folder(bytes: &[u8]) -> Outcome {
         let settings = DataSettings {
             dataset: DatasetKind::Folder,
             path: folder.to_string_lossy().into_owned(),
-            image_size: 4,
+            image_size: lease::config::ImageSize::square(4),
             ..DataSettings::default()
         };
         let dataset = Dataset::load(&settings.into()).map_err(told)?;

@@ -60,6 +60,8 @@ fn flag(section: &SectionInfo, setting: &Setting) -> Arg {
     let words = setting.choices.words();
     let value_name = if !words.is_empty() {
         words.join("|")
+    } else if setting.rule.is_size() {
+        "N|HxW".into()
     } else if default.is_bool() {
         "true|false".into()
     } else if default.is_str() {

@@ -10,6 +10,7 @@ use crate::method::verify::CaseError;
 use crate::network::NetworkError;
 use crate::run::RunError;
 use crate::run::checkpoint::CheckpointError;
+use crate::space::cost::LatencyError;
 use crate::space::{GenotypeError, TableError};
 use crate::training::TrainedError;
 
@@ -46,6 +47,9 @@ pub enum Error {
     /// A table of true accuracies.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// A table of latencies.
+    #[error(transparent)]
+    Latency(#[from] LatencyError),
     /// A trained network.
     #[error(transparent)]
     Trained(#[from] TrainedError),

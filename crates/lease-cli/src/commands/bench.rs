@@ -1,9 +1,12 @@
 //! `lease bench`: time the passes of a search, or the steps of a training.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lease::Error;
 use lease::config::Composite;
+use lease::data::Dataset;
+use lease::run::RunError;
+use lease::run::files::write_atomically;
 use lease::search::{self, SearchConfig, presets};
 use lease::study::StudyConfig;
 use lease::study::bench::{self, Timing};
@@ -29,6 +32,10 @@ pub struct Arguments {
     /// Time steps of the training of this genotype instead: a run folder, a file, or the genotype itself
     #[arg(long, value_name = "RUN|GENOTYPE")]
     train: Option<String>,
+    /// Measure instead how long the CPU's kernels take for each operation of the networks that a search with these settings on its
+    /// data set can find, and write it to this file, for --latency-table
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["train", "parts_only", "json"])]
+    latency: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -41,10 +48,46 @@ const CLASSES: usize = 10;
 const CHANNELS: usize = 3;
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
-    match &arguments.train {
-        Some(source) => training(&arguments, source),
-        None => search(&arguments),
+    match (&arguments.latency, &arguments.train) {
+        (Some(file), _) => latency(&arguments, file),
+        (None, Some(source)) => training(&arguments, source),
+        (None, None) => search(&arguments),
     }
+}
+
+/// Measures a table of latencies.
+fn latency(arguments: &Arguments, file: &Path) -> Result<Ended, Error> {
+    let layers = arguments.settings.layers()?;
+    let config = SearchConfig::resolve(&presets(&layers)?, &layers)?;
+    let images = Dataset::load(&config.data)?.size();
+    let threads = config.run.threads;
+    let table = lease::device::with_threads(threads, || lease::search::measure(&config, &images))??;
+    terminal::result(format_args!(
+        "{:16} {:>8} {:>6} {:>12} {:>12}",
+        "operation", "channels", "stride", "pixels", "microseconds"
+    ));
+    for measured in table.operations() {
+        let key = &measured.key;
+        terminal::result(format_args!(
+            "{:16} {:>8} {:>6} {:>12} {:>12.1}",
+            key.operation,
+            key.channels,
+            key.stride,
+            format!("{}×{}", key.height, key.width),
+            measured.nanoseconds as f64 / 1e3
+        ));
+    }
+    write_atomically(file, &table.to_json()).map_err(|source| RunError::Io {
+        action: "write",
+        path: file.into(),
+        source,
+    })?;
+    terminal::result(format_args!(
+        "Written to {}; use it by --latency-table {}",
+        file.display(),
+        terminal::quoted(file)
+    ));
+    Ok(Ended::Well)
 }
 
 /// Times a scratch folder's work with as many threads as are set.

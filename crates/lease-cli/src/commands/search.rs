@@ -11,6 +11,7 @@ use lease::data::Dataset;
 use lease::report::tensorboard::Watched;
 use lease::run::{Found, Kind, RunError, RunFolder};
 use lease::search::{Outcome, SearchConfig, Summary, presets};
+use lease::space::cost::NetworkCost;
 use lease::study::cell::search_in;
 use lease::study::{self, Searching};
 
@@ -197,6 +198,24 @@ impl<C: Searching + Send + Sync> Prepared<C> {
     }
 }
 
+/// What a network costs, in a line.
+pub fn told_cost(cost: &NetworkCost) -> String {
+    let [channels, height, width] = cost.image;
+    let table = cost
+        .table_latency_ms
+        .map(|ms| format!(", {ms:.2} ms by the table"));
+    format!(
+        "as a network of {} channels and {} cells for images of {channels}×{height}×{width}: {} parameters, {:.2} million \
+         multiply-adds, {:.2} ms for an image on this machine{}",
+        cost.channels,
+        cost.cells,
+        cost.parameters,
+        cost.multiply_adds as f64 / 1e6,
+        cost.latency_ms,
+        table.unwrap_or_default()
+    )
+}
+
 /// What was found.
 pub fn report(summary: &Summary) {
     terminal::result(format_args!("Found: {}", summary.genotype));
@@ -205,6 +224,9 @@ pub fn report(summary: &Summary) {
         summary.genotype.skip_connects(),
         100.0 * summary.genotype.parameter_free_share()
     ));
+    if let Some(cost) = &summary.cost {
+        terminal::result(format_args!("  {}", told_cost(cost)));
+    }
     if let Some(standing) = &summary.standing {
         terminal::result(format_args!("  {}", told_standing(standing)));
     }

@@ -8,12 +8,14 @@ use lease::report::tensorboard::Watched;
 use lease::rng::{Purpose, stream};
 use lease::run::{Kind, RunFolder};
 use lease::search::{self, SearchConfig};
+use lease::space::cost::NetworkCost;
 use lease::space::{self, ExplainerSettings, Genotype};
 use lease::study::cell::train_together;
 use lease::study::{self, ComparisonConfig};
 use lease::training::{self, TrainConfig, TrainResult};
 use toml::{Table, Value};
 
+use super::search::told_cost;
 use super::source::Source;
 use crate::Ended;
 use crate::peers;
@@ -68,6 +70,10 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     match trained {
         Some(result) => {
             report(&result);
+            let cost = std::fs::read_to_string(folder.join(training::COST));
+            if let Ok(cost) = serde_json::from_str::<NetworkCost>(&cost.unwrap_or_default()) {
+                terminal::result(told_cost(&cost));
+            }
             terminal::result(format_args!("Folder: {}", folder.display()));
             super::report::after(&folder, wanted);
             Ok(Ended::Well)

@@ -380,6 +380,20 @@ impl Graph {
         each.sum::<u64>() * images as u64
     }
 
+    /// The multiplications with an addition that its convolutions do for one image of this size.
+    pub fn multiply_adds(&self, input: Size) -> u64 {
+        let sizes = self.sizes(input);
+        let each = self.entries.iter().zip(sizes);
+        let of = each.filter_map(|(entry, after)| match &entry.node {
+            Node::Unit {
+                unit: Unit::Conv(shape),
+                ..
+            } => Some(shape.multiply_adds() * after.area() as u64),
+            _ => None,
+        });
+        of.sum()
+    }
+
     /// The sizes of all nodes for an input of this size.
     fn sizes(&self, input: Size) -> Vec<Size> {
         let mut sizes: Vec<Size> = Vec::with_capacity(self.entries.len());

@@ -65,6 +65,13 @@ impl StageShape {
         self.inputs.iter().map(|c| blocks(*c)).sum()
     }
 
+    /// The multiplications with an addition that a pixel of its result takes.
+    pub fn multiply_adds(&self) -> u64 {
+        let inputs: usize = self.inputs.iter().sum();
+        let dense = self.outputs * inputs * self.dense_taps();
+        (dense + inputs * self.depthwise().map_or(0, Kernel::taps)) as u64
+    }
+
     /// Taps of the dense part.
     fn dense_taps(&self) -> usize {
         match self.geometry {

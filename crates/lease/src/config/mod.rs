@@ -7,12 +7,14 @@
 mod error;
 mod layers;
 mod setting;
+mod size;
 
 use std::collections::BTreeMap;
 
 pub use error::ConfigError;
 pub use layers::{Layers, preset};
 pub use setting::{Choices, Rule, Section, SectionInfo, Setting};
+pub use size::ImageSize;
 use toml::{Table, Value};
 
 pub use crate::settings_section as section;
@@ -145,7 +147,7 @@ pub fn differences(
 }
 
 /// Sets the values of `upper` in those sections that `lower` has.
-fn overlay(lower: &mut Table, upper: &Table) {
+pub(crate) fn overlay(lower: &mut Table, upper: &Table) {
     for (name, section) in upper {
         if let (Some(Value::Table(below)), Value::Table(above)) = (lower.get_mut(name), section) {
             for (key, value) in above {

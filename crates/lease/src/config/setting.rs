@@ -109,6 +109,7 @@ pub struct Rule {
     free: bool,
     path: bool,
     later: bool,
+    size: bool,
 }
 
 impl Rule {
@@ -121,6 +122,7 @@ impl Rule {
         free: false,
         path: false,
         later: false,
+        size: false,
     };
     /// A finite number above 0.
     pub const POSITIVE: Self = Self {
@@ -146,6 +148,13 @@ impl Rule {
         most: 1.0,
         ..Self::ANY
     };
+    /// Above 0 and at most 1.
+    pub const PART: Self = Self {
+        least: 0.0,
+        most: 1.0,
+        above: true,
+        ..Self::ANY
+    };
     /// Between 0 and 1, neither of them.
     pub const INSIDE: Self = Self {
         least: 0.0,
@@ -159,6 +168,11 @@ impl Rule {
     pub const PATH: Self = Self {
         free: true,
         path: true,
+        ..Self::ANY
+    };
+    /// An [`ImageSize`](super::ImageSize).
+    pub const SIZE: Self = Self {
+        size: true,
         ..Self::ANY
     };
     /// The result does not depend on it.
@@ -198,6 +212,11 @@ impl Rule {
     /// The same rule with a largest number.
     pub const fn at_most(self, most: f64) -> Self {
         Self { most, ..self }
+    }
+
+    /// Whether the setting is a size of images.
+    pub fn is_size(self) -> bool {
+        self.size
     }
 
     /// Whether the setting is a path.
@@ -285,6 +304,10 @@ impl Setting {
             value: text.into(),
             reason: reason.into(),
         };
+        if self.rule.is_size() {
+            let size: Result<super::ImageSize, String> = text.parse();
+            return size.map(super::ImageSize::value).map_err(|e| wrong(&e));
+        }
         let value = match default {
             Value::Integer(_) => match text.parse::<i64>() {
                 Ok(n) if n >= 0 => Value::Integer(n),
@@ -312,6 +335,11 @@ impl Setting {
 
     /// A value as one of the type of `default`, if it is allowed; else what is wrong with it.
     pub(super) fn checked(&self, value: Value, default: &Value) -> Result<Value, String> {
+        if self.rule.is_size() {
+            let size: Result<super::ImageSize, _> = value.try_into();
+            let size = size.map_err(|_| super::ImageSize::needed())?;
+            return Ok(size.value());
+        }
         match (value, default) {
             (Value::Integer(n), Value::Integer(_)) => {
                 if n < 0 {

@@ -1,8 +1,11 @@
 //! From pixels to normalised batches.
 
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::Images;
+use super::frame::middle;
+use super::photo::{Look, Photo};
 use crate::rng::below;
 
 /// Mean and standard deviation of each channel, in units of white = 1.
@@ -44,6 +47,8 @@ pub struct Augmentation {
     pub flip: bool,
     /// Side of a square set to the mean, anywhere, cut off at the border (DeVries & Taylor, arXiv 1708.04552).
     pub cutout: usize,
+    /// Takes a part of any size and changes its colours, instead of shifting.
+    pub photo: Option<Photo>,
 }
 
 /// A batch in memory.
@@ -60,6 +65,14 @@ pub struct Batch {
 }
 
 impl Images {
+    fn sizes(&self) -> Sizes {
+        let [_, height, width] = self.seen();
+        Sizes {
+            whole: [self.shape[1], self.shape[2]],
+            seen: [height, width],
+        }
+    }
+
     /// The images with these indices, normalised, and varied if asked.
     pub fn batch(
         &self,
@@ -67,32 +80,32 @@ impl Images {
         normalisation: &Normalisation,
         vary: Option<(&Augmentation, &mut ChaCha8Rng)>,
     ) -> Batch {
-        let [channels, height, width] = self.shape;
-        let mut values = vec![0.0; indices.len() * self.size()];
-        let mut masks = self.masks.as_ref().map(|_| Vec::new());
+        let [channels, height, width] = self.seen();
+        let sizes = self.sizes();
+        let (size, area) = (channels * height * width, height * width);
         let mut vary = vary;
-        for (index, out) in indices.iter().zip(values.chunks_exact_mut(self.size())) {
-            let view = match &mut vary {
-                Some((augmentation, rng)) => augmentation.draw(height, width, rng),
-                None => View::default(),
-            };
-            let pixels = self.image(*index as usize);
-            let planes = pixels
-                .chunks_exact(height * width)
-                .zip(out.chunks_exact_mut(height * width));
-            for (channel, (from, to)) in planes.enumerate() {
-                let scale = 1.0 / (f32::from(self.white) * normalisation.std[channel]);
-                let offset = normalisation.mean[channel] / normalisation.std[channel];
-                let value = |pixel| f32::from(pixel) * scale - offset;
-                view.copy((from, 0), (to, 0.0), [height, width], value);
+        let mut draw = || match &mut vary {
+            Some((augmentation, rng)) => augmentation.draw(sizes, rng),
+            None => View::default(),
+        };
+        let views: Vec<View> = indices.iter().map(|_| draw()).collect();
+        let mut values = vec![0.0; indices.len() * size];
+        let all = indices.par_iter().zip(&views);
+        all.zip(values.par_chunks_exact_mut(size))
+            .for_each(|((index, view), out)| {
+                let pixels = self.image(*index as usize);
+                view.show(pixels, self.white, (sizes, normalisation), out);
+            });
+        let masks = self.masks.as_ref().map(|_| {
+            let mut masks = vec![false; indices.len() * area];
+            for ((index, view), to) in indices.iter().zip(&views).zip(masks.chunks_exact_mut(area))
+            {
+                if let Some(mask) = self.relevant(*index as usize) {
+                    view.show_mask(mask, sizes, to);
+                }
             }
-            if let Some((masks, mask)) = masks.as_mut().zip(self.relevant(*index as usize)) {
-                let start = masks.len();
-                masks.resize(start + mask.len(), false);
-                let to = (&mut masks[start..], false);
-                view.copy((mask, false), to, [height, width], |matters| matters);
-            }
-        }
+            masks
+        });
         Batch {
             values,
             shape: [indices.len(), channels, height, width],
@@ -105,9 +118,24 @@ impl Images {
     }
 }
 
+/// Height and width of images as they are kept and as networks see them.
+#[derive(Clone, Copy)]
+struct Sizes {
+    whole: [usize; 2],
+    seen: [usize; 2],
+}
+
+impl Sizes {
+    /// Where the middle that is seen begins.
+    fn corner(self) -> [isize; 2] {
+        [0, 1].map(|i| middle(self.whole[i], self.seen[i]) as isize)
+    }
+}
+
 /// One draw of an augmentation.
 #[derive(Default)]
 struct View {
+    look: Option<Look>,
     down: isize,
     right: isize,
     mirrored: bool,
@@ -116,15 +144,15 @@ struct View {
 }
 
 impl Augmentation {
-    /// Passes over the draws of so many images of this height and width.
-    pub fn skip(&self, images: usize, [height, width]: [usize; 2], rng: &mut ChaCha8Rng) {
+    /// Passes over the draws of so many of these images.
+    pub fn skip(&self, images: usize, of: &Images, rng: &mut ChaCha8Rng) {
         for _ in 0..images {
-            self.draw(height, width, rng);
+            self.draw(of.sizes(), rng);
         }
     }
 
-    /// Always takes the same number of random values.
-    fn draw(&self, height: usize, width: usize, rng: &mut ChaCha8Rng) -> View {
+    fn draw(&self, sizes: Sizes, rng: &mut ChaCha8Rng) -> View {
+        let [height, width] = sizes.seen;
         let mut shift = || below(rng, 2 * self.shift + 1) as isize - self.shift as isize;
         let (down, right) = (shift(), shift());
         let mirrored = below(rng, 2) == 1 && self.flip;
@@ -134,7 +162,11 @@ impl Augmentation {
             start..(middle + self.cutout.div_ceil(2)).min(n)
         };
         let square = [span(height), span(width)];
+        let look = self
+            .photo
+            .map(|photo| photo.draw(sizes.whole, sizes.seen, rng));
         View {
+            look,
             down,
             right,
             mirrored,
@@ -144,34 +176,86 @@ impl Augmentation {
 }
 
 impl View {
+    /// Fills the planes of `out` with what the view shows of an image's, normalised.
+    fn show(
+        &self,
+        pixels: &[u8],
+        white: u8,
+        (sizes, normalisation): (Sizes, &Normalisation),
+        out: &mut [f32],
+    ) {
+        let [height, width] = sizes.seen;
+        let area = height * width;
+        if let Some(look) = &self.look {
+            look.show(pixels, white, (sizes.whole, sizes.seen), out);
+        }
+        let whole = pixels.chunks_exact(sizes.whole[0] * sizes.whole[1]);
+        for (channel, (from, to)) in whole.zip(out.chunks_exact_mut(area)).enumerate() {
+            let (mean, std) = (normalisation.mean[channel], normalisation.std[channel]);
+            if self.look.is_some() {
+                to.iter_mut().for_each(|v| *v = (*v - mean) / std);
+                self.finish(to, width, 0.0);
+            } else {
+                let scale = 1.0 / (f32::from(white) * std);
+                let value = |pixel| f32::from(pixel) * scale - mean / std;
+                self.copy((from, 0), (to, 0.0), sizes, value);
+            }
+        }
+    }
+
+    /// Fills `to` with what the view shows of a mask.
+    fn show_mask(&self, mask: &[bool], sizes: Sizes, to: &mut [bool]) {
+        match &self.look {
+            Some(look) => {
+                look.show_mask(mask, sizes.whole[1], sizes.seen, to);
+                self.finish(to, sizes.seen[1], false);
+            }
+            None => self.copy((mask, false), (to, false), sizes, |matters| matters),
+        }
+    }
+
+    /// Mirrors a plane of what is seen, and blanks what is blanked.
+    fn finish<T: Clone>(&self, to: &mut [T], width: usize, blank: T) {
+        if self.mirrored {
+            to.chunks_exact_mut(width).for_each(<[T]>::reverse);
+        }
+        self.fill(to, width, blank);
+    }
+
+    fn fill<T: Clone>(&self, to: &mut [T], width: usize, blank: T) {
+        if let Some([rows, columns]) = &self.blank {
+            for y in rows.clone() {
+                to[y * width..][columns.clone()].fill(blank.clone());
+            }
+        }
+    }
+
     /// Fills `to` with the values of what the view shows of `from`, beyond whose border all is `outside`; what is blanked
     /// becomes `blank`.
     fn copy<F: Copy, T: Clone>(
         &self,
         (from, outside): (&[F], F),
         (to, blank): (&mut [T], T),
-        [height, width]: [usize; 2],
+        sizes: Sizes,
         value: impl Fn(F) -> T,
     ) {
+        let ([height, width], whole) = (sizes.seen, sizes.whole);
+        let [top, left] = sizes.corner();
+        let inside = |at: isize, n: usize| (0..n as isize).contains(&at);
         for y in 0..height {
             for x in 0..width {
                 let column = if self.mirrored { width - 1 - x } else { x };
-                let (row, column) = (y as isize + self.down, column as isize + self.right);
-                let inside =
-                    (0..height as isize).contains(&row) && (0..width as isize).contains(&column);
-                let pixel = if inside {
-                    from[row as usize * width + column as usize]
+                let row = y as isize + top + self.down;
+                let column = column as isize + left + self.right;
+                let pixel = if inside(row, whole[0]) && inside(column, whole[1]) {
+                    from[row as usize * whole[1] + column as usize]
                 } else {
                     outside
                 };
                 to[y * width + x] = value(pixel);
             }
         }
-        if let Some([rows, columns]) = &self.blank {
-            for y in rows.clone() {
-                to[y * width..][columns.clone()].fill(blank.clone());
-            }
-        }
+        self.fill(to, width, blank);
     }
 }
 
@@ -217,6 +301,7 @@ mod tests {
             shift: 2,
             flip: true,
             cutout: 3,
+            photo: None,
         };
         let draw = |step| {
             let mut rng = stream(5, Purpose::AugmentExplainer, step);
@@ -230,9 +315,14 @@ mod tests {
             right: 0,
             mirrored: true,
             blank: Some([0..1, 1..2]),
+            look: None,
+        };
+        let sizes = Sizes {
+            whole: [2, 2],
+            seen: [2, 2],
         };
         let mut out = [9.0; 4];
-        view.copy((&[1u8, 2, 3, 4], 0), (&mut out, 0.0), [2, 2], f32::from);
+        view.copy((&[1u8, 2, 3, 4], 0), (&mut out, 0.0), sizes, f32::from);
         assert_eq!(out, [4.0, 0.0, 0.0, 0.0]);
     }
 }

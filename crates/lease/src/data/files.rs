@@ -73,7 +73,7 @@ enum Sink {
 
 impl Files<'_> {
     fn area(&self) -> usize {
-        self.reading.size.iter().product()
+        self.reading.size().iter().product()
     }
 
     /// The images of all files, from the cache or decoded.
@@ -146,7 +146,7 @@ impl Files<'_> {
     }
 
     fn kept(&self, kept: Kept) -> Decoded {
-        let [height, width] = self.reading.size;
+        let [height, width] = self.reading.size();
         let shape = [kept.channels, height, width];
         let at = (kept.map, cache::START);
         Decoded {
@@ -241,7 +241,7 @@ impl Files<'_> {
         facts: Vec<Facts>,
         oddities: Vec<Oddities>,
     ) -> Result<Decoded, DataError> {
-        let [height, width] = self.reading.size;
+        let [height, width] = self.reading.size();
         let shape = [channels, height, width];
         match sink {
             Sink::Memory(pixels) => Ok(Decoded {

@@ -16,6 +16,8 @@ pub struct Images {
     pub labels: Vec<u16>,
     /// Which pixels of each image matter, image by image, `[height, width]` each, where that is known.
     pub masks: Option<Vec<bool>>,
+    /// Rows and columns, half of them on each side, that networks do not see of an image when it is not varied.
+    pub margin: [usize; 2],
     pixels: Pixels,
     /// What is known of each image's pixels without reading them; empty where nothing is.
     facts: Vec<Facts>,
@@ -74,6 +76,7 @@ impl Images {
             white,
             labels: Vec::new(),
             masks: None,
+            margin: [0; 2],
             pixels: Pixels::Owned(Vec::new()),
             facts: Vec::new(),
         }
@@ -127,6 +130,12 @@ impl Images {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// Channels, height and width of what networks see of an image.
+    pub fn seen(&self) -> [usize; 3] {
+        let [channels, height, width] = self.shape;
+        [channels, height - self.margin[0], width - self.margin[1]]
     }
 
     /// Numbers in one image.
@@ -275,6 +284,7 @@ impl Images {
         Self {
             shape: self.shape,
             white: self.white,
+            margin: self.margin,
             labels: each().map(|image| self.labels[image]).collect(),
             masks,
             pixels,

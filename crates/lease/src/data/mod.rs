@@ -11,10 +11,13 @@ pub mod fetch;
 mod files;
 mod folder;
 mod formats;
+mod frame;
 mod images;
 mod jpeg;
 mod listing;
 mod parts;
+mod photo;
+mod photos;
 mod picture;
 mod settings;
 pub mod shapes;
@@ -32,7 +35,10 @@ pub use batch::{Augmentation, Batch, Normalisation};
 pub use cifar::{cifar_10, cifar_100};
 pub use clutter::ClutterSettings;
 pub use fetch::FetchError;
+pub use frame::{Frame, Framing};
 pub use images::Images;
+pub use photo::Photo;
+pub use photos::photos;
 pub use picture::{
     MOST_IMAGE_BYTES, MOST_SIDE, Oddities, Oddity, Picture, Reading, Resized, decode_image,
 };
@@ -239,7 +245,11 @@ impl Dataset {
             DatasetKind::Csv => files::load("csv", table::list(path, watch)?, settings, watch)?,
         };
         checks::check(&loaded, settings, watch)?;
-        let (name, classes, train, test) = loaded;
+        let (name, classes, mut train, mut test) = loaded;
+        if let Some(frame) = settings.frame() {
+            train.margin = frame.margin();
+            test.margin = frame.margin();
+        }
         Ok(Self::new(name, classes, train, test))
     }
 
@@ -301,28 +311,37 @@ impl Dataset {
         &self.test
     }
 
+    /// Channels, height and width of what networks see of its images.
+    pub fn shape(&self) -> [usize; 3] {
+        self.train.seen()
+    }
+
     /// Its sizes.
     pub fn size(&self) -> ImageSet {
         ImageSet {
             classes: self.classes.len(),
-            shape: self.train.shape,
+            shape: self.shape(),
             count: self.train.len(),
             bytes: self.train.bytes() + self.test.bytes(),
         }
     }
 
     /// The variation of training images that a configuration asks for.
-    pub fn augmentation(&self, augment: Augment, cutout: f64) -> Augmentation {
-        let [_, height, width] = self.train.shape;
+    pub fn augmentation(&self, settings: &DataSettings, cutout: f64) -> Augmentation {
+        let [_, height, width] = self.shape();
         let side = height.min(width);
+        let augment = settings.augment;
         Augmentation {
-            shift: if augment == Augment::None {
-                0
-            } else {
-                side / 8
+            shift: match augment {
+                Augment::Crop | Augment::CropFlip => side / 8,
+                Augment::None | Augment::Photo => 0,
             },
-            flip: augment == Augment::CropFlip,
+            flip: matches!(augment, Augment::CropFlip | Augment::Photo),
             cutout: (side as f64 * cutout).round() as usize,
+            photo: (augment == Augment::Photo).then_some(Photo {
+                smallest_part: settings.smallest_part,
+                colour_change: settings.colour_change,
+            }),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::imageops::FilterType;
 use image::metadata::Orientation;
 use image::{
     DynamicImage, GenericImageView, GrayImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat,
@@ -12,7 +11,7 @@ use image::{
 };
 
 use super::jpeg::{self, State};
-use super::{DataError, formats};
+use super::{DataError, Frame, formats};
 
 /// Images with more pixels on a side are refused.
 pub const MOST_SIDE: u32 = 16_384;
@@ -67,8 +66,8 @@ pub struct Picture {
 /// How image files become the images of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Height and width to which they are resized.
-    pub size: [usize; 2],
+    /// What they are brought to.
+    pub frame: Frame,
     /// Red, green and blue of what is behind transparent images.
     pub background: [u8; 3],
 }
@@ -83,6 +82,11 @@ pub struct Resized {
 }
 
 impl Reading {
+    /// Height and width of what it gives.
+    pub fn size(&self) -> [usize; 2] {
+        self.frame.kept()
+    }
+
     /// The image in a file, as a data set that is read so has it.
     ///
     /// # Errors
@@ -98,11 +102,7 @@ impl Reading {
     pub fn read(&self, bytes: &[u8], file: &Path) -> Result<Resized, DataError> {
         let mut picture = decode_image(bytes, file)?;
         let image = picture.over(self.background);
-        let [height, width] = self.size.map(|side| side as u32);
-        let image = match image.dimensions() == (width, height) {
-            true => image,
-            false => image.resize_exact(width, height, FilterType::Triangle),
-        };
+        let image = self.frame.fitted(&image);
         Ok(Resized {
             image: match image.color().has_color() {
                 true => DynamicImage::ImageRgb8(image.into_rgb8()),

@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use toml::Table;
 
+use super::frame::{Frame, Framing};
 use super::{ClutterSettings, Reading, ShapesSettings};
-use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, section};
+use crate::config::{
+    Composite, ConfigError, ImageSize, Rule, Section, SectionInfo, Setting, section,
+};
 
 /// Where images come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +59,8 @@ pub enum Augment {
     /// Shifted, and mirrored half the time.
     #[default]
     CropFlip,
+    /// As photos are: a part of any size and shape brought to the images' size, mirrored half the time, colours changed.
+    Photo,
 }
 
 section! {
@@ -65,8 +70,10 @@ section! {
         dataset: DatasetKind = DatasetKind::ClutteredDigits, ["cluttered-digits", "digits", "shapes", "cifar10", "cifar100", "folder", "csv"];
         /// Where the data set lies: a folder, for CIFAR also the archive as downloaded, for csv the file; not used for embedded ones.
         path: String = String::new() => Rule::PATH;
-        /// Side in pixels to which images from files are resized.
-        image_size: usize = 32 => Rule::whole(1, 1_024);
+        /// Pixels of the images that networks see, to which those from files are brought: one number for both sides, or height and width as in 96x128.
+        image_size: ImageSize = ImageSize::square(32) => Rule::SIZE;
+        /// How images from files are brought to that size: each side by its own factor (stretch), or the shorter side to 256/224 of it, of which networks see the middle in testing (crop).
+        framing: Framing = Framing::Stretch, ["stretch", "crop"];
         /// What is behind transparent images: a colour by its name or as #rrggbb.
         background: String = "white".into();
         /// Use only N training images, of each class the first of its share; 0 means all.
@@ -75,8 +82,12 @@ section! {
         test_limit: usize = 0 => Rule::whole(0, u32::MAX);
         /// Folder in which decoded images are kept from one run to the next, or none; where nothing is said, those of large sets are kept in the user's cache folder.
         cache: String = String::new() => Rule::PATH;
-        /// Variation of training images (never of validation or test images).
-        augment: Augment = Augment::CropFlip, ["none", "crop", "crop-flip"];
+        /// Variation of training images (never of validation or test images): shifts by up to an eighth of their size (crop), these and mirroring (crop-flip), or that of photos, which brings a part of each image to its size, mirrors it and changes its colours (photo).
+        augment: Augment = Augment::CropFlip, ["none", "crop", "crop-flip", "photo"];
+        /// With augment = photo: the smallest share of an image's area that is taken.
+        smallest_part: f64 = 0.08 => Rule::PART;
+        /// With augment = photo: by how much brightness, contrast and saturation change at most, as a share of themselves; the hue by half as much of a turn.
+        colour_change: f64 = 0.4 => Rule::SHARE;
     }
 }
 
@@ -87,10 +98,20 @@ fn colour(text: &str) -> Option<[u8; 3]> {
 }
 
 impl DataSettings {
+    /// The size of the images, where they are not those that the data set has by itself, and how they are brought to it.
+    pub fn frame(&self) -> Option<Frame> {
+        let own = self.dataset.is_embedded()
+            || matches!(self.dataset, DatasetKind::Cifar10 | DatasetKind::Cifar100);
+        (!own).then(|| self.reading().frame)
+    }
+
     /// How image files become images of the data set: also of others that a network trained on it is shown.
     pub fn reading(&self) -> Reading {
         Reading {
-            size: [self.image_size; 2],
+            frame: Frame {
+                size: self.image_size,
+                framing: self.framing,
+            },
             background: colour(&self.background).unwrap_or([255; 3]),
         }
     }

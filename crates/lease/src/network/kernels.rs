@@ -118,6 +118,11 @@ impl Compiled {
         self.graph.bytes(Size { h, w }, batch)
     }
 
+    /// The multiply-adds of its convolutions for one of these images (channels, height, width).
+    pub fn multiply_adds(&self, [_, h, w]: [usize; 3]) -> u64 {
+        self.graph.multiply_adds(Size { h, w })
+    }
+
     /// The results of images `[batch, channels, h, w]`, each `[batch, channels, h, w]`; means are 1×1.
     pub fn forward(
         &self,

@@ -385,6 +385,12 @@ pub struct LinearLayer {
 }
 
 impl LinearLayer {
+    /// Its multiplications with an addition for one row, and its additions of the bias.
+    pub fn multiply_adds(&self) -> u64 {
+        let [outputs, inputs] = self.weight.shape();
+        (outputs * (inputs + 1)) as u64
+    }
+
     /// `[batch, in]` to `[batch, out]`.
     pub fn forward(&self, pass: &Pass, x: Dual<2>) -> Dual<2> {
         x.linear_layer(pass.weights.get(&self.weight), pass.weights.get(&self.bias))

@@ -10,6 +10,7 @@ mod dual;
 pub(crate) mod kernels;
 pub(crate) mod layers;
 pub(crate) mod noise;
+pub(crate) mod part;
 pub(crate) mod stem;
 mod vector;
 

@@ -80,7 +80,7 @@ impl Feed {
             explainer_val: next()?,
             audience_val: next()?,
             epsilon: config.method.attack(&dataset.normalisation).epsilon,
-            augmentation: dataset.augmentation(config.data.images.augment, 0.0),
+            augmentation: dataset.augmentation(&config.data.images, 0.0),
             ahead: Ahead::default(),
             dataset,
             device: device.clone(),
@@ -126,12 +126,12 @@ impl Feed {
                 })
                 .collect();
             let (train, normalisation) = (dataset.train.clone(), dataset.normalisation.clone());
-            let (before, [_, height, width]) = (own.start * part, train.shape);
+            let before = own.start * part;
             move || {
                 let parts = images.into_iter().map(|(images, purpose)| {
                     let mut rng = purpose.map(|purpose| stream(seed, purpose, step));
                     if let Some(rng) = &mut rng {
-                        augmentation.skip(before, [height, width], rng);
+                        augmentation.skip(before, &train, rng);
                     }
                     let all = images.chunks(part).map(|images| {
                         let vary = rng.as_mut().map(|rng| (&augmentation, rng));
@@ -166,7 +166,7 @@ impl Feed {
     }
 
     fn starts_of(&self, step: u64, part: usize) -> Starts {
-        let [channels, height, width] = self.dataset.train.shape;
+        let [channels, height, width] = self.dataset.shape();
         let shape = [self.part(), channels, height, width];
         let draw = |purpose| {
             let mut rng = stream(self.seed, purpose, step);

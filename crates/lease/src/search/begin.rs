@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::batches::{self, Feed};
+use super::budget;
 use super::records::Records;
 use super::state::{self, Progress, State};
 use super::{Search, SearchConfig, observer};
@@ -16,6 +17,7 @@ use crate::network::NetworkError;
 use crate::rng::Draw;
 use crate::run::{Identity, Kind, RunFolder};
 use crate::space::StageReached;
+use crate::space::cost::Latencies;
 
 /// Everything that keeps a search with these settings on these images from being done, found without starting it.
 pub fn problems(config: &SearchConfig, images: &ImageSet) -> Vec<Error> {
@@ -28,7 +30,11 @@ pub fn problems(config: &SearchConfig, images: &ImageSet) -> Vec<Error> {
             .map(Error::from),
     );
     all.extend(config.space.truths().err().map(Error::from));
-    match Search::networks(config, images, &StageReached::default()) {
+    let latencies = budget::named(config);
+    let networks = latencies.and_then(|latencies| {
+        Search::networks(config, images, &StageReached::default(), latencies.as_ref())
+    });
+    match networks {
         Ok(models) => all.extend(need(config, &models, images).problem(SMALLER)),
         Err(error) => all.push(error),
     }
@@ -55,12 +61,12 @@ pub fn lacking(config: &SearchConfig, dataset: &Dataset) -> Option<Error> {
 /// # Errors
 /// If a network cannot be built.
 pub fn memory(config: &SearchConfig, images: &ImageSet) -> Result<Need, Error> {
-    let models = Search::networks(config, images, &StageReached::default())?;
+    let models = Search::networks(config, images, &StageReached::default(), None)?;
     Ok(need(config, &models, images))
 }
 
 /// What to do about a search that needs more memory than there is.
-const SMALLER: &str = "lower --batch, --channels or --cells";
+const SMALLER: &str = "lower --batch, --channels, --cells or --image-size";
 
 /// About the most memory that a search with these networks needs at once.
 pub(super) fn need(config: &SearchConfig, models: &Models, images: &ImageSet) -> Need {
@@ -94,11 +100,17 @@ impl Search {
         peers: Arc<dyn Collective>,
     ) -> Result<Self, Error> {
         let team = config.team(peers)?;
-        let identity = Self::identity(&config, &dataset);
+        let latencies = budget::at_start(&config, &dataset.size(), team.peers())?;
+        let identity = Self::identity(&config, &dataset, latencies.as_ref());
         team.same(&identity.digest())?;
         let device = crate::device::device(&config.run.device)?;
         let truths = config.space.truths()?;
-        let models = Self::networks(&config, &dataset.size(), &StageReached::default())?;
+        let models = Self::networks(
+            &config,
+            &dataset.size(),
+            &StageReached::default(),
+            latencies.as_ref(),
+        )?;
         let feed = Feed::new(&config, dataset, &device, &team)?;
         let state = State::start(&config, &models, &device, Progress::default());
         let records = match team.leads() {
@@ -106,6 +118,7 @@ impl Search {
                 let about = observer::about(&config, &feed.dataset);
                 let (run, metrics) = RunFolder::create(path, Kind::Search, about)?;
                 run.write("config.toml", toml.as_bytes())?;
+                budget::keep(&run, latencies.as_ref())?;
                 Some(Records::open(run, metrics, &state.progress)?)
             }
             false => None,
@@ -122,6 +135,7 @@ impl Search {
             feed,
             state,
             truths,
+            latencies,
         };
         // A run that has a log has a checkpoint from now on.
         search.save()?;
@@ -141,7 +155,8 @@ impl Search {
         peers: Arc<dyn Collective>,
     ) -> Result<Self, Error> {
         let team = config.team(peers.clone())?;
-        let identity = Self::identity(&config, &dataset);
+        let latencies = budget::kept(&config, path, team.peers())?;
+        let identity = Self::identity(&config, &dataset, latencies.as_ref());
         team.same(&identity.digest())?;
         let found = state::newest(path, &identity, &team)?;
         let Some((checkpoint, progress, mut notes)) = found else {
@@ -159,7 +174,12 @@ impl Search {
         progress
             .check(&config, feed.per_epoch())
             .map_err(|r| checkpoint.unusable(r))?;
-        let models = Self::networks(&config, &feed.dataset.size(), &progress.stage);
+        let models = Self::networks(
+            &config,
+            &feed.dataset.size(),
+            &progress.stage,
+            latencies.as_ref(),
+        );
         let models = models.map_err(|e| match e {
             Error::Network(e @ NetworkError::Stage { .. }) => {
                 checkpoint.unusable(e.to_string()).into()
@@ -189,6 +209,7 @@ impl Search {
             records,
             identity,
             truths,
+            latencies,
             notes,
         })
     }
@@ -198,11 +219,13 @@ impl Search {
         config: &SearchConfig,
         images: &ImageSet,
         reached: &StageReached,
+        latencies: Option<&Latencies>,
     ) -> Result<Models, Error> {
         let (classes, image) = (images.classes, images.shape);
         let explainer = config
             .supernet(classes, image, reached)?
             .with_mixing(config.mixing.expected());
+        let explainer = budget::within(config, explainer, images, latencies)?;
         // By which it is evaluated.
         let noisy = explainer.noisy(Draw {
             seed: config.run.seed,
@@ -216,7 +239,13 @@ impl Search {
     }
 
     /// What the search's result depends on.
-    fn identity(config: &SearchConfig, dataset: &Dataset) -> Identity {
-        Identity::new(config, &[("the training images", dataset.digest())])
+    fn identity(
+        config: &SearchConfig,
+        dataset: &Dataset,
+        latencies: Option<&Latencies>,
+    ) -> Identity {
+        let mut data = vec![("the training images", dataset.digest())];
+        data.extend(latencies.map(|table| ("the latencies", table.digest())));
+        Identity::new(config, &data)
     }
 }

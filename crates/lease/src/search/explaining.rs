@@ -9,6 +9,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use super::Search;
 use crate::Error;
+use crate::data::Normalisation;
 use crate::method::Examples;
 use crate::method::stage2::{Explained, Explanation, constant, explain};
 use crate::network::Dual;
@@ -96,17 +97,13 @@ impl Search {
             insert("relevant", mask.clone().into_data());
         }
         let images = &self.feed.dataset.train;
-        let white = f32::from(images.white);
-        let pixels = indices.iter().flat_map(|i| {
-            let pixels = images.image(*i as usize).iter();
-            pixels.map(|p| f32::from(*p) / white)
-        });
-        let [channels, height, width] = images.shape;
-        let shape = [indices.len(), channels, height, width];
-        insert(
-            "images",
-            TensorData::new(pixels.collect::<Vec<f32>>(), shape),
-        );
+        let channels = images.shape[0];
+        let plain = Normalisation {
+            mean: vec![0.0; channels],
+            std: vec![1.0; channels],
+        };
+        let seen = images.batch(indices, &plain, None);
+        insert("images", TensorData::new(seen.values, seen.shape));
         let labels = indices
             .iter()
             .map(|i| f32::from(images.labels[*i as usize]));

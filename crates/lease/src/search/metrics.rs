@@ -10,6 +10,7 @@ use crate::collective::Team;
 use crate::method::Part;
 use crate::method::iteration::AudienceStages;
 use crate::method::stage4::{ArchitectureGradient, AudienceTerm, ExplainerTerm};
+use crate::space::cost::NetworkCost;
 use crate::space::{Genotype, Standing};
 
 /// A line of `metrics.jsonl`.
@@ -74,6 +75,9 @@ pub struct StepMetrics {
     /// The regularisers' sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regulariser: Option<f64>,
+    /// What the mixture is expected to cost beyond the budget, as a share of it, times its weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over_budget: Option<f64>,
     /// How well the layers agree on the architecture, from −1 to 1 for each kind of cell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
@@ -226,6 +230,8 @@ pub struct Summary {
     pub genotype: Genotype,
     /// What is known of it, where there is a table.
     pub standing: Option<Standing>,
+    /// What its network costs, at the size that a budget is for; none where that network cannot be built.
+    pub cost: Option<NetworkCost>,
     /// Steps done.
     pub steps: u64,
     /// Passes of the explainer in all, see [`Unrolling::explainer_passes`].

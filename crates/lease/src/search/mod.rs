@@ -2,6 +2,7 @@
 
 mod batches;
 mod begin;
+mod budget;
 mod explaining;
 mod freezing;
 mod guard;
@@ -23,6 +24,7 @@ use burn::tensor::Device;
 
 use batches::Feed;
 pub use begin::{lacking, memory, obstacles, problems};
+pub use budget::measure;
 pub use explaining::EXPLANATIONS;
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
 pub use observer::Observer;
@@ -35,6 +37,7 @@ use crate::Error;
 use crate::collective::{Agreement, Team};
 use crate::method::{Batches, Models, Unrolling};
 use crate::run::{Identity, RunError};
+use crate::space::cost::Latencies;
 use crate::space::{Genotype, StageReached, Standing, Truths};
 
 /// How a search ended.
@@ -58,6 +61,8 @@ pub struct Search {
     identity: Identity,
     state: State,
     truths: Option<Truths>,
+    /// Of the operations, where the time of what is found is bounded.
+    latencies: Option<Latencies>,
     notes: Vec<String>,
 }
 
@@ -157,7 +162,8 @@ impl Search {
             number,
             candidates: self.models.explainer.kept(architecture, keep),
         };
-        self.models = Self::networks(&self.config, &self.feed.dataset.size(), &reached)?;
+        let latencies = self.latencies.as_ref();
+        self.models = Self::networks(&self.config, &self.feed.dataset.size(), &reached, latencies)?;
         let progress = Progress {
             stage: reached,
             ..std::mem::take(&mut self.state.progress)
@@ -255,14 +261,19 @@ impl Search {
             settings.explainer_passes(warmup) + parts + self.config.regulariser.passes()
         };
         let explainer_passes = (0..steps).map(passes).sum();
+        let cost = self.cost(&genotype);
         let summary = Summary {
             steps,
             explainer_passes,
             standing: self.standing(&genotype),
+            cost,
             genotype,
             folder: self.folder.clone(),
         };
         if let Some(records) = &mut self.records {
+            if let Some(cost) = &summary.cost {
+                records.cost(cost)?;
+            }
             records.finish(&self.state, &summary)?;
         }
         Ok(summary)

@@ -64,6 +64,13 @@ pub(super) fn announcement(
             s.warmup_epochs
         ));
     }
+    if config.budget.bounds().any() {
+        let b = &config.budget;
+        all.push(format!(
+            "What is found keeps to the budget as a network of {} channels and {} cells.",
+            b.budget_channels, b.budget_cells
+        ));
+    }
     if config.listens() && m.signed_attack {
         all.push(
             "The signed attack's derivative is zero almost everywhere: the architecture does not \
@@ -110,7 +117,7 @@ pub(super) fn about(config: &SearchConfig, dataset: &Dataset) -> serde_json::Val
         "dataset": dataset.name,
         "classes": dataset.classes,
         "training_images": dataset.train.len(),
-        "image_shape": dataset.train.shape,
+        "image_shape": dataset.shape(),
         "mean": dataset.normalisation.mean,
         "std": dataset.normalisation.std,
         "platform": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),

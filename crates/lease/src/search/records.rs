@@ -7,6 +7,7 @@ use super::Summary;
 use super::state::{Progress, State};
 use crate::Error;
 use crate::run::{Identity, Log, RunError, RunFolder};
+use crate::space::cost::NetworkCost;
 
 /// The run folder with its logs.
 pub(super) struct Records {
@@ -66,6 +67,14 @@ impl Records {
     /// As the file system reports.
     pub fn examples(&self, file: &[u8]) -> Result<(), RunError> {
         self.run.write(super::EXPLANATIONS, file)
+    }
+
+    /// Writes what the network of what was found costs.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    pub fn cost(&self, cost: &NetworkCost) -> Result<(), RunError> {
+        self.run.write_json("cost.json", cost)
     }
 
     /// Writes what a search ends with: its weights, and last, since it says that the search is finished, its choice.

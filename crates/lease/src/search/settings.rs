@@ -20,6 +20,7 @@ use crate::method::settings::{AudienceSettings, MethodSettings, Validate};
 use crate::method::{Method, UnrolledStep};
 use crate::network::{Audience, NetworkError, NetworkSettings};
 use crate::run::RunSettings;
+use crate::space::cost::BudgetSettings;
 use crate::space::mixing::MixingSettings;
 use crate::space::{
     self, Explainer, ExplainerSettings, SearchSpace, Size, StagePlan, StageReached,
@@ -80,6 +81,8 @@ pub struct SearchConfig {
     pub method: MethodSettings,
     /// Terms of the architecture alone.
     pub regulariser: RegulariserSettings,
+    /// What the network that is found may cost.
+    pub budget: BudgetSettings,
     /// Perturbations of the architecture.
     pub perturbation: PerturbationSettings,
     /// Operation-level early stopping.
@@ -112,6 +115,7 @@ impl Composite for SearchConfig {
             AudienceSettings::INFO,
             MethodSettings::INFO,
             RegulariserSettings::INFO,
+            BudgetSettings::INFO,
             PerturbationSettings::INFO,
             FreezingSettings::INFO,
             SelectionSettings::INFO,
@@ -137,6 +141,7 @@ impl Composite for SearchConfig {
             audience: Section::of(values)?,
             method: Section::of(values)?,
             regulariser: Section::of(values)?,
+            budget: Section::of(values)?,
             perturbation: Section::of(values)?,
             freezing: Section::of(values)?,
             selection: Section::of(values)?,
@@ -155,6 +160,7 @@ impl Composite for SearchConfig {
             self.audience.table(),
             self.method.table(),
             self.regulariser.table(),
+            self.budget.table(),
             self.perturbation.table(),
             self.freezing.table(),
             self.selection.table(),
@@ -207,6 +213,12 @@ impl Composite for SearchConfig {
             s.stop_eigenvalue_ratio.to_string(),
             early,
         );
+        if asked && self.budget.bounds().any() {
+            errors.push(SelectionSettings::setting("selection").range(
+                "perturbation",
+                "it looks at no costs, so that it cannot be had with --max-parameters, --max-flops or --max-latency-ms",
+            ));
+        }
         errors
     }
 
@@ -229,7 +241,7 @@ impl Composite for SearchConfig {
 /// If the space is unknown, or a preset cannot be read.
 pub fn presets(upper: &Layers) -> Result<Vec<Table>, ConfigError> {
     let named = PresetSettings::of(&upper.values)?.values()?;
-    let data = DataSettings::of(&upper.values)?;
+    let dataset = DataSettings::of(&upper.values)?.dataset;
     let chosen = |values: &Table| {
         let section = values.get(ExplainerSettings::INFO.name)?;
         section.get("space").cloned()
@@ -242,14 +254,16 @@ pub fn presets(upper: &Layers) -> Result<Vec<Table>, ConfigError> {
         Some(space) => (preset(space.preset)?, preset(space.recipe)?),
         None => (Table::new(), Table::new()),
     };
-    let data = preset(data.dataset.preset())?;
-    let mut all = vec![space, recipe, data, named];
+    let photos = data::photos(&upper.values)?;
+    let data = preset(dataset.preset())?;
+    let mut all = vec![photos, space, recipe, data, named];
     // A preset's warm-up is that of its own epochs; with too few for it, it is as large a share of them.
     let whole = |of: &Table, key| of.get("search")?.get(key)?.as_integer();
     let both = |of: &Table| whole(of, "epochs").zip(whole(of, "warmup_epochs"));
     let authors = all.iter().rev().find_map(both);
     let over = |key| all.iter().rev().find_map(|table| whole(table, key));
     let epochs = whole(&upper.values, "epochs").or_else(|| over("epochs"));
+    all.push(budgeted(all.iter().chain([&upper.values])));
     if let (Some((of, warmup)), Some(epochs)) = (authors, epochs)
         && warmup >= epochs
     {
@@ -260,6 +274,24 @@ pub fn presets(upper: &Layers) -> Result<Vec<Table>, ConfigError> {
         all.push(table);
     }
     Ok(all)
+}
+
+/// The size of the network that is trained by these tables, the later of which win, as that which a budget is for.
+fn budgeted<'a>(tables: impl Iterator<Item = &'a Table>) -> Table {
+    let mut budget = Table::new();
+    for table in tables {
+        let Some(train) = table.get("train").and_then(Value::as_table) else {
+            continue;
+        };
+        for (key, to) in [("channels", "budget_channels"), ("cells", "budget_cells")] {
+            if let Some(value) = train.get(key) {
+                budget.insert(to.into(), value.clone());
+            }
+        }
+    }
+    let mut table = Table::new();
+    table.insert(BudgetSettings::INFO.name.into(), Value::Table(budget));
+    table
 }
 
 impl SearchConfig {
@@ -367,6 +399,7 @@ impl SearchConfig {
             "perturbation" => self.perturbation.reads(key),
             "freezing" => self.freezing.reads(key),
             "selection" => self.selection.reads(key),
+            "budget" => self.budget.bounds().any(),
             section => self.tables().iter().any(|(info, _)| info.name == section),
         }
     }

@@ -8,6 +8,7 @@ use crate::collective::Team;
 use crate::method::iteration::Stages;
 use crate::method::layers::agreement;
 use crate::method::product::gradient;
+use crate::method::regulariser::over_budget;
 use crate::method::{Examples, Iteration, Method, Models, Part, Point, Unrolling, stage1};
 use crate::network::Vector;
 use crate::rng::{Draw, Purpose, of_part, stream};
@@ -120,6 +121,11 @@ impl Search {
             m.regulariser = Some(added.value);
             m.regulariser_norm = Some(added.gradient.norm());
             gradient.total = gradient.total.add_scaled(1.0, &added.gradient);
+        }
+        let (f, strength) = (&*self.models.explainer, self.config.budget.budget_strength);
+        if let Some(over) = over_budget(f, &now.at.architecture, strength) {
+            m.over_budget = Some(over.value);
+            gradient.total = gradient.total.add_scaled(1.0, &over.gradient);
         }
         m.check()?;
         self.state.step_architecture(&self.config, &gradient.total);

@@ -80,6 +80,14 @@ pub enum GenotypeError {
         /// What is wrong.
         reason: String,
     },
+    /// No architecture costs as little as it may.
+    #[error(
+        "no architecture of the space meets the budget: {reason}; raise the bound, or make the network smaller by --train-channels, --train-cells, --budget-channels or --budget-cells"
+    )]
+    Budget {
+        /// What the cheapest cost.
+        reason: String,
+    },
     /// Coefficients from which nothing can be derived.
     #[error("no cell can be derived from these coefficients: {0}")]
     Coefficients(String),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
+use super::cost::{Budget, Menu};
 use super::mixing::Choice;
 use super::{Coefficients, Genotype, GenotypeError, Mixing};
 use crate::network::{DropPath, Dual, Layout, Leaves, Pass, Stem, Vector};
@@ -48,6 +49,20 @@ pub trait Explainer: Debug + Send + Sync {
 
     /// The same supernet with other mixtures.
     fn with_mixing(&self, mixing: Mixing) -> Arc<dyn Explainer>;
+
+    /// The operations that the networks of this size have which can be derived from it.
+    fn menu(&self, shape: &DerivedShape) -> Menu;
+
+    /// Whether their operations have skip-connects beside them.
+    fn edge_skips(&self) -> bool {
+        false
+    }
+
+    /// The same supernet, from which only what this budget allows is derived and chosen.
+    fn within(&self, budget: Arc<Budget>) -> Arc<dyn Explainer>;
+
+    /// Its budget, if it has one.
+    fn budget(&self) -> Option<&Budget>;
 
     /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, by batch statistics.
     fn forward(&self, weights: &Leaves, architecture: &Leaves, images: Dual<4>) -> Dual<2>;
@@ -113,6 +128,16 @@ pub struct DerivedShape {
     pub stem: Stem,
 }
 
+impl DerivedShape {
+    /// The same without an auxiliary head.
+    pub fn without_auxiliary(self) -> Self {
+        Self {
+            auxiliary: None,
+            ..self
+        }
+    }
+}
+
 /// A network with a derived architecture, to be trained from scratch.
 pub trait DerivedNetwork: Debug + Send + Sync {
     /// The layout of its weights.
@@ -127,6 +152,10 @@ pub trait DerivedNetwork: Debug + Send + Sync {
 
     /// Parameters, an auxiliary head's left out as is usual.
     fn parameters(&self) -> usize;
+
+    /// Multiplications with an addition of convolutions and of the classifier with its bias, for an image (channels, height,
+    /// width); an auxiliary head's left out.
+    fn multiply_adds(&self, image: [usize; 3]) -> u64;
 
     /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, and those of the auxiliary head if
     /// there is one.

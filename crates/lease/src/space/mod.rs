@@ -7,6 +7,7 @@
 
 pub mod bench_suite;
 mod coefficients;
+pub mod cost;
 pub mod darts;
 mod error;
 mod explainer;

@@ -63,6 +63,7 @@ mod tests {
         TrainResult {
             genotype: String::new(),
             parameters: 1,
+            multiply_adds: 0,
             epochs: 1,
             seed: 0,
             test_images: 100,

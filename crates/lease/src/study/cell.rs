@@ -15,6 +15,7 @@ use crate::data::{Dataset, DatasetKind};
 use crate::run::files::{contents, write_atomically};
 use crate::run::{self, RunError, RunFolder};
 use crate::search::{self, Search, SearchConfig};
+use crate::space::cost::NetworkCost;
 use crate::space::{Genotype, Standing, Truths};
 use crate::training::{self, TrainConfig, Training};
 
@@ -123,7 +124,11 @@ impl Cell<'_> {
         let study = &self.config.study;
         let mut all = match self.variant.kind {
             Kind::Random => Vec::new(),
-            Kind::Search => search::obstacles(&study.search, dataset),
+            Kind::Search => {
+                let mut all = search::obstacles(&study.search, dataset);
+                all.extend(self.unrepeatable());
+                all
+            }
             Kind::RandomSearch => random_search::problems(&self.config, dataset),
         };
         match study.search.space.truths() {
@@ -140,6 +145,19 @@ impl Cell<'_> {
             Err(_) => {}
         }
         all
+    }
+
+    /// Cells that measure latencies each for itself cannot be compared.
+    fn unrepeatable(&self) -> Option<Error> {
+        let budget = &self.config.study.search.budget;
+        let measures = budget.bounds().times() && budget.latency_table.is_empty();
+        measures.then(|| {
+            Error::Usage(
+                "--max-latency-ms in a comparison needs --latency-table FILE, so that all searches have the same \
+                 latencies; measure one by `lease bench --latency FILE` with the settings of the comparison"
+                    .into(),
+            )
+        })
     }
 
     /// About the most memory that it needs at once on these images, in bytes, where its networks can be built.
@@ -202,6 +220,12 @@ impl Cell<'_> {
                 (100.0 * result.test_accuracy, result.parameters as u64)
             }
         };
+        let shape = self
+            .config
+            .study
+            .train
+            .shape(dataset.classes.len(), dataset.shape());
+        let cost = NetworkCost::of(&genotype, &shape.without_auxiliary()).ok();
         let found = Found {
             method: self.variant.name.clone(),
             seed: self.seed,
@@ -210,6 +234,8 @@ impl Cell<'_> {
             skip_connects: genotype.skip_connects(),
             parameter_free_share: genotype.parameter_free_share(),
             parameters,
+            multiply_adds: cost.as_ref().map(|cost| cost.multiply_adds),
+            latency_ms: cost.map(|cost| cost.latency_ms),
             search_seconds: costs.seconds,
             steps: costs.steps,
             explainer_passes: costs.explainer_passes,

@@ -23,6 +23,12 @@ pub struct Found {
     pub parameter_free_share: f64,
     /// Parameters.
     pub parameters: u64,
+    /// Multiply-adds for one image, of the network as it is trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiply_adds: Option<u64>,
+    /// The milliseconds that it takes for one image, measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<f64>,
     /// Wall-clock seconds of the search, over all its epochs.
     pub search_seconds: f64,
     /// Steps of the search.
@@ -197,6 +203,8 @@ mod tests {
             skip_connects: 1,
             parameter_free_share: 0.5,
             parameters: 1,
+            multiply_adds: None,
+            latency_ms: None,
             search_seconds: 2.0,
             steps: 3,
             explainer_passes: 4,

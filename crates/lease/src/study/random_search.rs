@@ -105,7 +105,7 @@ pub fn problems(config: &ComparisonConfig, dataset: &Dataset) -> Vec<Error> {
     }
     all.extend(crate::search::lacking(&config.study.search, dataset));
     let genotype = config.study.random_genotype(0);
-    let shape = short(config).shape(dataset.classes.len(), dataset.train.shape);
+    let shape = short(config).shape(dataset.classes.len(), dataset.shape());
     all.extend(genotype.network(&shape).err().map(Error::from));
     all
 }

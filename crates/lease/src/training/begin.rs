@@ -38,7 +38,7 @@ pub fn problems(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) ->
             .err()
             .map(Error::from),
     );
-    let shape = config.shape(dataset.classes.len(), dataset.train.shape);
+    let shape = config.shape(dataset.classes.len(), dataset.shape());
     match genotype.network(&shape) {
         Ok(network) => {
             let need = need(config, &*network, dataset);
@@ -54,7 +54,7 @@ pub fn problems(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) ->
 /// # Errors
 /// If its network cannot be built.
 pub fn memory(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) -> Result<Need, Error> {
-    let shape = config.shape(dataset.classes.len(), dataset.train.shape);
+    let shape = config.shape(dataset.classes.len(), dataset.shape());
     Ok(need(config, &*genotype.network(&shape)?, dataset))
 }
 
@@ -62,7 +62,7 @@ pub fn memory(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) -> R
 pub(super) fn need(config: &TrainConfig, network: &dyn DerivedNetwork, dataset: &Dataset) -> Need {
     // Parts are computed one after the other.
     let batch = config.train.batch / config.train.ghost_batches.max(1);
-    let activations = network.bytes(batch, dataset.train.shape);
+    let activations = network.bytes(batch, dataset.shape());
     // Values, and the gradients that are under way.
     let activations = activations + activations / 4;
     let weights = network.weights().len();
@@ -182,7 +182,7 @@ impl Training {
         let team = config.team(peers)?;
         let device = crate::device::device(&config.run.device)?;
         let (t, seed) = (&config.train, config.run.seed);
-        let shape = config.shape(dataset.classes.len(), dataset.train.shape);
+        let shape = config.shape(dataset.classes.len(), dataset.shape());
         let network = genotype.network(&shape)?;
         let all = (0..dataset.train.len() as u32).collect();
         let order = BatchOrder::new(TRAINING_SET, all, t.batch, seed, Purpose::DerivedTrain)?;
@@ -220,7 +220,7 @@ impl Training {
             }
             false => None,
         };
-        let augmentation = dataset.augmentation(config.data.images.augment, config.train.cutout);
+        let augmentation = dataset.augmentation(&config.data.images, config.train.cutout);
         let mut training = Self {
             config,
             genotype,

@@ -1,6 +1,6 @@
 //! A derived network from scratch, by the evaluation recipe of DARTS: all training images, augmentation with
-//! cutout, an auxiliary head, path dropout that grows with the epochs, a cosine to 0. The test images are
-//! read once, at the end.
+//! cutout, an auxiliary head, path dropout that grows with the epochs, a cosine to 0; of photos by its recipe for ImageNet. The
+//! test images are read once, at the end.
 
 mod begin;
 mod confusion;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use begin::{memory, problems};
 pub use confusion::Confusion;
-pub use settings::{TrainConfig, TrainSettings, presets};
+pub use settings::{Schedule, TrainConfig, TrainSettings, presets};
 pub use trained::{Model, Trained, TrainedError};
 
 use records::Records;
@@ -28,9 +28,10 @@ use crate::Error;
 use crate::collective::{Agreement, Team};
 use crate::data::{Ahead, Augmentation, Batch, BatchOrder, Dataset};
 use crate::method::Tally;
-use crate::method::optimiser::{Stepper, cosine};
+use crate::method::optimiser::Stepper;
 use crate::network::Vector;
 use crate::run::{Identity, LogPosition};
+use crate::space::cost::NetworkCost;
 use crate::space::{DerivedNetwork, Genotype};
 
 /// Who watches a training.
@@ -69,6 +70,9 @@ pub struct TrainResult {
     pub genotype: String,
     /// Parameters, the auxiliary head's left out.
     pub parameters: usize,
+    /// Multiply-adds for one image, without the auxiliary head's.
+    #[serde(default)]
+    pub multiply_adds: u64,
     /// Epochs trained.
     pub epochs: usize,
     /// The seed.
@@ -119,6 +123,9 @@ pub struct Training {
 /// The file that says what came out; a training that has one is finished.
 const RESULT: &str = "result.json";
 
+/// What the network costs.
+pub const COST: &str = "cost.json";
+
 /// The weights and running statistics of a finished training.
 const WEIGHTS: &str = "weights.safetensors";
 
@@ -154,7 +161,7 @@ impl Training {
             let t = &self.config.train;
             let mut metrics = TrainMetrics {
                 epoch,
-                learning_rate: cosine(t.learning_rate, 0.0, epoch, epochs),
+                learning_rate: t.rate(epoch),
                 drop_path: t.drop_path * epoch as f64 / epochs as f64,
                 loss: 0.0,
                 accuracy: 0.0,
@@ -198,12 +205,17 @@ impl Training {
         let result = TrainResult {
             genotype: self.genotype.to_string(),
             parameters: self.network.parameters(),
+            multiply_adds: self.network.multiply_adds(self.dataset.shape()),
             epochs: self.config.train.epochs,
             seed: self.config.run.seed,
             test_images: test.len(),
             test_accuracy: confusion.accuracy(),
         };
+        // In a file of its own, since no two measurements are equal, and results of equal trainings are.
+        let (classes, image) = (self.dataset.classes.len(), self.dataset.shape());
+        let shape = self.config.shape(classes, image).without_auxiliary();
         if let Some(records) = &mut self.records {
+            records.cost(&NetworkCost::of(&self.genotype, &shape)?)?;
             records.finish(&[&self.weights, &self.running], &self.dataset, &result)?;
         }
         Ok(result)

@@ -1,11 +1,12 @@
 //! What a training leaves in its folder. One of several processes writes it.
 
-use super::{Model, RESULT, TrainMetrics, TrainResult, Training, WEIGHTS};
+use super::{COST, Model, RESULT, TrainMetrics, TrainResult, Training, WEIGHTS};
 use crate::Error;
 use crate::data::Dataset;
 use crate::network::Vector;
 use crate::run::checkpoint::Checkpoint;
 use crate::run::{Kind, Log, LogPosition, RunError, RunFolder};
+use crate::space::cost::NetworkCost;
 
 /// The folder with its log.
 pub(super) struct Records {
@@ -25,6 +26,14 @@ impl Records {
     /// As the file system reports.
     pub fn epoch(&mut self, metrics: &TrainMetrics) -> Result<(), RunError> {
         self.metrics.append(metrics)
+    }
+
+    /// Writes what the network costs.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    pub fn cost(&self, cost: &NetworkCost) -> Result<(), RunError> {
+        self.run.write_json(COST, cost)
     }
 
     /// Where the log is, once that is on the disk.

@@ -2,15 +2,29 @@
 
 use std::sync::Arc;
 
-use toml::Table;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use crate::collective::{Collective, CollectiveError, Team};
-use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, preset, section};
-use crate::data::{DataConfig, DataSettings};
-use crate::method::optimiser::SgdRule;
+use crate::config::{
+    Composite, ConfigError, Rule, Section, SectionInfo, Setting, overlay, preset, section,
+};
+use crate::data::{self, DataConfig, DataSettings};
+use crate::method::optimiser::{SgdRule, cosine};
 use crate::network::NetworkSettings;
 use crate::run::RunSettings;
 use crate::space::{DerivedShape, Entry, Genotype};
+
+/// How the learning rate falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// By a cosine.
+    #[default]
+    Cosine,
+    /// By the same amount in each epoch.
+    Linear,
+}
 
 /// The widths of DARTS's auxiliary head.
 const AUXILIARY_WIDTHS: [usize; 2] = [128, 768];
@@ -28,8 +42,10 @@ section! {
         batch: usize = 96 => Rule::whole(1, 65_536);
         /// Parts that every batch is cut into ("ghost batches"): batch norm normalises each by itself, and they are computed one after the other, which takes less memory. Several processes share them, so it is a multiple of their number.
         ghost_batches: usize = 1 => Rule::whole(1, 65_536);
-        /// Learning rate at the start of the cosine, which ends at 0.
+        /// Learning rate at the start; it ends at 0.
         learning_rate: f64 = 0.025 => Rule::POSITIVE;
+        /// How the learning rate falls: by a cosine, or linearly.
+        schedule: Schedule = Schedule::Cosine, ["cosine", "linear"];
         /// Momentum.
         momentum: f64 = 0.9 => Rule::BELOW_1;
         /// Whether the momentum looks ahead (Nesterov).
@@ -46,6 +62,8 @@ section! {
         edge_skips: bool = false;
         /// Side of the square that cutout blanks, as a share of the image's side; 0 means none.
         cutout: f64 = 0.5 => Rule::SHARE;
+        /// The share of each label that is spread evenly over all classes.
+        label_smoothing: f64 = 0.0 => Rule::BELOW_1;
     }
 }
 
@@ -114,19 +132,28 @@ pub fn presets(
     space: Option<&Entry>,
     upper: &[&Table],
 ) -> Result<Vec<Table>, ConfigError> {
-    let chosen = upper.iter().rev().find(|values| {
-        let data = values.get(DataSettings::INFO.name);
-        data.is_some_and(|data| data.get("dataset").is_some())
-    });
-    let data = match chosen {
-        Some(values) => DataSettings::of(values)?,
-        None => DataSettings::default(),
-    };
+    let mut values = Table::new();
+    for section in [DataSettings::INFO, NetworkSettings::INFO] {
+        values.insert(section.name.into(), Value::Table(Table::new()));
+    }
+    upper.iter().for_each(|table| overlay(&mut values, table));
+    let dataset = DataSettings::of(&values)?.dataset;
     Ok(vec![
+        data::photos(&values)?,
         preset(genotype.recipe())?,
         preset(space.map_or("", |space| space.recipe))?,
-        preset(data.dataset.preset())?,
+        preset(dataset.preset())?,
     ])
+}
+
+impl TrainSettings {
+    /// The learning rate in an epoch.
+    pub fn rate(&self, epoch: usize) -> f64 {
+        match self.schedule {
+            Schedule::Cosine => cosine(self.learning_rate, 0.0, epoch, self.epochs),
+            Schedule::Linear => self.learning_rate * (1.0 - epoch as f64 / self.epochs as f64),
+        }
+    }
 }
 
 impl TrainConfig {

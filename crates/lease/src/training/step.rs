@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use super::{TrainMetrics, Training};
 use crate::Error;
 use crate::data::Batch;
-use crate::method::Examples;
 use crate::method::product::{Gradient, gradient};
+use crate::method::{Examples, smoothed};
 use crate::network::{DropPath, Dual, Leaves, Pass, Statistics, Vector, update_running};
 use crate::rng::{Draw, Purpose, of_part, stream};
 
@@ -81,10 +81,10 @@ impl Training {
         let read = self.ahead.take(step, |step| {
             let indices = self.order.at(step)[own.start * size..own.end * size].to_vec();
             let (train, normalisation) = (dataset.train.clone(), dataset.normalisation.clone());
-            let (before, [_, height, width]) = (own.start * size, train.shape);
+            let before = own.start * size;
             move || {
                 let mut rng = stream(seed, Purpose::DerivedAugment, step);
-                augmentation.skip(before, [height, width], &mut rng);
+                augmentation.skip(before, &train, &mut rng);
                 let parts = indices.chunks(size).map(|indices| {
                     train.batch(indices, &normalisation, Some((&augmentation, &mut rng)))
                 });
@@ -103,6 +103,10 @@ impl Training {
         epoch: &TrainMetrics,
     ) -> Trained {
         let (step, seed) = (of_part(step, number), self.config.run.seed);
+        let target = match self.config.train.label_smoothing {
+            0.0 => batch.one_hot.clone(),
+            share => smoothed(batch.one_hot.clone(), share),
+        };
         let drop = (epoch.drop_path > 0.0).then(|| DropPath {
             probability: epoch.drop_path,
             rng: RefCell::new(stream(seed, Purpose::DropPath, step)),
@@ -119,12 +123,12 @@ impl Training {
                     .forward(&pass, batch.images.clone(), drop.as_ref());
             let logits = Dual::from(logits);
             batch.note(&logits);
-            let loss = logits.cross_entropy(batch.one_hot.clone());
+            let loss = logits.cross_entropy(target.clone());
             *main_loss.borrow_mut() = Some(loss.value.clone().inner());
             match auxiliary {
                 Some(auxiliary) => {
                     let weight = self.config.train.auxiliary;
-                    let more = Dual::from(auxiliary).cross_entropy(batch.one_hot.clone());
+                    let more = Dual::from(auxiliary).cross_entropy(target.clone());
                     loss + more.linear(|t| t.mul_scalar(weight))
                 }
                 None => loss,

@@ -119,7 +119,7 @@ impl Model {
         let model = Self {
             format: FORMAT,
             classes: dataset.classes.clone(),
-            image: dataset.train.shape,
+            image: dataset.shape(),
             mean: dataset.normalisation.mean.clone(),
             std: dataset.normalisation.std.clone(),
             weights: hex(&Sha256::digest(bytes)),

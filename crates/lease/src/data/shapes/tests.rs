@@ -80,7 +80,7 @@ fn a_written_folder_holds_the_images_that_are_drawn_in_memory() {
     let config = DataSettings {
         dataset: DatasetKind::Folder,
         path: folder.to_str().unwrap().into(),
-        image_size: 32,
+        image_size: crate::config::ImageSize::square(32),
         ..DataSettings::default()
     };
     let read = Dataset::load(&config.into()).unwrap();

@@ -48,7 +48,7 @@ fn settings(path: &Path) -> DataSettings {
     DataSettings {
         dataset: DatasetKind::Folder,
         path: path.to_str().unwrap().into(),
-        image_size: 8,
+        image_size: crate::config::ImageSize::square(8),
         cache: "none".into(),
         ..DataSettings::default()
     }

@@ -3,7 +3,8 @@ use std::path::Path;
 
 use image::{DynamicImage, GrayAlphaImage, ImageEncoder, ImageFormat, RgbImage, RgbaImage};
 
-use crate::data::{Oddity, Reading, Resized, decode_image};
+use crate::config::ImageSize;
+use crate::data::{Frame, Framing, Oddity, Reading, Resized, decode_image};
 
 const SIZE: [u32; 2] = [24, 16];
 
@@ -59,7 +60,11 @@ fn written(format: ImageFormat, orientation: u8) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8], size: [usize; 2], background: [u8; 3]) -> Resized {
-    let reading = Reading { size, background };
+    let [height, width] = size;
+    let size = ImageSize { height, width };
+    let framing = Framing::Stretch;
+    let frame = Frame { size, framing };
+    let reading = Reading { frame, background };
     reading.read(bytes, Path::new("it.png")).unwrap()
 }
 

@@ -6,10 +6,12 @@
 
 mod beta_decay;
 mod dirichlet_prior;
+mod over_budget;
 mod zero_one;
 
 pub use beta_decay::BetaDecay;
 pub use dirichlet_prior::DirichletPrior;
+pub use over_budget::{OverBudget, over_budget};
 pub use zero_one::ZeroOne;
 
 use crate::config::{Rule, section};
@@ -73,39 +75,43 @@ impl RegulariserSettings {
     /// R and its gradient at A when this share (0 to 1) of the search's steps with the architecture is done; none if there is no
     /// term. The parts of A of rank 2 are the coefficients, an edge a row; the strengths of whole edges have no part in it.
     pub fn added(&self, architecture: &Vector, share: f64) -> Option<Added> {
-        let terms = self.terms(share);
-        if terms.is_empty() {
-            return None;
-        }
-        let values = architecture.to_f64();
-        let layout = architecture.layout();
-        let mut places = Vec::new();
-        for entry in layout.entries() {
-            if let [_, operations] = entry.shape[..] {
-                places.extend(
-                    entry
-                        .range
-                        .clone()
-                        .step_by(operations)
-                        .map(|at| at..at + operations),
-                );
-            }
-        }
-        let rows: Vec<&[f64]> = places.iter().map(|place| &values[place.clone()]).collect();
-        let mut gradient = vec![0.0; values.len()];
-        let mut value = 0.0;
-        for (weight, term) in terms {
-            value += weight * term.value(&rows);
-            for (place, row) in places.iter().zip(term.gradient(&rows)) {
-                let to = gradient[place.clone()].iter_mut();
-                to.zip(row).for_each(|(sum, g)| *sum += weight * g);
-            }
-        }
-        Some(Added {
-            value,
-            gradient: architecture.with_values(gradient),
-        })
+        added(architecture, self.terms(share))
     }
+}
+
+/// The sum of terms with these weights at A; none if there is no term.
+fn added(architecture: &Vector, terms: Vec<(f64, Box<dyn Regulariser + '_>)>) -> Option<Added> {
+    if terms.is_empty() {
+        return None;
+    }
+    let values = architecture.to_f64();
+    let layout = architecture.layout();
+    let mut places = Vec::new();
+    for entry in layout.entries() {
+        if let [_, operations] = entry.shape[..] {
+            places.extend(
+                entry
+                    .range
+                    .clone()
+                    .step_by(operations)
+                    .map(|at| at..at + operations),
+            );
+        }
+    }
+    let rows: Vec<&[f64]> = places.iter().map(|place| &values[place.clone()]).collect();
+    let mut gradient = vec![0.0; values.len()];
+    let mut value = 0.0;
+    for (weight, term) in terms {
+        value += weight * term.value(&rows);
+        for (place, row) in places.iter().zip(term.gradient(&rows)) {
+            let to = gradient[place.clone()].iter_mut();
+            to.zip(row).for_each(|(sum, g)| *sum += weight * g);
+        }
+    }
+    Some(Added {
+        value,
+        gradient: architecture.with_values(gradient),
+    })
 }
 
 #[cfg(test)]

@@ -355,7 +355,7 @@ impl Cell {
 }
 
 /// Edges out of a reduction cell's inputs halve the resolution; all others keep it.
-fn stride(kind: CellKind, from: usize) -> usize {
+pub(super) fn stride(kind: CellKind, from: usize) -> usize {
     if kind == CellKind::Reduction && from < 2 {
         2
     } else {

@@ -16,6 +16,7 @@ use crate::network::layers::{
     BatchNorm, Builder, Conv, FactorizedReduce, LinearLayer, Pass, Separable, Square,
 };
 use crate::network::noise::Noise;
+use crate::network::part::Part;
 use crate::network::stem::StemLayers;
 use crate::network::{DropPath, Dual, Kernels, Layout, NetworkError, Stem};
 use crate::space::{DerivedNetwork, DerivedShape};
@@ -198,6 +199,10 @@ impl DerivedNetwork for Derived {
         self.compiled.bytes(batch, image)
     }
 
+    fn multiply_adds(&self, image: [usize; 3]) -> u64 {
+        self.compiled.multiply_adds(image) + self.classifier.multiply_adds()
+    }
+
     fn parameters(&self) -> usize {
         let entries = self.weights.entries().iter();
         entries
@@ -258,34 +263,17 @@ impl DerivedCell {
         });
         let mut edge = 0;
         let mut layer = |Edge(operation, state): Edge| {
-            let stride = if reduction && state < 2 { 2 } else { 1 };
+            let size = (channels, if reduction && state < 2 { 2 } else { 1 });
             let edge_name = format!("{name}._ops.{edge}");
             edge += 1;
-            let skip = |builder: &mut Builder, name: &str| match stride {
-                1 => Layer::Identity,
-                _ => Layer::Reduce(Box::new(
-                    builder.factorized_reduce(name, channels, channels, true),
-                )),
-            };
             let skip_name = format!("{edge_name}.aux_skip");
-            let beside = edge_skips.then(|| skip(builder, &skip_name));
+            let skip = Operation::SkipConnect;
+            let beside = edge_skips.then(|| Layer::new(builder, &skip_name, skip, size));
             let name = match edge_skips {
                 true => format!("{edge_name}.operation"),
                 false => edge_name,
             };
-            let layer = match operation {
-                Operation::None => Layer::None,
-                Operation::MaxPool3x3 => Layer::MaxPool(stride),
-                Operation::AvgPool3x3 => Layer::AvgPool(stride),
-                Operation::Noise => Layer::Noise(Noise::new(builder, stride)),
-                Operation::SkipConnect => skip(builder, &name),
-                operation => match kernels(operation, stride) {
-                    Some(kernels) => {
-                        Layer::Separable(builder.separable(&name, channels, &kernels, true))
-                    }
-                    None => Layer::Identity,
-                },
-            };
+            let layer = Layer::new(builder, &name, operation, size);
             Incoming {
                 layer,
                 beside,
@@ -385,7 +373,38 @@ impl Incoming {
     }
 }
 
+/// An operation by itself, of so many channels and this stride.
+pub(super) fn part(operation: Operation, (channels, stride): (usize, usize)) -> Part {
+    Part::new(
+        channels,
+        |builder| Layer::new(builder, "part", operation, (channels, stride)),
+        |layer, e, state| layer.emit(e, state),
+    )
+}
+
 impl Layer {
+    /// Adds an operation's weights.
+    fn new(
+        builder: &mut Builder,
+        name: &str,
+        operation: Operation,
+        (channels, stride): (usize, usize),
+    ) -> Self {
+        match operation {
+            Operation::None => Self::None,
+            Operation::MaxPool3x3 => Self::MaxPool(stride),
+            Operation::AvgPool3x3 => Self::AvgPool(stride),
+            Operation::Noise => Self::Noise(Noise::new(builder, stride)),
+            Operation::SkipConnect if stride > 1 => Self::Reduce(Box::new(
+                builder.factorized_reduce(name, channels, channels, true),
+            )),
+            operation => match kernels(operation, stride) {
+                Some(kernels) => Self::Separable(builder.separable(name, channels, &kernels, true)),
+                None => Self::Identity,
+            },
+        }
+    }
+
     /// Adds the layer to a graph, as a summand; `none` is no summand.
     fn emit(&self, e: &mut Emitter, state: Id) -> Option<Term> {
         let term = match self {

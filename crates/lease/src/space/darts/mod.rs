@@ -2,6 +2,7 @@
 //! 1907.05737), and in P-DARTS's stages.
 
 mod cell;
+mod costs;
 mod derive;
 mod derived;
 mod genotype;

@@ -238,6 +238,29 @@ impl Candidates {
         DartsGenotype { normal, reduce }
     }
 
+    /// Has the operations of these cells among the candidates, in place of the weakest by these mixing coefficients.
+    pub(super) fn keep(&mut self, cells: &DartsGenotype, rows: &[Vec<Row>; 2]) {
+        for (kind, cell) in [&cells.normal, &cells.reduce].into_iter().enumerate() {
+            for (node, edges) in cell.nodes.iter().enumerate() {
+                for Edge(operation, state) in edges {
+                    let edge = edge_index(node, *state);
+                    let kept = &mut self.cells[kind][edge];
+                    if kept.contains(operation) {
+                        continue;
+                    }
+                    let weight = |o: &Operation| rows[kind][edge][*o as usize];
+                    let weakest = kept
+                        .iter_mut()
+                        .min_by(|a, b| weight(a).total_cmp(&weight(b)));
+                    if let Some(weakest) = weakest {
+                        *weakest = *operation;
+                        kept.sort();
+                    }
+                }
+            }
+        }
+    }
+
     /// Every edge's strongest `keep` candidates by their mixing coefficients in both kinds of cell; of equals the
     /// first stay.
     pub fn strongest(&self, rows: &[Vec<Row>; 2], keep: usize) -> Self {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::cell::{Cell, CellShape};
+use super::costs;
 use super::derive::{Row, derive_cell, weighted_rows};
 use super::genotype::{CellGenotype, DartsGenotype, Edge};
 use super::operation::Operation;
@@ -15,10 +16,12 @@ use crate::network::layers::{Builder, LinearLayer, Pass};
 use crate::network::stem::StemLayers;
 use crate::network::{DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Vector};
 use crate::rng::{Draw, Purpose, stream};
+use crate::space::cost::{Budget, Menu};
 use crate::space::mixing::Choice;
 use crate::space::partial;
 use crate::space::{
-    Coefficients, Explainer, Genotype, GenotypeError, Mixing, Mixture, SkipDropout, softmax,
+    Coefficients, DerivedShape, Explainer, Genotype, GenotypeError, Mixing, Mixture, SkipDropout,
+    softmax,
 };
 
 /// A cell in its place.
@@ -46,6 +49,10 @@ pub struct Supernet {
     noisy: bool,
     noise: Draw,
     mixing: Mixing,
+    /// What derived networks may cost.
+    budget: Option<Arc<Budget>>,
+    /// Whether operations have skip-connects beside them.
+    edge_skips: bool,
     /// The coefficients of each cell, where cells do not share them.
     untied: Option<Vec<Slot<2>>>,
     stem: StemLayers,
@@ -149,6 +156,8 @@ impl Supernet {
             max_skip_connects: shape.max_skip_connects,
             dropout: None,
             mixing: Mixing::default(),
+            budget: None,
+            edge_skips: shape.edge_skips,
             untied: None,
             stem,
             cells,
@@ -191,6 +200,22 @@ impl Supernet {
     }
 
     fn derived_cells(&self, architecture: &Vector) -> Result<DartsGenotype, GenotypeError> {
+        let strongest = self.strongest_cells(architecture)?;
+        let budget = match &self.budget {
+            Some(budget) if !budget.allows(&self.choice_of(&strongest)) => budget,
+            _ => return Ok(strongest),
+        };
+        let rows = self.strong_rows(architecture);
+        let space = (&self.candidates, self.nodes);
+        let cells = costs::within(&rows, space, budget, self.max_skip_connects)?;
+        Ok(DartsGenotype {
+            normal: cells.normal.joining(self.joined),
+            reduce: cells.reduce.joining(self.joined),
+        })
+    }
+
+    /// The cells of the strongest operations, whatever they cost.
+    fn strongest_cells(&self, architecture: &Vector) -> Result<DartsGenotype, GenotypeError> {
         let [normal, reduce] = self.strong_rows(architecture);
         let normal = match self.max_skip_connects {
             Some(cap) => derive_capped(&normal, cap)?,
@@ -200,6 +225,22 @@ impl Supernet {
             normal: normal.joining(self.joined),
             reduce: derive_cell(&reduce)?.joining(self.joined),
         })
+    }
+
+    /// For each kind of cell and each edge the operation that these cells have.
+    fn choice_of(&self, cells: &DartsGenotype) -> Choice {
+        let of = |(cell, candidates): (&CellGenotype, &Vec<Vec<Operation>>)| {
+            let mut choice = vec![None; candidates.len()];
+            for (node, edges) in cell.nodes.iter().enumerate() {
+                for Edge(operation, state) in edges {
+                    let edge = edge_index(node, *state);
+                    choice[edge] = candidates[edge].iter().position(|o| o == operation);
+                }
+            }
+            choice
+        };
+        let both = [&cells.normal, &cells.reduce].into_iter();
+        both.zip(&self.candidates.cells).map(of).collect()
     }
 
     /// The coefficients of both kinds of cell.
@@ -308,19 +349,26 @@ impl Explainer for Supernet {
     }
 
     fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError> {
-        let cells = self.derived_cells(architecture)?;
-        let of = |(cell, candidates): (&CellGenotype, &Vec<Vec<Operation>>)| {
-            let mut choice = vec![None; candidates.len()];
-            for (node, edges) in cell.nodes.iter().enumerate() {
-                for Edge(operation, state) in edges {
-                    let edge = edge_index(node, *state);
-                    choice[edge] = candidates[edge].iter().position(|o| o == operation);
-                }
-            }
-            choice
-        };
-        let both = [&cells.normal, &cells.reduce].into_iter();
-        Ok(both.zip(&self.candidates.cells).map(of).collect())
+        Ok(self.choice_of(&self.derived_cells(architecture)?))
+    }
+
+    fn menu(&self, shape: &DerivedShape) -> Menu {
+        costs::menu(shape, &self.candidates, self.nodes)
+    }
+
+    fn edge_skips(&self) -> bool {
+        self.edge_skips
+    }
+
+    fn within(&self, budget: Arc<Budget>) -> Arc<dyn Explainer> {
+        Arc::new(Self {
+            budget: Some(budget),
+            ..self.clone()
+        })
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        self.budget.as_deref()
     }
 
     /// Such as `cells.3._ops.5._ops.2`.
@@ -336,7 +384,14 @@ impl Explainer for Supernet {
     fn kept(&self, architecture: &Vector, keep: usize) -> Option<serde_json::Value> {
         self.max_skip_connects?;
         let rows = self.rows(architecture);
-        serde_json::to_value(self.candidates.strongest(&rows, keep)).ok()
+        let mut kept = self.candidates.strongest(&rows, keep);
+        // What the budget allows must not be lost on the way.
+        if self.budget.is_some()
+            && let Ok(cells) = self.derived_cells(architecture)
+        {
+            kept.keep(&cells, &rows);
+        }
+        serde_json::to_value(kept).ok()
     }
 
     fn dropping(&self, dropout: SkipDropout) -> Option<Arc<dyn Explainer>> {

@@ -183,6 +183,27 @@ impl Mixing {
     }
 }
 
+impl Mixing {
+    /// Carries derivatives with respect to what an edge's α [stand for](Mixing::expected) back to α.
+    pub fn carried_back(&self, row: &[f64], by_weight: &[f64]) -> Vec<f64> {
+        let theta = self.expected(row);
+        let mean: f64 = theta.iter().zip(by_weight).map(|(t, v)| t * v).sum();
+        let each = row.iter().zip(&theta).zip(by_weight);
+        match self.relaxation {
+            Relaxation::Softmax | Relaxation::Gumbel { .. } => {
+                each.map(|((_, t), v)| t * (v - mean)).collect()
+            }
+            Relaxation::Sigmoid => each.map(|((_, t), v)| t * (1.0 - t) * v).collect(),
+            Relaxation::DirichletMean | Relaxation::Dirichlet(_) => {
+                let all: f64 = row.iter().map(|a| dirichlet::concentration(*a)).sum();
+                each.map(|((a, _), v)| dirichlet::concentration_derivative(*a) * (v - mean) / all)
+                    .collect()
+            }
+            Relaxation::Direct => by_weight.to_vec(),
+        }
+    }
+}
+
 /// θ at A, in A's layout: a supernet whose relaxation is [`Relaxation::Direct`] computes the same from it.
 pub fn mixed(explainer: &dyn Explainer, architecture: &Vector) -> Vector {
     let leaves = architecture.open(None, false);

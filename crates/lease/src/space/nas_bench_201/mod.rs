@@ -6,6 +6,7 @@
 
 mod brief;
 mod cell;
+mod costs;
 mod member;
 mod network;
 mod notation;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 
 use super::cell::{Cell, EDGES, NODES, Operation, edge_index};
+use super::costs;
 use super::member::{Block, Edges, Member, Mixed};
 use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
 use crate::network::layers::{BatchNorm, Builder, LinearLayer, Pass};
@@ -14,10 +15,11 @@ use crate::network::stem::StemLayers;
 use crate::network::{
     DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Stem, Vector, halved_twice,
 };
+use crate::space::cost::{Budget, Menu};
 use crate::space::mixing::Choice;
 use crate::space::partial;
 use crate::space::{
-    Coefficients, DerivedNetwork, Explainer, Genotype, GenotypeError, Mixing, Mixture,
+    Coefficients, DerivedNetwork, DerivedShape, Explainer, Genotype, GenotypeError, Mixing, Mixture,
 };
 
 /// The size of a network of this space.
@@ -56,12 +58,14 @@ pub struct Network {
     /// What can be derived.
     choices: &'static [Operation],
     mixing: Mixing,
+    /// What derived networks may cost.
+    budget: Option<Arc<Budget>>,
     /// The coefficients of each cell, where cells do not share them.
     untied: Option<Vec<Slot<2>>>,
 }
 
 /// The stages double the channels and halve the resolution between them.
-const STAGES: usize = 3;
+pub(super) const STAGES: usize = 3;
 
 impl Network {
     /// The supernet: all operations on every edge, their batch norms without scale and shift.
@@ -155,6 +159,7 @@ impl Network {
             kernels: Kernels::default(),
             choices: Operation::choices(true),
             mixing: Mixing::default(),
+            budget: None,
             untied: None,
         })
     }
@@ -179,7 +184,11 @@ impl Network {
         let [mixture] = &self.mixtures(architecture)[..] else {
             unreachable!("one kind of cell");
         };
-        Cell::derive(&mixture.rows, self.choices)
+        let strongest = Cell::derive(&mixture.rows, self.choices)?;
+        match &self.budget {
+            Some(budget) => costs::within(&mixture.rows, self.choices, budget),
+            None => Ok(strongest),
+        }
     }
 
     fn logits(
@@ -275,6 +284,21 @@ impl Explainer for Network {
         &self.mixing
     }
 
+    fn menu(&self, shape: &DerivedShape) -> Menu {
+        costs::menu(shape)
+    }
+
+    fn within(&self, budget: Arc<Budget>) -> Arc<dyn Explainer> {
+        Arc::new(Self {
+            budget: Some(budget),
+            ..self.clone()
+        })
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        self.budget.as_deref()
+    }
+
     fn with_mixing(&self, mixing: Mixing) -> Arc<dyn Explainer> {
         Arc::new(Self {
             mixing,
@@ -335,6 +359,10 @@ impl DerivedNetwork for Network {
 
     fn parameters(&self) -> usize {
         self.weights.len()
+    }
+
+    fn multiply_adds(&self, image: [usize; 3]) -> u64 {
+        self.compiled.multiply_adds(image) + self.classifier.multiply_adds()
     }
 
     fn forward(
