@@ -211,6 +211,7 @@ mod tests {
             shift: 3,
             flip: true,
             cutout: 0,
+            photo: None,
         };
         let mut rng = stream(1, Purpose::AugmentAudience, 0);
         let with = Some((&vary, &mut rng));

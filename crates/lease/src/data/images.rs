@@ -227,6 +227,7 @@ impl Images {
             let others = Self {
                 shape: self.shape,
                 white: self.white,
+                margin: self.margin,
                 pixels: Pixels::Owned(
                     pixels.split_off(first as usize * self.shape.iter().product::<usize>()),
                 ),
