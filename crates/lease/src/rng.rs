@@ -64,6 +64,10 @@ pub enum Purpose {
     Noise = 26,
     /// Images of shapes.
     Shapes = 27,
+    /// Which of a training's images are held out.
+    HeldOut = 41,
+    /// The order of a training's images with equally many of each class.
+    Balance = 42,
     /// The start of explanations that are only looked at.
     Examples = 60,
 }

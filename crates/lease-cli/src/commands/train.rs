@@ -12,7 +12,7 @@ use lease::space::cost::NetworkCost;
 use lease::space::{self, ExplainerSettings, Genotype};
 use lease::study::cell::train_together;
 use lease::study::{self, ComparisonConfig};
-use lease::training::{self, TrainConfig, TrainResult};
+use lease::training::{self, ClassResult, TrainConfig, TrainResult};
 use toml::{Table, Value};
 
 use super::search::told_cost;
@@ -150,4 +150,35 @@ fn report(result: &TrainResult) {
         result.epochs,
         result.seed
     ));
+    if let Some(balanced) = result.balanced_accuracy {
+        let worst = worst(&result.classes);
+        terminal::result(format_args!(
+            "Balanced accuracy {:.2} %{worst}",
+            100.0 * balanced
+        ));
+    }
+    if let Some(held_out) = &result.validation {
+        terminal::result(format_args!(
+            "Weights of epoch {}, the best on {} images held out: accuracy {:.2} %",
+            held_out.epoch + 1,
+            held_out.images,
+            100.0 * held_out.accuracy
+        ));
+    }
+}
+
+/// The classes that are recognised least, as they are told after the mean over all.
+pub fn worst(classes: &[ClassResult]) -> String {
+    const TOLD: usize = 3;
+    let known = classes.iter().filter_map(|c| Some((c.accuracy?, &c.class)));
+    let mut all: Vec<(f64, &String)> = known.collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let told = all.iter().take(TOLD);
+    let told: Vec<String> = told
+        .map(|(a, c)| format!("{c} {:.1} %", 100.0 * a))
+        .collect();
+    match all.is_empty() {
+        true => String::new(),
+        false => format!("; lowest: {}", told.join(", ")),
+    }
 }

@@ -263,8 +263,16 @@ impl training::Observer for Console {
 
     fn epoch(&mut self, m: &TrainMetrics) {
         self.event("epoch", serde_json::to_value(m).unwrap_or_default());
+        let held_out = match (m.validation_accuracy, m.validation_balanced_accuracy) {
+            (Some(plain), Some(balanced)) => format!(
+                "  validation accuracy {} (balanced {})",
+                percent(plain),
+                percent(balanced)
+            ),
+            _ => String::new(),
+        };
         self.tell(&format!(
-            "epoch {}/{}  loss {:.4}  training accuracy {}  learning rate {:.4}",
+            "epoch {}/{}  loss {:.4}  training accuracy {}{held_out}  learning rate {:.4}",
             m.epoch + 1,
             self.epochs,
             m.loss,

@@ -11,6 +11,7 @@
 //! kept but computed again where it is read.
 
 mod backward;
+mod description;
 mod forward;
 mod image;
 mod sums;
@@ -27,6 +28,7 @@ pub use crate::norm::Statistics;
 pub use crate::stage::{Geometry, StageShape};
 pub use crate::window::Window;
 pub use backward::{Gradients, Wanted};
+pub use description::{Made, Wholes};
 pub use forward::{Noise, Pass};
 
 /// A square kernel of a convolution.

@@ -4,6 +4,7 @@
 //! (its `forward`), which serves all other devices and precisions and is what the kernels are held against.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -96,6 +97,20 @@ pub struct Compiled {
     graph: Arc<Graph>,
     /// Of each normalised node that keeps any.
     running: Vec<Option<Running>>,
+}
+
+impl Compiled {
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The running mean and variance of each normalised node, by its number.
+    pub fn running_slots(&self) -> BTreeMap<Id, Running> {
+        let all = self.graph.normalised().zip(&self.running);
+        all.filter_map(|(id, slots)| Some((id, slots.clone()?)))
+            .collect()
+    }
 }
 
 /// The number of a coefficient that is 0 in networks that are given none.

@@ -391,6 +391,11 @@ impl LinearLayer {
         (outputs * (inputs + 1)) as u64
     }
 
+    /// Its weights `[out, in]` and its bias.
+    pub fn slots(&self) -> (&Slot<2>, &Slot<1>) {
+        (&self.weight, &self.bias)
+    }
+
     /// `[batch, in]` to `[batch, out]`.
     pub fn forward(&self, pass: &Pass, x: Dual<2>) -> Dual<2> {
         x.linear_layer(pass.weights.get(&self.weight), pass.weights.get(&self.bias))

@@ -68,6 +68,7 @@ mod tests {
             seed: 0,
             test_images: 100,
             test_accuracy: correct / 100.0,
+            ..TrainResult::default()
         }
     }
 

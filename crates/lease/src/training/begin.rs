@@ -7,12 +7,14 @@ use burn::optim::Sgd;
 use burn::tensor::{DType, Device};
 use serde::Deserialize;
 
+use super::order::{Order, Parts, class_weights};
 use super::records::Records;
+use super::settings::Balance;
 use super::{Model, Progress, RESULT, TrainConfig, TrainResult, Training};
 use crate::Error;
 use crate::collective::{Collective, alone};
 use crate::config::Composite;
-use crate::data::{Ahead, BatchOrder, DataError, Dataset};
+use crate::data::{Ahead, Dataset};
 use crate::memory::Need;
 use crate::method::optimiser::{Stepper, sgd};
 use crate::network::{Layout, Vector};
@@ -25,14 +27,7 @@ use crate::space::{DerivedNetwork, Genotype};
 /// without starting it.
 pub fn problems(config: &TrainConfig, genotype: &Genotype, dataset: &Dataset) -> Vec<Error> {
     let mut all: Vec<Error> = Vec::new();
-    let (images, batch) = (dataset.train.len(), config.train.batch);
-    if images < batch {
-        all.push(Error::Data(DataError::TooFew {
-            part: TRAINING_SET,
-            images,
-            batch,
-        }));
-    }
+    all.extend(Parts::new(config, dataset).err().map(Error::from));
     all.extend(
         crate::device::device(&config.run.device)
             .err()
@@ -91,6 +86,7 @@ fn about(config: &TrainConfig, dataset: &Dataset, identity: &Identity) -> serde_
 struct Start {
     weights: Vector,
     running: Vector,
+    best: Option<[Vector; 2]>,
     stepper: Stepper<Sgd>,
     progress: Progress,
     notes: Vec<String>,
@@ -107,6 +103,7 @@ impl Start {
         Self {
             weights: draw(network.weights()),
             running: draw(network.running()),
+            best: None,
             stepper: sgd(&config.rule()),
             progress: Progress::default(),
             notes: Vec::new(),
@@ -117,7 +114,7 @@ impl Start {
     fn from(
         (checkpoint, refused): (Checkpoint, Vec<CheckpointError>),
         config: &TrainConfig,
-        (network, order): (&dyn DerivedNetwork, &BatchOrder),
+        (network, order): (&dyn DerivedNetwork, &Order),
         device: &Device,
     ) -> Result<Self, Error> {
         let progress: Progress = checkpoint.state()?;
@@ -136,20 +133,25 @@ impl Start {
         notes.push(format!("Resuming after step {}.", progress.step));
         let weights = checkpoint.vector("network", network.weights(), device)?;
         let running = checkpoint.vector("running", network.running(), device)?;
+        let best = match progress.best {
+            Some(_) => Some([
+                checkpoint.vector("best_network", network.weights(), device)?,
+                checkpoint.vector("best_running", network.running(), device)?,
+            ]),
+            None => None,
+        };
         let mut stepper = sgd(&config.rule());
         stepper.load("optimiser", &checkpoint, (&weights, progress.step), device)?;
         Ok(Self {
             weights,
             running,
+            best,
             stepper,
             progress,
             notes,
         })
     }
 }
-
-/// What the training images are called in errors.
-const TRAINING_SET: &str = "the training set (--train-batch)";
 
 impl Training {
     /// Starts a training in the folder `path`, or goes on with the one that was interrupted there. A new
@@ -181,11 +183,11 @@ impl Training {
     ) -> Result<Self, Error> {
         let team = config.team(peers)?;
         let device = crate::device::device(&config.run.device)?;
-        let (t, seed) = (&config.train, config.run.seed);
         let shape = config.shape(dataset.classes.len(), dataset.shape());
         let network = genotype.network(&shape)?;
-        let all = (0..dataset.train.len() as u32).collect();
-        let order = BatchOrder::new(TRAINING_SET, all, t.batch, seed, Purpose::DerivedTrain)?;
+        let parts = Parts::new(&config, &dataset)?;
+        let order = Order::new(&config, &dataset, &parts.train)?;
+        let weights = class_weights(&dataset, &parts.train);
         let identity = Self::identity(&config, &genotype, &dataset);
         team.same(&identity.digest())?;
         let found = match team.leads() {
@@ -221,6 +223,7 @@ impl Training {
             false => None,
         };
         let augmentation = dataset.augmentation(&config.data.images, config.train.cutout);
+        let config_balance = config.train.balance;
         let mut training = Self {
             config,
             genotype,
@@ -228,6 +231,8 @@ impl Training {
             device,
             network,
             order,
+            validation: parts.validation,
+            class_weights: (config_balance == Balance::Weights).then_some(weights),
             augmentation,
             ahead: Ahead::default(),
             team,
@@ -235,6 +240,7 @@ impl Training {
             identity,
             weights: at.weights,
             running: at.running,
+            best: at.best,
             stepper: at.stepper,
             progress: at.progress,
             notes: at.notes,

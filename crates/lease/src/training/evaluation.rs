@@ -1,17 +1,22 @@
 //! What a network in training makes of images that it does not train on.
 
-use super::{Confusion, Training};
+use super::settings::Balance;
+use super::{Confusion, TrainMetrics, Training, Validation};
 use crate::data::Images;
 use crate::method::Examples;
-use crate::network::{Pass, Statistics};
+use crate::network::{Pass, Statistics, Vector};
 use crate::rng::Draw;
 
 impl Training {
-    /// What the network, in evaluation mode, takes images for.
-    pub(super) fn confusion(&self, images: &Images) -> Confusion {
-        let indices: Vec<u32> = (0..images.len() as u32).collect();
+    /// What the network with these weights and running statistics, in evaluation mode, takes some images for.
+    pub(super) fn confusion(
+        &self,
+        [weights, running]: [&Vector; 2],
+        images: &Images,
+        indices: &[u32],
+    ) -> Confusion {
         let classes = self.dataset.classes.len();
-        let leaves = self.weights.open(None, false);
+        let leaves = weights.open(None, false);
         let mut confusion = Confusion::new(classes);
         let batches = indices.chunks(self.config.train.batch);
         let share = self.team.share(batches.len());
@@ -19,7 +24,7 @@ impl Training {
         for (number, part) in numbered.skip(share.start).take(share.len()) {
             let pass = Pass {
                 weights: &leaves,
-                statistics: Statistics::Running(&self.running),
+                statistics: Statistics::Running(running),
                 noise: Draw {
                     seed: self.config.run.seed,
                     step: self.progress.step + number,
@@ -35,5 +40,31 @@ impl Training {
             }
         }
         confusion.joined(&self.team)
+    }
+
+    /// Looks at the images held out after an epoch, if there are any, and keeps the weights if they are the best so far.
+    pub(super) fn validate(&mut self, epoch: &mut TrainMetrics) {
+        if self.validation.is_empty() {
+            return;
+        }
+        let images = self.dataset.train.clone();
+        let confusion = self.confusion([&self.weights, &self.running], &images, &self.validation);
+        let found = Validation {
+            images: self.validation.len(),
+            epoch: epoch.epoch,
+            accuracy: confusion.accuracy(),
+            balanced_accuracy: confusion.balanced_accuracy(),
+        };
+        epoch.validation_accuracy = Some(found.accuracy);
+        epoch.validation_balanced_accuracy = Some(found.balanced_accuracy);
+        let measure = |of: &Validation| match self.config.train.balance {
+            Balance::None => of.accuracy,
+            Balance::Weights | Balance::Sampling => of.balanced_accuracy,
+        };
+        let before = self.progress.best.as_ref().map(measure);
+        if before.is_none_or(|before| measure(&found) > before) {
+            self.best = Some([self.weights.clone(), self.running.clone()]);
+            self.progress.best = Some(found);
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! A derived network from scratch, by the evaluation recipe of DARTS: all training images, augmentation with
-//! cutout, an auxiliary head, path dropout that grows with the epochs, a cosine to 0; of photos by its recipe for ImageNet. The
-//! test images are read once, at the end.
+//! cutout, an auxiliary head, path dropout that grows with the epochs, a cosine to 0; of photos by its recipe for ImageNet. Part
+//! of the images may be held out to choose the epoch whose weights are kept. The test images are read once, at the end.
 
 mod begin;
 mod confusion;
 mod evaluation;
+mod order;
 mod records;
 mod settings;
 mod step;
@@ -19,14 +20,15 @@ use serde::{Deserialize, Serialize};
 
 pub use begin::{memory, problems};
 pub use confusion::Confusion;
-pub use settings::{Schedule, TrainConfig, TrainSettings, presets};
+pub use settings::{Balance, Schedule, TrainConfig, TrainSettings, presets};
 pub use trained::{Model, Trained, TrainedError};
 
+use order::Order;
 use records::Records;
 
 use crate::Error;
 use crate::collective::{Agreement, Team};
-use crate::data::{Ahead, Augmentation, Batch, BatchOrder, Dataset};
+use crate::data::{Ahead, Augmentation, Batch, Dataset};
 use crate::method::Tally;
 use crate::method::optimiser::Stepper;
 use crate::network::Vector;
@@ -61,10 +63,16 @@ pub struct TrainMetrics {
     pub loss: f64,
     /// The share of its images classified correctly when they were trained on.
     pub accuracy: f64,
+    /// The share of the images held out that were classified correctly after it, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
+    /// The mean of that share over the classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_balanced_accuracy: Option<f64>,
 }
 
 /// What a training found: `result.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainResult {
     /// The architecture, in the notation of PyTorch's DARTS.
     pub genotype: String,
@@ -81,6 +89,57 @@ pub struct TrainResult {
     pub test_images: usize,
     /// The share of them classified correctly.
     pub test_accuracy: f64,
+    /// The mean over the classes of the share of their test images classified correctly. Results of earlier versions have neither
+    /// this nor what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced_accuracy: Option<f64>,
+    /// The classes, in the order of the confusion matrix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassResult>,
+    /// How many test images of each class (a row) were taken for each (a column).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
+    /// The epoch whose weights were kept, where images were held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+}
+
+/// What a test found of one class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassResult {
+    /// Its name.
+    pub class: String,
+    /// Its test images.
+    pub images: u64,
+    /// The share of them classified correctly; none where there are none.
+    pub accuracy: Option<f64>,
+}
+
+impl ClassResult {
+    /// Those of classes with these names.
+    pub fn of(names: &[String], confusion: &Confusion) -> Vec<Self> {
+        let shares = confusion.images().into_iter().zip(confusion.by_class());
+        let all = names.iter().zip(shares);
+        all.map(|(class, (images, accuracy))| Self {
+            class: class.clone(),
+            images,
+            accuracy,
+        })
+        .collect()
+    }
+}
+
+/// What the images held out said of an epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// How many were held out.
+    pub images: usize,
+    /// The epoch, from 0.
+    pub epoch: usize,
+    /// The share of them classified correctly after it.
+    pub accuracy: f64,
+    /// The mean of that share over the classes.
+    pub balanced_accuracy: f64,
 }
 
 /// How a training ended.
@@ -97,6 +156,9 @@ struct Progress {
     tally: Tally,
     loss: f64,
     metrics: LogPosition,
+    /// The best epoch so far, where images are held out.
+    #[serde(default)]
+    best: Option<Validation>,
 }
 
 /// A training in progress.
@@ -106,7 +168,11 @@ pub struct Training {
     dataset: Dataset,
     device: Device,
     network: Box<dyn DerivedNetwork>,
-    order: BatchOrder,
+    order: Order,
+    /// The training images held out.
+    validation: Vec<u32>,
+    /// What each class's loss is multiplied by, where that is wanted.
+    class_weights: Option<Vec<f32>>,
     augmentation: Augmentation,
     ahead: Ahead<Vec<Batch>>,
     team: Team,
@@ -115,6 +181,8 @@ pub struct Training {
     identity: Identity,
     weights: Vector,
     running: Vector,
+    /// Weights and running statistics of the best epoch so far.
+    best: Option<[Vector; 2]>,
     stepper: Stepper<Sgd>,
     progress: Progress,
     notes: Vec<String>,
@@ -165,6 +233,8 @@ impl Training {
                 drop_path: t.drop_path * epoch as f64 / epochs as f64,
                 loss: 0.0,
                 accuracy: 0.0,
+                validation_accuracy: None,
+                validation_balanced_accuracy: None,
             };
             let loss = self.step(&metrics)?;
             self.progress.loss += loss;
@@ -173,6 +243,7 @@ impl Training {
             if epoch_done {
                 metrics.loss = std::mem::take(&mut self.progress.loss) / per_epoch as f64;
                 metrics.accuracy = std::mem::take(&mut self.progress.tally).accuracy();
+                self.validate(&mut metrics);
                 if let Some(records) = &mut self.records {
                     records.epoch(&metrics)?;
                 }
@@ -200,8 +271,11 @@ impl Training {
 
     /// The test error, and the weights.
     fn finish(&mut self) -> Result<TrainResult, Error> {
+        let last = [&self.weights, &self.running];
+        let kept = self.best.as_ref().map_or(last, <[Vector; 2]>::each_ref);
         let test = self.dataset.test();
-        let confusion = self.confusion(test);
+        let all: Vec<u32> = (0..test.len() as u32).collect();
+        let confusion = self.confusion(kept, test, &all);
         let result = TrainResult {
             genotype: self.genotype.to_string(),
             parameters: self.network.parameters(),
@@ -210,13 +284,17 @@ impl Training {
             seed: self.config.run.seed,
             test_images: test.len(),
             test_accuracy: confusion.accuracy(),
+            balanced_accuracy: Some(confusion.balanced_accuracy()),
+            classes: ClassResult::of(&self.dataset.classes, &confusion),
+            confusion: Some(confusion),
+            validation: self.progress.best.clone(),
         };
         // In a file of its own, since no two measurements are equal, and results of equal trainings are.
         let (classes, image) = (self.dataset.classes.len(), self.dataset.shape());
         let shape = self.config.shape(classes, image).without_auxiliary();
         if let Some(records) = &mut self.records {
             records.cost(&NetworkCost::of(&self.genotype, &shape)?)?;
-            records.finish(&[&self.weights, &self.running], &self.dataset, &result)?;
+            records.finish(&kept, &self.dataset, &result)?;
         }
         Ok(result)
     }

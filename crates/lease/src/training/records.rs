@@ -76,6 +76,10 @@ impl Training {
         let mut checkpoint = Checkpoint::new(Kind::Training.name(), &self.identity, state);
         checkpoint.insert_vector("network", &self.weights);
         checkpoint.insert_vector("running", &self.running);
+        if let Some([weights, running]) = &self.best {
+            checkpoint.insert_vector("best_network", weights);
+            checkpoint.insert_vector("best_running", running);
+        }
         self.stepper.save("optimiser", &mut checkpoint);
         checkpoint.save(&records.run.checkpoints(), self.progress.step)?;
         Ok(())

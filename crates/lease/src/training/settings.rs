@@ -29,6 +29,19 @@ pub enum Schedule {
 /// The widths of DARTS's auxiliary head.
 const AUXILIARY_WIDTHS: [usize; 2] = [128, 768];
 
+/// What is done where classes have different numbers of images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// Nothing: each image counts alike.
+    #[default]
+    None,
+    /// The loss of an image is multiplied by images / (classes · images of its class).
+    Weights,
+    /// Equally many images of each class are drawn.
+    Sampling,
+}
+
 section! {
     /// Training a derived network from scratch.
     TrainSettings, "train", "train" {
@@ -64,6 +77,10 @@ section! {
         cutout: f64 = 0.5 => Rule::SHARE;
         /// The share of each label that is spread evenly over all classes.
         label_smoothing: f64 = 0.0 => Rule::BELOW_1;
+        /// Share of the training images held out, class by class: their accuracy is told after each epoch, and the weights of the best epoch are kept. 0 means none, and the last weights.
+        validation: f64 = 0.0 => Rule::BELOW_1.later();
+        /// What makes classes with few images count as much as those with many: nothing, weights of their losses, or equally many images of each in an epoch.
+        balance: Balance = Balance::None, ["none", "weights", "sampling"] => Rule::ANY.later();
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 
+use burn::tensor::{Tensor, TensorData};
+
 use super::{TrainMetrics, Training};
 use crate::Error;
 use crate::data::Batch;
@@ -30,6 +32,8 @@ impl Training {
             drop_path: t.drop_path,
             loss: 0.0,
             accuracy: 0.0,
+            validation_accuracy: None,
+            validation_balanced_accuracy: None,
         })?;
         self.progress.step += 1;
         Ok(())
@@ -103,7 +107,7 @@ impl Training {
         epoch: &TrainMetrics,
     ) -> Trained {
         let (step, seed) = (of_part(step, number), self.config.run.seed);
-        let target = match self.config.train.label_smoothing {
+        let mut target = match self.config.train.label_smoothing {
             0.0 => batch.one_hot.clone(),
             share => smoothed(batch.one_hot.clone(), share),
         };
@@ -111,6 +115,9 @@ impl Training {
             probability: epoch.drop_path,
             rng: RefCell::new(stream(seed, Purpose::DropPath, step)),
         });
+        if let Some(weights) = &self.class_weights {
+            target = target * of_labels(weights, batch.one_hot.clone());
+        }
         let (noted, main_loss) = (RefCell::new(Vec::new()), RefCell::new(None));
         let loss = |[weights]: [&Leaves; 1]| {
             let pass = Pass {
@@ -142,4 +149,11 @@ impl Training {
             gradient,
         }
     }
+}
+
+/// The weight of each image's class, `[batch, 1]`, by one-hot rows.
+fn of_labels(weights: &[f32], one_hot: Tensor<2>) -> Tensor<2> {
+    let like = (&one_hot.device(), one_hot.dtype());
+    let data = TensorData::new(weights.to_vec(), [1, weights.len()]);
+    (one_hot * Tensor::from_data(data, like)).sum_dim(1)
 }
