@@ -34,6 +34,9 @@ enum Command {
     Run(commands::run::Arguments),
     Search(commands::search::Arguments),
     Train(commands::train::Arguments),
+    Predict(commands::predict::Arguments),
+    Test(commands::test::Arguments),
+    Export(commands::export::Arguments),
     Compare(commands::compare::Arguments),
     Report(commands::report::Arguments),
     Show(commands::show::Arguments),
@@ -51,6 +54,8 @@ enum Ended {
     Well,
     /// What was to be checked does not hold.
     Refuted,
+    /// Some of what was given could not be read.
+    Incomplete,
     /// It was asked to stop.
     Stopped,
 }
@@ -60,6 +65,9 @@ fn run(command: Command) -> Result<Ended, lease::Error> {
         Command::Run(arguments) => commands::run::run(arguments),
         Command::Search(arguments) => commands::search::run(arguments),
         Command::Train(arguments) => commands::train::run(arguments),
+        Command::Predict(arguments) => commands::predict::run(&arguments),
+        Command::Test(arguments) => commands::test::run(&arguments),
+        Command::Export(arguments) => commands::export::run(&arguments),
         Command::Compare(arguments) => commands::compare::run(arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
         Command::Show(arguments) => commands::show::run(&arguments),
@@ -78,6 +86,7 @@ fn main() -> ExitCode {
     let code = match faults::told(|| run(arguments.command)) {
         Ok(Ended::Well) => 0,
         Ok(Ended::Refuted) => 1,
+        Ok(Ended::Incomplete) => 3,
         Ok(Ended::Stopped) => terminal::signals::status(),
         Err(error) => {
             peers::failed(&error);

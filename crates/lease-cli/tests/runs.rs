@@ -372,3 +372,41 @@ fn what_is_found_keeps_to_a_budget_that_can_be_kept() {
     );
     assert!(!folder.path().join("small").exists());
 }
+
+#[test]
+fn a_training_that_validates_keeps_its_best_weights_and_ends_with_the_same_bits_when_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let train = |out: &Path| {
+        let mut command = lease(&["train", "random:1", "--out", out.to_str().unwrap()]);
+        command.args(TINY_TRAINING);
+        let more = "--train-validation 0.25 --train-balance sampling --train-auxiliary 0";
+        command.args(more.split(' '));
+        command
+    };
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    done(train(&whole));
+    // 150 images are left, 7 steps an epoch.
+    kill_after(train(&broken), &broken, 10);
+    done(train(&broken));
+    for file in [
+        "metrics.jsonl",
+        "result.json",
+        "weights.safetensors",
+        "model.json",
+    ] {
+        let [a, b] = [&whole, &broken].map(|run| fs::read(run.join(file)).unwrap());
+        assert!(a == b, "{file}");
+    }
+    let read = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
+    let result = read(&fs::read_to_string(whole.join("result.json")).unwrap());
+    let epochs = fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+    let best = epochs
+        .lines()
+        .map(|line| read(line)["validation_balanced_accuracy"].as_f64().unwrap());
+    let best = best.fold(0.0, f64::max);
+    assert_eq!(result["validation"]["balanced_accuracy"], best);
+    let rows = result["confusion"].as_array().unwrap().iter();
+    let counts = rows.flat_map(|row| row.as_array().unwrap());
+    let all: u64 = counts.map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(result["test_images"], all);
+}

@@ -6,6 +6,7 @@ use crate::collective::CollectiveError;
 use crate::config::ConfigError;
 use crate::data::{DataError, FetchError};
 use crate::device::DeviceError;
+use crate::export::ExportError;
 use crate::method::verify::CaseError;
 use crate::network::NetworkError;
 use crate::run::RunError;
@@ -53,6 +54,9 @@ pub enum Error {
     /// A trained network.
     #[error(transparent)]
     Trained(#[from] TrainedError),
+    /// A network in another form.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// A case of the reference.
     #[error(transparent)]
     Case(#[from] CaseError),

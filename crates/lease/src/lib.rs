@@ -7,13 +7,14 @@
 //!
 //! A room uses rooms below it, never one above: [`config`], [`network`] and [`data`] at the ground; [`space`] on
 //! networks; [`run`], the folders; [`method`], which reads like the equations in `docs/method.md`; [`search`] and
-//! [`training`]; [`study`], several runs; [`report`], what a person looks at.
+//! [`training`]; [`export`], for other programs; [`study`], several runs; [`report`], what a person looks at.
 
 pub mod collective;
 pub mod config;
 pub mod data;
 pub mod device;
 mod error;
+pub mod export;
 pub mod memory;
 pub mod method;
 pub mod network;

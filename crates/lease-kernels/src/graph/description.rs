@@ -1,6 +1,9 @@
 //! A graph as those see it who write the network in another form.
 
+use std::collections::BTreeMap;
+
 use super::{Graph, Id, Node, Output, StageShape, Term, Unit, Window};
+use crate::plane::Size;
 
 /// What a node is made of.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +75,11 @@ impl Graph {
                 Unit::Noise { .. } => Made::Noise,
             },
         }
+    }
+
+    /// The sizes of all nodes for images of this size.
+    pub fn sized(&self, images: Size) -> BTreeMap<Id, Size> {
+        self.nodes().zip(self.sizes(images)).collect()
     }
 
     /// The results, in order.

@@ -5,6 +5,7 @@
 //! [`Vector`]s, because the method differentiates at several of them (E, E', E ± hv) in one iteration.
 
 mod audience;
+mod drawing;
 mod dropout;
 mod dual;
 pub(crate) mod kernels;
@@ -15,6 +16,7 @@ pub(crate) mod stem;
 mod vector;
 
 pub use audience::{Audience, ResNet, ResNetShape};
+pub use drawing::Drawing;
 pub use dropout::DropPath;
 pub use dual::Dual;
 pub use kernels::Kernels;

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use super::cost::{Budget, Menu};
 use super::mixing::Choice;
 use super::{Coefficients, Genotype, GenotypeError, Mixing};
-use crate::network::{DropPath, Dual, Layout, Leaves, Pass, Stem, Vector};
+use crate::network::{Drawing, DropPath, Dual, Layout, Leaves, Pass, Stem, Vector};
 use crate::rng::Draw;
 
 /// The mixing coefficients of one kind of cell.
@@ -156,6 +156,9 @@ pub trait DerivedNetwork: Debug + Send + Sync {
     /// Multiplications with an addition of convolutions and of the classifier with its bias, for an image (channels, height,
     /// width); an auxiliary head's left out.
     fn multiply_adds(&self, image: [usize; 3]) -> u64;
+
+    /// The network, but for an auxiliary head, as a graph.
+    fn drawing(&self) -> Drawing<'_>;
 
     /// Logits `[batch, classes]` for images `[batch, channels, h, w]`, and those of the auxiliary head if
     /// there is one.

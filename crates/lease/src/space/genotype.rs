@@ -41,6 +41,19 @@ pub trait Architecture: Any + fmt::Debug + fmt::Display + Send + Sync {
     /// # Errors
     /// If it cannot be built at this size.
     fn network(&self, shape: &DerivedShape) -> Result<Box<dyn DerivedNetwork>, NetworkError>;
+
+    /// The same network as a PyTorch module.
+    fn pytorch(&self) -> Python;
+}
+
+/// A space's networks as PyTorch modules.
+#[derive(Clone, Debug)]
+pub struct Python {
+    /// Assignments that say which architecture it is, a line each.
+    pub constants: String,
+    /// A class `Network` of these and of `CHANNELS`, `CELLS`, `STEM`, `EDGE_SKIPS`, `IMAGE` and `CLASSES`, with what it needs. Its
+    /// state dict has the names of [`DerivedNetwork::weights`] and [`DerivedNetwork::running`].
+    pub network: &'static str,
 }
 
 /// A genotype of any space.

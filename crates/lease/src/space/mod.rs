@@ -33,7 +33,7 @@ use crate::network::{NetworkError, Stem};
 pub use coefficients::{entropy, softmax};
 pub use error::{GenotypeError, NotationError};
 pub use explainer::{DerivedNetwork, DerivedShape, Explainer, Mixture, SkipDropout};
-pub use genotype::{Architecture, Genotype};
+pub use genotype::{Architecture, Genotype, Python};
 pub use graph::{CellGraph, GraphEdge};
 pub use mixing::{Coefficients, Mixing};
 pub use nas_bench_201::table::{Standing, Table as Truths, TableError, Truth};

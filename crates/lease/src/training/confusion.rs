@@ -23,6 +23,13 @@ impl Confusion {
         self.0[class][predicted] += 1;
     }
 
+    /// Adds the counts of others of the same classes.
+    pub fn join(&mut self, others: &Self) {
+        for (row, other) in self.0.iter_mut().zip(&others.0) {
+            row.iter_mut().zip(other).for_each(|(n, more)| *n += more);
+        }
+    }
+
     /// The counts of all processes, each of which has counted its share of the images.
     pub(super) fn joined(self, team: &Team) -> Self {
         if team.size() == 1 {

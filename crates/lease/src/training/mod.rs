@@ -6,6 +6,8 @@ mod begin;
 mod confusion;
 mod evaluation;
 mod order;
+mod predict;
+mod reading;
 mod records;
 mod settings;
 mod step;
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use begin::{memory, problems};
 pub use confusion::Confusion;
+pub use predict::{BATCH, Files, Told};
 pub use settings::{Balance, Schedule, TrainConfig, TrainSettings, presets};
 pub use trained::{Model, Trained, TrainedError};
 

@@ -18,7 +18,7 @@ use crate::network::layers::{
 use crate::network::noise::Noise;
 use crate::network::part::Part;
 use crate::network::stem::StemLayers;
-use crate::network::{DropPath, Dual, Kernels, Layout, NetworkError, Stem};
+use crate::network::{Drawing, DropPath, Dual, Kernels, Layout, NetworkError, Stem};
 use crate::space::{DerivedNetwork, DerivedShape};
 
 #[derive(Clone, Debug)]
@@ -209,6 +209,10 @@ impl DerivedNetwork for Derived {
             .filter(|e| !e.name.starts_with("auxiliary_head."))
             .map(|e| e.range.len())
             .sum()
+    }
+
+    fn drawing(&self) -> Drawing<'_> {
+        Drawing::new(&self.compiled, &self.classifier)
     }
 
     fn forward(

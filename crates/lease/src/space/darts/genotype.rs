@@ -9,7 +9,7 @@ use super::{Derived, Operation, edge_count, notation};
 use crate::network::NetworkError;
 use crate::space::reading::text;
 use crate::space::{
-    Architecture, CellGraph, DerivedNetwork, DerivedShape, GenotypeError, GraphEdge,
+    Architecture, CellGraph, DerivedNetwork, DerivedShape, GenotypeError, GraphEdge, Python,
 };
 
 /// An incoming edge of a node: an operation on a state (0 and 1 are the cell's inputs, 2 the first node).
@@ -204,6 +204,15 @@ impl CellGenotype {
     }
 }
 
+impl DartsGenotype {
+    /// The genotype as JSON, which is Python too, a line for each cell.
+    fn compact(&self) -> String {
+        let cell = |genes: &CellGenotype| serde_json::to_string(genes).unwrap_or_default();
+        let [normal, reduce] = [cell(&self.normal), cell(&self.reduce)];
+        format!("{{\n    \"normal\": {normal},\n    \"reduce\": {reduce},\n}}")
+    }
+}
+
 impl Architecture for DartsGenotype {
     fn to_json(&self) -> String {
         Self::to_json(self)
@@ -227,6 +236,13 @@ impl Architecture for DartsGenotype {
 
     fn recipe(&self) -> &'static str {
         ""
+    }
+
+    fn pytorch(&self) -> Python {
+        Python {
+            constants: format!("GENOTYPE = {}\n", self.compact()),
+            network: include_str!("network.py"),
+        }
     }
 
     fn network(&self, shape: &DerivedShape) -> Result<Box<dyn DerivedNetwork>, NetworkError> {

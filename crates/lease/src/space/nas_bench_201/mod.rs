@@ -22,7 +22,7 @@ use crate::config::{Rule, Section, SectionInfo, section};
 use crate::network::NetworkError;
 use crate::space::{
     Architecture, CellGraph, DerivedNetwork, DerivedShape, Entry, Explainer, Family, Genotype,
-    GenotypeError, GraphEdge, SearchSpace, Size, StageReached, TableError, Truths,
+    GenotypeError, GraphEdge, Python, SearchSpace, Size, StageReached, TableError, Truths,
 };
 
 pub use brief::Brief;
@@ -140,6 +140,15 @@ impl Architecture for Cell {
 
     fn recipe(&self) -> &'static str {
         RECIPE
+    }
+
+    fn pytorch(&self) -> Python {
+        let names = self.0.map(|operation| format!("\"{}\"", operation.name()));
+        Python {
+            // Into the second node, the third and the fourth.
+            constants: format!("CELL = [{}]\n", names.join(", ")),
+            network: include_str!("network.py"),
+        }
     }
 
     fn network(&self, shape: &DerivedShape) -> Result<Box<dyn DerivedNetwork>, NetworkError> {

@@ -13,7 +13,8 @@ use crate::network::kernels::{Compiled, Emitter, Mode, only_means};
 use crate::network::layers::{BatchNorm, Builder, LinearLayer, Pass};
 use crate::network::stem::StemLayers;
 use crate::network::{
-    DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Stem, Vector, halved_twice,
+    Drawing, DropPath, Dual, Init, Kernels, Layout, Leaves, NetworkError, Slot, Stem, Vector,
+    halved_twice,
 };
 use crate::space::cost::{Budget, Menu};
 use crate::space::mixing::Choice;
@@ -363,6 +364,10 @@ impl DerivedNetwork for Network {
 
     fn multiply_adds(&self, image: [usize; 3]) -> u64 {
         self.compiled.multiply_adds(image) + self.classifier.multiply_adds()
+    }
+
+    fn drawing(&self) -> Drawing<'_> {
+        Drawing::new(&self.compiled, &self.classifier)
     }
 
     fn forward(

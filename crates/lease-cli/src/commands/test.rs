@@ -1,0 +1,157 @@
+//! `lease test`: a trained network on another test set.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use lease::Error;
+use lease::config::Composite;
+use lease::data::{DataConfig, Dataset, DatasetKind};
+use lease::training::{ClassResult, Confusion, Trained};
+use serde_json::json;
+use toml::{Table, Value};
+
+use super::predict::Place;
+use crate::Ended;
+use crate::settings::Settings;
+use crate::terminal::{self, Level};
+
+/// Test a trained network on another test set, class by class.
+///
+/// The set's classes must be among the network's, by their names.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The folder that `lease train` left, or a run folder of `lease run`
+    #[arg(value_name = "TRAINED")]
+    trained: PathBuf,
+    /// Which images of the set: its test images, its training images, or both [default: test; all of a folder that is not
+    /// divided]
+    #[arg(long, value_enum)]
+    part: Option<Part>,
+    /// Print JSON, with the confusion matrix
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    settings: Settings<DataConfig>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Test,
+    Train,
+    All,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Ended, Error> {
+    let place = &arguments.place;
+    lease::device::with_threads(place.threads, || test(arguments))?
+}
+
+fn test(arguments: &Arguments) -> Result<Ended, Error> {
+    let trained = Trained::load(&arguments.trained, &arguments.place.device)?;
+    let upper = arguments.settings.layers()?;
+    let config = DataConfig::resolve(&[read_as(&trained)], &upper)?;
+    let part = arguments.part.unwrap_or_else(|| part_of(&config));
+    let dataset = Dataset::load(&config)?;
+    let numbers = trained.numbers_of(&dataset)?;
+    let (train, test) = (&*dataset.train, dataset.test());
+    let parts = match part {
+        Part::Test => vec![test],
+        Part::Train => vec![train],
+        Part::All => vec![train, test],
+    };
+    let mut confusion = Confusion::new(trained.classes.len());
+    for images in parts {
+        confusion.join(&trained.confusion(images, &numbers)?);
+    }
+    let known = |class: &String| dataset.classes.contains(class);
+    let lacking = trained.classes.iter().filter(|c| !known(c)).count();
+    if lacking > 0 {
+        let told = format!("{lacking} of the network's classes have no images in this set.");
+        terminal::say(Level::Info, told);
+    }
+    report(&trained, &confusion, arguments.json);
+    Ok(Ended::Well)
+}
+
+/// The settings by which images are read as the network's were.
+fn read_as(trained: &Trained) -> Table {
+    let mut all = Table::new();
+    for (section, values) in trained.config.data.tables() {
+        all.insert(section.name.into(), Value::Table(values));
+    }
+    // Which images these are is said anew.
+    if let Some(Value::Table(data)) = all.get_mut("data") {
+        for key in ["dataset", "path", "limit", "test_limit"] {
+            data.remove(key);
+        }
+    }
+    all
+}
+
+/// All of a folder that has no sub-folders for training and testing; else what tests.
+fn part_of(config: &DataConfig) -> Part {
+    let images = &config.images;
+    let divided = |folder: &Path| {
+        let Ok(entries) = folder.read_dir() else {
+            return true;
+        };
+        entries.flatten().any(|entry| {
+            let name = entry.file_name().to_string_lossy().to_lowercase();
+            ["train", "test", "val", "valid", "validation"].contains(&&*name)
+        })
+    };
+    match images.dataset {
+        DatasetKind::Folder if !divided(Path::new(&images.path)) => Part::All,
+        _ => Part::Test,
+    }
+}
+
+fn report(trained: &Trained, confusion: &Confusion, as_json: bool) {
+    let classes = ClassResult::of(&trained.classes, confusion);
+    let images: u64 = confusion.images().iter().sum();
+    let (accuracy, balanced) = (confusion.accuracy(), confusion.balanced_accuracy());
+    if as_json {
+        terminal::result(json!({
+            "images": images,
+            "accuracy": accuracy,
+            "balanced_accuracy": balanced,
+            "classes": classes,
+            "confusion": confusion,
+        }));
+        return;
+    }
+    let width = trained.classes.iter().map(|c| c.chars().count()).max();
+    let width = width.unwrap_or(0).max("class".len());
+    terminal::result(format_args!(
+        "{:width$} {:>8} {:>10}   most often taken for",
+        "class", "images", "accuracy"
+    ));
+    for (class, row) in classes.iter().zip(confusion.rows()) {
+        let Some(accuracy) = class.accuracy else {
+            continue;
+        };
+        let name = &class.class;
+        let others = row.iter().zip(&trained.classes).filter(|(_, c)| *c != name);
+        let most = others.max_by_key(|(count, _)| **count);
+        let taken = match most {
+            Some((count, other)) if *count > 0 => {
+                let share = 100.0 * *count as f64 / class.images as f64;
+                format!("{other} ({share:.1} %)")
+            }
+            _ => "no other".into(),
+        };
+        let share = format!("{:.2} %", 100.0 * accuracy);
+        terminal::result(format_args!(
+            "{name:width$} {:>8} {share:>10}   {taken}",
+            class.images
+        ));
+    }
+    terminal::result(format_args!(
+        "Accuracy {:.2} % (error {:.2} %) on {images} images; balanced {:.2} %",
+        100.0 * accuracy,
+        100.0 * (1.0 - accuracy),
+        100.0 * balanced
+    ));
+}
