@@ -63,7 +63,7 @@ fn test(arguments: &Arguments) -> Result<Ended, Error> {
     };
     let mut confusion = Confusion::new(trained.classes.len());
     for images in parts {
-        confusion.join(&trained.confusion(images, &numbers)?);
+        confusion.add_all(&trained.confusion(images, &numbers)?);
     }
     let known = |class: &String| dataset.classes.contains(class);
     let lacking = trained.classes.iter().filter(|c| !known(c)).count();

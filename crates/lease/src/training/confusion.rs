@@ -24,7 +24,7 @@ impl Confusion {
     }
 
     /// Adds the counts of others of the same classes.
-    pub fn join(&mut self, others: &Self) {
+    pub fn add_all(&mut self, others: &Self) {
         for (row, other) in self.0.iter_mut().zip(&others.0) {
             row.iter_mut().zip(other).for_each(|(n, more)| *n += more);
         }

@@ -7,7 +7,6 @@ mod confusion;
 mod evaluation;
 mod order;
 mod predict;
-mod reading;
 mod records;
 mod settings;
 mod step;

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{Confusion, Trained};
 use crate::Error;
-use crate::data::{DataError, Dataset, Images, Normalisation};
+use crate::data::{DataError, Dataset, Images, Normalisation, Reading};
 
 /// Images that a pass takes together where nothing else is asked for.
 pub const BATCH: usize = 32;
@@ -123,7 +123,10 @@ impl Trained {
 
     fn decoded(&self, files: &[PathBuf]) -> Decoded {
         let [channels, height, width] = self.image();
-        let reading = self.config.data.images.reading([height, width]);
+        let reading = Reading {
+            size: [height, width],
+            ..self.config.data.images.reading()
+        };
         let one = |file: &PathBuf| {
             let pixels = reading.open(file)?.planes(channels);
             let planes = pixels.chunks_exact(height * width).zip(self.scales());
