@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use lease::Error;
-use lease::config::Composite;
+use lease::config::{Composite, ImageSize};
 use lease::data::{DataConfig, Dataset, DatasetKind};
 use lease::training::{ClassResult, Confusion, Trained};
 use serde_json::json;
@@ -85,6 +85,10 @@ fn read_as(trained: &Trained) -> Table {
     if let Some(Value::Table(data)) = all.get_mut("data") {
         for key in ["dataset", "path", "limit", "test_limit"] {
             data.remove(key);
+        }
+        let [_, height, width] = trained.image();
+        if let Ok(size) = Value::try_from(ImageSize { height, width }) {
+            data.insert("image_size".into(), size);
         }
     }
     all

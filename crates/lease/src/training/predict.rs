@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 use super::{Confusion, Trained};
 use crate::Error;
-use crate::data::{DataError, Dataset, Images, Normalisation, Reading};
+use crate::config::ImageSize;
+use crate::data::{DataError, Dataset, Images, Normalisation};
 
 /// Images that a pass takes together where nothing else is asked for.
 pub const BATCH: usize = 32;
@@ -123,17 +124,15 @@ impl Trained {
 
     fn decoded(&self, files: &[PathBuf]) -> Decoded {
         let [channels, height, width] = self.image();
-        let reading = Reading {
-            size: [height, width],
-            ..self.config.data.images.reading()
-        };
+        let mut reading = self.config.data.images.reading();
+        reading.frame.size = ImageSize { height, width };
+        let [kept_height, kept_width] = reading.size();
         let one = |file: &PathBuf| {
             let pixels = reading.open(file)?.planes(channels);
-            let planes = pixels.chunks_exact(height * width).zip(self.scales());
-            let normal = planes.flat_map(|(plane, (scale, offset))| {
-                plane.iter().map(move |p| f32::from(*p) * scale - offset)
-            });
-            Ok(normal.collect())
+            let shape = [channels, kept_height, kept_width];
+            let mut image = Images::new(shape, u8::MAX, pixels, vec![0]);
+            image.margin = reading.frame.margin();
+            Ok(image.batch(&[0], &self.normalisation, None).values)
         };
         files.par_iter().map(one).collect()
     }
@@ -199,11 +198,11 @@ impl Trained {
     /// If the images are not of the shape that it takes; grey ones serve where it takes colours.
     pub fn confusion(&self, images: &Images, numbers: &[usize]) -> Result<Confusion, Error> {
         let [channels, height, width] = self.image();
-        let [given, ..] = images.shape;
-        if images.shape[1..] != [height, width] || (given != channels && given != 1) {
+        let [given, there @ ..] = images.seen();
+        if there != [height, width] || (given != channels && given != 1) {
             return Err(Error::Usage(format!(
                 "the images have {given} channels and {}×{} pixels, and the network takes {channels} channels and {height}×{width} pixels",
-                images.shape[1], images.shape[2]
+                there[0], there[1]
             )));
         }
         // As they are, in units of white = 1.
