@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use unicode_normalization::UnicodeNormalization;
 
 use super::listing::{Item, Listing, Walk, entries, metadata};
-use super::{DataError, Watch, parts};
+use super::{DataError, Watch, counted, parts};
 
 /// What a part is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,9 +118,9 @@ fn without_parts(root: &Path, part: bool, watch: &dyn Watch) -> Result<Listing, 
         return Err(invalid(
             &classes[class].path,
             format!(
-                "this class has {} images, and no image is left for testing: without a test part every fifth image of \
-                 each class tests, so it needs at least five; add some, or make train and test folders",
-                counts[class]
+                "this class has {}, and no image is left for testing: without a test part every fifth image of each class \
+                 tests, so it needs at least five; add some, or make train and test folders",
+                counted(counts[class], "image")
             ),
         ));
     }
@@ -165,7 +165,8 @@ fn beside(files: &[PathBuf], path: &Path, watch: &dyn Watch) {
     let images = files.iter().filter(|file| is_called_an_image(file)).count();
     if images > 0 {
         watch.warn(&format!(
-            "Not used: {images} images in {} beside the folders, since they are in that of no class.",
+            "Not used: {} in {} beside the folders, in that of no class.",
+            counted(images, "image"),
             path.display()
         ));
     }
@@ -270,9 +271,9 @@ fn has_classes(part: &Path) -> Result<(), DataError> {
     Err(invalid(
         part,
         format!(
-            "it holds {} files and no folder of a class; put the images of each class into a folder of its own, such as \
+            "it holds {} and no folder of a class; put the images of each class into a folder of its own, such as \
              {name}/{} and {name}/{}, or list files and labels in a table (--dataset csv)",
-            files.len(),
+            counted(files.len(), "file"),
             example[0],
             example[1]
         ),

@@ -235,7 +235,9 @@ impl Reader {
             }
         }
         let (next, surplus) = bits.end();
-        self.surplus |= surplus > 2;
+        // Something of its own may follow data without an end marker, but not one byte again and again.
+        let own = next == bytes.len() && surplus.windows(2).any(|two| two[0] != two[1]);
+        self.surplus |= surplus.len() > 2 && !own;
         for (component, _, _) in scan.components {
             let lowest = &mut self.components[component].lowest;
             let last = scan.last.min(lowest.len() - 1);
@@ -344,6 +346,10 @@ mod tests {
         assert_eq!(state(&trailing), State::Complete);
         let unended = &whole[..whole.len() - 2];
         assert_eq!(state(unended), State::Complete);
+        let trailing = [unended, b"whatever a camera puts behind"].concat();
+        assert_eq!(state(&trailing), State::Complete);
+        let padded = [unended, &[0; 200]].concat();
+        assert_eq!(state(&padded), State::Damaged);
         for less in [4, 20, 200, whole.len() - 30] {
             assert_eq!(state(&whole[..whole.len() - less]), State::CutOff, "{less}");
         }

@@ -346,6 +346,12 @@ impl Dataset {
     }
 }
 
+/// So many of something.
+fn counted(number: usize, what: &str) -> String {
+    let more = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{more}")
+}
+
 type Loaded = (&'static str, Vec<String>, Images, Images);
 
 /// Reads a file, saying what belongs there if it is missing.

@@ -268,13 +268,16 @@ impl<'a> Bits<'a> {
         Some(code - 0xD0)
     }
 
-    /// Where the data end, and how many bytes of them were not needed.
-    pub fn end(&self) -> (usize, usize) {
+    /// Where the data end, and the bytes of them that were not needed.
+    pub fn end(&self) -> (usize, &'a [u8]) {
         let next = super::marker(self.bytes, self.at).map(|(_, after)| after - 2);
         let next = next.unwrap_or(self.bytes.len());
-        let held = self.count.saturating_sub(self.past) / 8;
-        let surplus = self.bytes.get(self.at..next).unwrap_or_default();
-        let surplus = surplus.iter().filter(|byte| **byte != 0xFF).count();
-        (next, surplus + held as usize)
+        // Those that are held were read, each of them from one byte or two.
+        let held = (self.count.saturating_sub(self.past) / 8) as usize;
+        let from = self.at.saturating_sub(held).min(next);
+        let surplus = &self.bytes[from..next];
+        // Any number of bytes 0xFF may come before a marker.
+        let needed = surplus.iter().rposition(|byte| *byte != 0xFF);
+        (next, &surplus[..needed.map_or(0, |last| last + 1)])
     }
 }
