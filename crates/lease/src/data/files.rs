@@ -15,8 +15,8 @@ use crate::memory;
 /// Data sets whose files, or whose decoded images, have fewer bytes are read anew every time, unless a folder is named.
 const LEAST_KEPT: u64 = 32 << 20;
 
-/// Files that are decoded before they are written.
-const AT_ONCE: usize = 256;
+/// Files that are decoded before they are written: as many as have so many bytes of pixels, but no more.
+const AT_ONCE: (usize, usize) = (64 << 20, 256);
 
 /// Files that cannot be read are named up to this many.
 const MOST_NAMED: usize = 20;
@@ -170,7 +170,10 @@ impl Files<'_> {
         let (mut facts, mut oddities) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut grey = true;
         self.watch.started(count);
-        for items in self.items.chunks(AT_ONCE) {
+        let (most_bytes, most) = AT_ONCE;
+        let at_once = (most_bytes / (3 * area)).min(most);
+        let at_once = at_once.max(2 * rayon::current_num_threads());
+        for items in self.items.chunks(at_once) {
             let read = |item: &Item| {
                 let image = contents(&item.file).and_then(|b| self.reading.read(&b, &item.file));
                 self.watch.read();

@@ -203,6 +203,11 @@ impl Reader {
             return Some(at);
         };
         let mut bits = Bits::new(bytes, at);
+        if self.dc.iter().chain(&self.ac).all(Option::is_none) {
+            // Frames of films have no tables, the decoder takes the usual ones.
+            self.cover(&scan);
+            return Some(bits.end().0);
+        }
         let interleaved = scan.components.len() > 1;
         let [across, down] = match interleaved {
             true => self.mcus,
@@ -238,12 +243,17 @@ impl Reader {
         // Something of its own may follow data without an end marker, but not one byte again and again.
         let own = next == bytes.len() && surplus.windows(2).any(|two| two[0] != two[1]);
         self.surplus |= surplus.len() > 2 && !own;
-        for (component, _, _) in scan.components {
-            let lowest = &mut self.components[component].lowest;
+        self.cover(&scan);
+        Some(next)
+    }
+
+    /// Notes that a scan's part of the coefficients was there.
+    fn cover(&mut self, scan: &Scan) {
+        for (component, _, _) in &scan.components {
+            let lowest = &mut self.components[*component].lowest;
             let last = scan.last.min(lowest.len() - 1);
             lowest[scan.first..=last].fill(scan.lowest);
         }
-        Some(next)
     }
 
     /// A scan header; nothing if it does not fit the frame.

@@ -164,6 +164,9 @@ pub fn decode_image(bytes: &[u8], file: &Path) -> Result<Picture, DataError> {
         ImageError::Limits(_) => invalid(too_large(
             "decoding it takes more memory than its pixels".into(),
         )),
+        ImageError::Unsupported(error) => invalid(format!(
+            "it is an image of a kind that is not read ({error}); convert it to PNG or JPEG"
+        )),
         error => invalid(broken(&error.to_string())),
     };
     if bytes.len() as u64 > MOST_IMAGE_BYTES {
