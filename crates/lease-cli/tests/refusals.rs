@@ -7,13 +7,14 @@ use std::path::Path;
 
 use common::*;
 
-/// A CIFAR-10 of 20 images a file, each with its class in every pixel.
+/// A CIFAR-10 of 20 images a file, each with its class in every pixel; the two of a class differ.
 fn cifar(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let records: Vec<u8> = (0..20u8)
         .flat_map(|i| {
             let class = i % 10;
-            std::iter::once(class).chain((0..3072).map(move |p| 20 * class + (p % 7) as u8))
+            std::iter::once(class)
+                .chain((0..3072).map(move |p| 20 * class + (p % 7) as u8 + i / 10))
         })
         .collect();
     let train = (1..=5).map(|i| format!("data_batch_{i}.bin"));
@@ -43,7 +44,7 @@ fn bad_arguments_get_one_clear_error() {
         ),
         (
             vec!["search", "--dataset", "cifar10"],
-            "this data set needs the folder",
+            "this data set needs to know where it lies",
         ),
         (
             vec!["search", "--dataset", "cifar10", "--path", "/nowhere"],

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-use super::{DataError, Images, Loaded, read};
+use super::{DataError, Images, Loaded, Watch, read};
 
 const PIXELS: usize = 3 * 32 * 32;
 
@@ -54,13 +54,13 @@ const CIFAR_100: Layout = Layout {
 
 /// Reads `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin` from `path`, from `cifar-10-batches-bin` in it, or from
 /// the archive `cifar-10-binary.tar.gz` that `path` is or has in it.
-pub(super) fn load_10(path: &Path) -> Result<Loaded, DataError> {
-    load(path, &CIFAR_10)
+pub(super) fn load_10(path: &Path, watch: &dyn Watch) -> Result<Loaded, DataError> {
+    load(path, &CIFAR_10, watch)
 }
 
 /// Reads `train.bin` and `test.bin` in the same ways; the fine labels.
-pub(super) fn load_100(path: &Path) -> Result<Loaded, DataError> {
-    load(path, &CIFAR_100)
+pub(super) fn load_100(path: &Path, watch: &dyn Watch) -> Result<Loaded, DataError> {
+    load(path, &CIFAR_100, watch)
 }
 
 /// The images that the bytes of a file of CIFAR-10 are.
@@ -90,10 +90,18 @@ enum Place {
     Archive(PathBuf, HashMap<String, Vec<u8>>),
 }
 
-fn load(path: &Path, layout: &Layout) -> Result<Loaded, DataError> {
+fn load(path: &Path, layout: &Layout, watch: &dyn Watch) -> Result<Loaded, DataError> {
     let place = layout.place(path)?;
     let train = images(&place, layout.train, layout)?;
     let test = images(&place, &[layout.test], layout)?;
+    if (train.len(), test.len()) != (50_000, 10_000) {
+        watch.warn(&format!(
+            "{} has {} training and {} test images, and the official set 50000 and 10000; was it fetched whole?",
+            path.display(),
+            train.len(),
+            test.len()
+        ));
+    }
     Ok((layout.name, class_names(&place, layout), train, test))
 }
 
@@ -323,6 +331,7 @@ fn class_names(place: &Place, layout: &Layout) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Unwatched;
 
     fn write_batches(folder: &Path) {
         for i in 1..=5u8 {
@@ -337,7 +346,7 @@ mod tests {
     fn records_are_read_in_file_order() {
         let folder = tempfile::tempdir().unwrap();
         write_batches(folder.path());
-        let (_, classes, train, test) = load_10(folder.path()).unwrap();
+        let (_, classes, train, test) = load_10(folder.path(), &Unwatched).unwrap();
         assert_eq!(
             (&train.labels[..], &test.labels[..]),
             (&[0, 1, 2, 3, 4][..], &[4][..])
@@ -365,13 +374,13 @@ mod tests {
             tar.into_inner().unwrap().finish().unwrap();
         };
         pack("cifar-10-batches-bin");
-        let (_, _, train, test) = load_10(&archive).unwrap();
+        let (_, _, train, test) = load_10(&archive, &Unwatched).unwrap();
         assert_eq!(
             (&train.labels[..], &test.labels[..]),
             (&[0, 1, 2, 3, 4][..], &[4][..])
         );
         assert_eq!(train.image(1)[0], 2);
-        let refused = || load_10(&archive).unwrap_err().to_string();
+        let refused = || load_10(&archive, &Unwatched).unwrap_err().to_string();
         let bytes = std::fs::read(&archive).unwrap();
         std::fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
         assert!(refused().contains("damaged"), "{}", refused());
@@ -384,7 +393,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write_batches(folder.path());
         let file = folder.path().join("data_batch_3.bin");
-        let refused = || load_10(folder.path()).unwrap_err().to_string();
+        let refused = || load_10(folder.path(), &Unwatched).unwrap_err().to_string();
         std::fs::write(&file, vec![0; PIXELS]).unwrap();
         assert!(refused().contains("data_batch_3.bin") && refused().contains("record 1 is cut"));
         std::fs::write(&file, vec![10; PIXELS + 1]).unwrap();

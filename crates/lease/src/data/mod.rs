@@ -237,8 +237,8 @@ impl Dataset {
             DatasetKind::Digits => limited(digits::load()?),
             DatasetKind::ClutteredDigits => limited(clutter::load(&config.clutter)?),
             DatasetKind::Shapes => limited(shapes::load(&config.shapes)?),
-            DatasetKind::Cifar10 => limited(cifar::load_10(path)?),
-            DatasetKind::Cifar100 => limited(cifar::load_100(path)?),
+            DatasetKind::Cifar10 => limited(cifar::load_10(path, watch)?),
+            DatasetKind::Cifar100 => limited(cifar::load_100(path, watch)?),
             DatasetKind::Folder => {
                 files::load("folder", folder::list(path, watch)?, settings, watch)?
             }
