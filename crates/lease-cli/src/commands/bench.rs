@@ -9,7 +9,8 @@ use lease::run::RunError;
 use lease::run::files::write_atomically;
 use lease::search::{self, SearchConfig, presets};
 use lease::study::StudyConfig;
-use lease::study::bench::{self, Timing};
+use lease::study::bench::{self, Extent, Timing};
+use lease::study::predict::Prediction;
 
 use super::train;
 use crate::Ended;
@@ -29,6 +30,9 @@ pub struct Arguments {
     /// Leave out whole iterations, which take longest
     #[arg(long)]
     parts_only: bool,
+    /// Say how long the whole search would take on so many training images (CIFAR-10: 50000)
+    #[arg(long, value_name = "IMAGES", conflicts_with_all = ["parts_only", "train"], value_parser = clap::value_parser!(u32).range(2..))]
+    predict: Option<u32>,
     /// Time steps of the training of this genotype instead: a run folder, a file, or the genotype itself
     #[arg(long, value_name = "RUN|GENOTYPE")]
     train: Option<String>,
@@ -127,27 +131,66 @@ fn search(arguments: &Arguments) -> Result<Ended, Error> {
         ));
         header();
     }
+    if arguments.predict.is_some() && stages.len() > 1 {
+        let told = "--predict knows searches of one stage, and this space is searched in several";
+        return Err(Error::Usage(told.into()));
+    }
+    let extent = match (arguments.parts_only, arguments.predict) {
+        (true, _) => Extent::Parts,
+        (false, None) => Extent::Iterations,
+        (false, Some(_)) => Extent::Search,
+    };
     let runs = arguments.runs as usize;
     let timings = timed(config.run.threads, |folder| {
-        let parts_only = arguments.parts_only;
         let mut told = |timing: &Timing| arguments.tell(timing);
         bench::run(
             config.clone(),
             image,
             CLASSES,
-            (runs, parts_only),
+            (runs, extent),
             folder,
             &mut told,
         )
     })?;
+    let images = arguments.predict;
+    let predicted = images.map(|images| Prediction::of(&config, images as usize, &timings));
     if arguments.json {
         let about = serde_json::json!({
             "space": e.space, "channels": e.channels, "cells": cells, "batch": s.batch, "side": side,
-            "expected_mebibytes": expected.map(|need| need.bytes >> 20),
+            "expected_mebibytes": expected.map(|need| need.bytes >> 20), "predicted": predicted,
         });
         json(about, &timings);
+    } else if let Some(predicted) = predicted {
+        tell(&config, &predicted);
     }
     Ok(Ended::Well)
+}
+
+/// What a search is expected to take.
+fn tell(config: &SearchConfig, predicted: &Prediction) {
+    let warmup = match predicted.warmup_steps {
+        0 => String::new(),
+        steps => format!(", {steps} of them warm-up"),
+    };
+    terminal::result(format_args!(
+        "A search by {} of {} epochs: {} steps{warmup}, {}; accuracies after epochs, {}; in all {}.",
+        config.method.method,
+        predicted.epochs,
+        predicted.steps,
+        hours(predicted.steps_seconds),
+        hours(predicted.validation_seconds),
+        hours(predicted.seconds())
+    ));
+}
+
+/// Seconds as people read them.
+fn hours(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 48.0 * 3600.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} days", s / 86400.0),
+    }
 }
 
 fn training(arguments: &Arguments, source: &str) -> Result<Ended, Error> {

@@ -47,7 +47,8 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         results.push((name, result));
     }
     report(&results, &prepared.folder);
-    super::report::after(&prepared.folder, prepared.config.study.search.run.report);
+    let wanted = prepared.config.study.search.run.report && prepared.peers.rank() == 0;
+    super::report::after(&prepared.folder, wanted);
     Ok(Ended::Well)
 }
 
@@ -86,7 +87,7 @@ fn trained(
     let study = &prepared.config.study;
     lease::device::with_threads(study.search.run.threads, || {
         let train = study.train.clone();
-        let wanted = train.run.tensorboard;
+        let wanted = train.run.tensorboard && prepared.peers.rank() == 0;
         let mut console = Watched::new(Console::new(), wanted, &prepared.folder, folder);
         let on = (&prepared.dataset, folder);
         let peers = prepared.peers.clone();

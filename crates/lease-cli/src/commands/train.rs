@@ -61,7 +61,10 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     let problems = training::problems(&config, &genotype, &dataset);
     Error::all(unshared.into_iter().chain(problems).collect())?;
     let stop = signals::stop_flag();
-    let (wanted, tensorboard) = (config.run.report, config.run.tensorboard);
+    // One process writes.
+    let first = peers.rank() == 0;
+    let wanted = first && config.run.report;
+    let tensorboard = first && config.run.tensorboard;
     let trained = lease::device::with_threads(config.run.threads, || {
         let mut console = Watched::new(Console::new(), tensorboard, &folder, &folder);
         let on = (&dataset, &*folder);

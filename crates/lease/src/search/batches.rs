@@ -91,7 +91,7 @@ impl Feed {
     }
 
     /// How many images a part of a batch has.
-    fn part(&self) -> usize {
+    pub fn part(&self) -> usize {
         self.batch / self.team.parts()
     }
 
@@ -201,7 +201,8 @@ impl Feed {
         parts.map(|part| self.loaded(part)).collect()
     }
 
-    fn loaded(&self, indices: &[u32]) -> Examples {
+    /// These training images as they are, in one batch.
+    pub fn loaded(&self, indices: &[u32]) -> Examples {
         let normalisation = &self.dataset.normalisation;
         let batch = self.dataset.train.batch(indices, normalisation, None);
         Examples::of(batch, self.dataset.classes.len(), &self.device)

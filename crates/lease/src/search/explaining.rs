@@ -38,10 +38,9 @@ impl Search {
     /// If the file cannot be written.
     pub(super) fn write_examples(&self, epoch: usize) -> Result<(), Error> {
         let indices = self.feed.audience_val.indices();
-        let batch = &indices[..self.config.search.batch.min(indices.len())];
-        let Some(examples) = self.feed.plain(batch).next() else {
-            return Ok(());
-        };
+        // As many as batch norm sees at once.
+        let batch = &indices[..self.feed.part().min(indices.len())];
+        let examples = self.feed.loaded(batch);
         let tensors = self.examples(&examples, batch);
         let attack = self.config.method.attack(&self.feed.dataset.normalisation);
         let about = serde_json::json!({

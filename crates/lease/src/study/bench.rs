@@ -59,6 +59,26 @@ impl Timing {
 /// Hears of each timing as soon as it is there.
 pub type Told<'a> = &'a mut (dyn FnMut(&Timing) + Send);
 
+/// What is timed of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Passes.
+    Parts,
+    /// Whole iterations too.
+    Iterations,
+    /// All that takes long in it.
+    Search,
+}
+
+/// The names of what is timed.
+const EXPLAINER: &str = "explainer forward+backward";
+const AUDIENCE: &str = "audience forward+backward";
+pub(super) const PRODUCT: &str = "mixed product, A alone";
+pub(super) const ITERATION: &str = "whole iteration";
+pub(super) const WARMUP: &str = "warm-up iteration";
+pub(super) const EXPLAINER_VALIDATION: &str = "explainer forward";
+pub(super) const AUDIENCE_VALIDATION: &str = "audience forward";
+
 /// What times passes.
 struct Clock<'a> {
     device: Device,
@@ -144,7 +164,8 @@ pub fn training(
 
 /// Times, on random images of `image` (channels, height, width) and with a scratch run folder in `folder`:
 /// one forward and backward pass of the explainer (gradients of E and A) and of the audience, one mixed
-/// product with respect to A, and unless only those parts are wanted whole iterations of the search as configured.
+/// product with respect to A, and as far as is wanted whole iterations of the search as configured, and what else it is made
+/// of.
 ///
 /// # Errors
 /// As [`Search::start`].
@@ -152,7 +173,7 @@ pub fn run(
     config: SearchConfig,
     image: [usize; 3],
     classes: usize,
-    (runs, parts_only): (usize, bool),
+    (runs, extent): (usize, Extent),
     folder: &Path,
     told: Told,
 ) -> Result<Vec<Timing>, Error> {
@@ -178,22 +199,34 @@ pub fn run(
         told,
         timings: Vec::new(),
     };
-    clock.time("explainer forward+backward", || {
+    clock.time(EXPLAINER, || {
         Ok(gradient(&loss, [&e, &a], [0, 1]).vectors.into())
     })?;
-    clock.time("audience forward+backward", || {
-        Ok(gradient(&listen, [&w], [0]).vectors.into())
-    })?;
-    clock.time("mixed product, A alone", || {
+    clock.time(AUDIENCE, || Ok(gradient(&listen, [&w], [0]).vectors.into()))?;
+    clock.time(PRODUCT, || {
         Ok(MixedProduct::Exact
             .product(&loss, [&e, &a], (0, &e), [1])
             .into())
     })?;
-    if !parts_only {
-        let mut step = 0;
-        clock.time("whole iteration", || {
-            search.step(step, warmup)?;
-            step += 1;
+    let mut step = 0;
+    let mut iteration = |epoch| {
+        search.step(step, epoch)?;
+        step += 1;
+        Ok(Vec::new())
+    };
+    if extent != Extent::Parts {
+        clock.time(ITERATION, || iteration(warmup))?;
+    }
+    if extent == Extent::Search {
+        if warmup > 0 {
+            clock.time(WARMUP, || iteration(0))?;
+        }
+        clock.time(EXPLAINER_VALIDATION, || {
+            gradient(&loss, [&e, &a], []);
+            Ok(Vec::new())
+        })?;
+        clock.time(AUDIENCE_VALIDATION, || {
+            gradient(&listen, [&w], []);
             Ok(Vec::new())
         })?;
     }

@@ -7,6 +7,7 @@ pub mod cell;
 pub mod compare;
 pub mod grid;
 pub mod plan;
+pub mod predict;
 pub mod random_search;
 mod settings;
 pub mod tables;
