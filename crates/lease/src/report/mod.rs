@@ -33,7 +33,7 @@ pub fn page(folder: &Path) -> Result<String, Error> {
 /// Writes the page about a folder, whole or not at all, to `to` or as [`REPORT`] into the folder, and returns where it is.
 ///
 /// # Errors
-/// As [`page`], or as the file system reports.
+/// As [`page()`], or as the file system reports.
 pub fn write(folder: &Path, to: Option<&Path>) -> Result<PathBuf, Error> {
     let path = to.map_or_else(|| folder.join(REPORT), PathBuf::from);
     let text = page(folder)?;

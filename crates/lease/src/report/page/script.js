@@ -74,18 +74,15 @@
     const source = document.getElementById("mixtures");
     if (!source) return;
     const all = JSON.parse(source.textContent);
-    for (const [kind, { operations, epochs, rows, kept }] of Object.entries(all)) {
+    for (const [kind, { operations, epochs, rows, best: strongest, kept }] of Object.entries(all)) {
       const picture = document.querySelector(`.supernet[data-kind="${kind}"]`);
       const at = Math.min(place, epochs.length - 1);
       const output = document.querySelector(".slider output");
       if (output) output.textContent = epochs[at];
       if (!picture) continue;
       rows[at].forEach((row, edge) => {
-        let best = -1;
-        row.forEach((weight, i) => {
-          if (operations[i][0] !== "none" && (best < 0 || weight > row[best])) best = i;
-        });
-        if (best < 0) return;
+        const best = strongest[at][edge];
+        if (best === null) return;
         const [name, word, style] = operations[best], faint = kept[at].includes(edge) ? "" : " faint";
         const path = picture.querySelector(`[data-edge="${edge}"]`), label = picture.querySelector(`[data-label="${edge}"]`);
         path.setAttribute("class", `edge ${style}${faint}`);

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Section;
 use super::parts::legend;
 use crate::report::chart::{Figure, LineChart, Series, Unit};
-use crate::report::graph::{Drawing, class, spoken};
+use crate::report::graph::{Drawing, class, spoken, strongest};
 use crate::report::read::{Mixtures, RunData};
 use crate::space::CellGraph;
 
@@ -177,7 +177,8 @@ fn operations(kinds: &[Kind]) -> Markup {
     }
 }
 
-/// What the slider needs: of each kind operations, and epoch by epoch mixtures (in thousandths) and what would be kept.
+/// What the slider needs: of each kind operations, and epoch by epoch mixtures (in thousandths), the strongest
+/// candidates and what would be kept.
 fn data(kinds: &[Kind]) -> String {
     let all: serde_json::Map<_, _> = kinds
         .iter()
@@ -187,9 +188,21 @@ fn data(kinds: &[Kind]) -> String {
                 let row = |row: &Vec<f64>| row.iter().map(|w| (1000.0 * w).round() as u32).collect();
                 rows.iter().map(row).collect()
             };
+            // Told, since after rounding others may seem as strong.
+            let best = |row: &Vec<f64>| {
+                let (name, _) = *strongest(row, &kind.graph.operations).first()?;
+                kind.graph.operations.iter().position(|o| *o == name)
+            };
             let epochs: Vec<u64> = kind.mixtures.iter().map(|(epoch, _)| *epoch).collect();
             let rows: Vec<_> = kind.mixtures.iter().map(|(_, rows)| round(rows)).collect();
-            let value = json!({ "operations": operations, "epochs": epochs, "rows": rows, "kept": kind.kept });
+            let best: Vec<Vec<Option<usize>>> = kind
+                .mixtures
+                .iter()
+                .map(|(_, rows)| rows.iter().map(best).collect())
+                .collect();
+            let value = json!({
+                "operations": operations, "epochs": epochs, "rows": rows, "best": best, "kept": kind.kept,
+            });
             (kind.graph.kind.to_string(), value)
         })
         .collect();
