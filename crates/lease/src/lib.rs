@@ -7,13 +7,15 @@
 //!
 //! A room uses rooms below it, never one above: [`config`], [`network`] and [`data`] at the ground; [`space`] on
 //! networks; [`run`], the folders; [`method`], which reads like the equations in `docs/method.md`; [`search`] and
-//! [`training`]; [`export`], for other programs; [`study`], several runs; [`report`], what a person looks at.
+//! [`training`]; [`explain`], what their networks' explanations are worth; [`export`], for other programs; [`study`], several
+//! runs; [`report`], what a person looks at.
 
 pub mod collective;
 pub mod config;
 pub mod data;
 pub mod device;
 mod error;
+pub mod explain;
 pub mod export;
 pub mod memory;
 pub mod method;
@@ -23,6 +25,7 @@ pub mod rng;
 pub mod run;
 pub mod search;
 pub mod space;
+pub mod statistics;
 pub mod study;
 pub mod training;
 

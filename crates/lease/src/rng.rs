@@ -68,6 +68,24 @@ pub enum Purpose {
     HeldOut = 41,
     /// The order of a training's images with equally many of each class.
     Balance = 42,
+    /// Which images are explained.
+    ExplainedImages = 70,
+    /// The starts of their explanations.
+    ExplainedStart = 71,
+    /// Random maps, and the order of pixels that are equally relevant.
+    RandomMap = 72,
+    /// Noise on imputed pixels.
+    Imputation = 73,
+    /// Weights drawn anew to see what becomes of explanations.
+    Redrawn = 74,
+    /// Small changes of images, to see how sensitive explanations are.
+    Shift = 75,
+    /// The start of an audience that listens to explanations that are made already.
+    ListenerInit = 76,
+    /// The order in which it hears them.
+    ListenerOrder = 77,
+    /// Random signs that it is told instead.
+    RandomSigns = 78,
     /// The start of explanations that are only looked at.
     Examples = 60,
 }

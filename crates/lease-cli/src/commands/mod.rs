@@ -4,6 +4,7 @@ pub mod bench;
 pub mod compare;
 pub mod data;
 pub mod devices;
+pub mod explain;
 pub mod export;
 pub mod genotype;
 pub mod predict;

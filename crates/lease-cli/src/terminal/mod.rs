@@ -8,6 +8,7 @@ pub mod counter;
 pub mod progress;
 pub mod reading;
 pub mod signals;
+pub mod work;
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};

@@ -121,15 +121,24 @@ pub fn explain(
     delta0: Tensor<4>,
     attack: &Attack,
 ) -> Explanation {
+    let (e_leaves, a_leaves) = (e.open(None, false), a.open(None, false));
+    let function = |images: Dual<4>| explainer.forward(&e_leaves, &a_leaves, images);
+    explain_function(function, images, delta0, attack)
+}
+
+/// The same for any function from images to logits.
+pub fn explain_function(
+    function: impl Fn(Dual<4>) -> Dual<2>,
+    images: &Tensor<4>,
+    delta0: Tensor<4>,
+    attack: &Attack,
+) -> Explanation {
     let (mut start, slot) = Vector::single("delta", delta0);
     // Clean predictions don't depend on Δ: one pass serves all steps.
-    let (e_leaves, a_leaves) = (e.open(None, false), a.open(None, false));
-    let clean = explainer
-        .forward(&e_leaves, &a_leaves, images.clone().into())
-        .softmax();
+    let clean = function(images.clone().into()).softmax();
     let objective = |[delta]: [&Leaves; 1]| {
-        perturbed(explainer, images, &slot, [delta, &e_leaves, &a_leaves])
-            .soft_cross_entropy(clean.clone())
+        let perturbed = delta.get(&slot) + images.clone().into();
+        function(perturbed).soft_cross_entropy(clean.clone())
     };
     let bound = bound(&attack.epsilon, &slot, &start);
     let mut step = attacked(&start, objective, attack, &bound);

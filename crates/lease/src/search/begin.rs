@@ -239,7 +239,7 @@ impl Search {
     }
 
     /// What the search's result depends on.
-    fn identity(
+    pub(super) fn identity(
         config: &SearchConfig,
         dataset: &Dataset,
         latencies: Option<&Latencies>,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rng::{Purpose, below, stream};
 use crate::space::Standing;
+use crate::statistics::{interval, mean};
 
 /// One cell of the comparison: what one method found with one seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,10 +81,18 @@ pub struct Difference {
 /// Seeds below which a bootstrap's interval is known to be too narrow.
 const FEW_SEEDS: usize = 8;
 
-/// Resamplings.
-const RESAMPLINGS: usize = 10_000;
-
 impl Difference {
+    /// That of a method from another over pairs, one a seed.
+    pub fn of(method: &str, against: &str, pairs: &[f64]) -> Self {
+        Self {
+            method: method.into(),
+            against: against.into(),
+            seeds: pairs.len(),
+            mean: mean(pairs),
+            interval: interval(pairs),
+        }
+    }
+
     /// In words, whether it is larger than the noise.
     pub fn verdict(&self) -> String {
         let Some([low, high]) = self.interval else {
@@ -108,10 +116,6 @@ impl Difference {
             format!("not told apart from {} by these seeds", self.against)
         }
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// Each method's summary, in the order in which the methods first occur.
@@ -168,25 +172,7 @@ fn difference(found: &[Found], method: &str, against: &str) -> Difference {
     let pairs: Vec<f64> = seeds
         .filter_map(|seed| Some(accuracy(method, seed)? - accuracy(against, seed)?))
         .collect();
-    Difference {
-        method: method.into(),
-        against: against.into(),
-        seeds: pairs.len(),
-        mean: mean(&pairs),
-        interval: (pairs.len() > 1).then(|| bootstrap(&pairs)),
-    }
-}
-
-/// The 2.5 and 97.5 % points of the mean of resampled values.
-fn bootstrap(values: &[f64]) -> [f64; 2] {
-    let mut rng = stream(0, Purpose::Bootstrap, values.len() as u64);
-    let n = values.len();
-    let mut means: Vec<f64> = (0..RESAMPLINGS)
-        .map(|_| (0..n).map(|_| values[below(&mut rng, n)]).sum::<f64>() / n as f64)
-        .collect();
-    means.sort_by(f64::total_cmp);
-    let at = |share: f64| means[((RESAMPLINGS - 1) as f64 * share).round() as usize];
-    [at(0.025), at(0.975)]
+    Difference::of(method, against, &pairs)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod cell;
 pub mod compare;
 pub mod grid;
+pub mod listening;
 pub mod plan;
 pub mod predict;
 pub mod random_search;

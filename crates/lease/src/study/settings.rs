@@ -8,6 +8,7 @@ use crate::Error;
 use crate::collective::Collective;
 use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, section};
 use crate::data::Dataset;
+use crate::explain::ExplainSettings;
 use crate::rng::{Purpose, stream};
 use crate::search::{self, SearchConfig};
 use crate::space::Genotype;
@@ -34,7 +35,7 @@ section! {
 /// The sections of all commands.
 pub fn sections() -> Vec<&'static SectionInfo> {
     let mut all = ComparisonConfig::scope();
-    all.push(BaselineSettings::INFO);
+    all.extend([BaselineSettings::INFO, ExplainSettings::INFO]);
     all
 }
 

@@ -1,0 +1,27 @@
+//! Means, and how far chance may have moved them.
+
+use crate::rng::{Purpose, below, stream};
+
+/// Resamplings.
+const RESAMPLINGS: usize = 10_000;
+
+/// The mean of some values.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// A 95 % interval of the mean, by resampling the values (percentile bootstrap; Efron & Tibshirani 1993, chapter 13): the 2.5 and
+/// 97.5 % points of the means of 10,000 resamplings. None for fewer than two values. The same values give the same interval.
+pub fn interval(values: &[f64]) -> Option<[f64; 2]> {
+    let n = values.len();
+    if n < 2 {
+        return None;
+    }
+    let mut rng = stream(0, Purpose::Bootstrap, n as u64);
+    let mut means: Vec<f64> = (0..RESAMPLINGS)
+        .map(|_| (0..n).map(|_| values[below(&mut rng, n)]).sum::<f64>() / n as f64)
+        .collect();
+    means.sort_by(f64::total_cmp);
+    let at = |share: f64| means[((RESAMPLINGS - 1) as f64 * share).round() as usize];
+    Some([at(0.025), at(0.975)])
+}
