@@ -165,7 +165,9 @@ impl Files<'_> {
         let bytes = count.saturating_mul(3 * area);
         let mut sink = match writing {
             Some(writing) => Sink::File(writing),
-            None => Sink::Memory(self.room(bytes)?),
+            None if troubles.is_empty() => Sink::Memory(self.room(bytes)?),
+            // Nothing will come of it but their names.
+            None => Sink::Memory(Vec::new()),
         };
         let (mut facts, mut oddities) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut grey = true;
@@ -193,7 +195,9 @@ impl Files<'_> {
                         grey &= is_grey;
                         facts.push(known);
                         oddities.push(odd);
-                        sink.add(&pixels).map_err(|error| self.full(error))?;
+                        if troubles.is_empty() {
+                            sink.add(&pixels).map_err(|error| self.full(error))?;
+                        }
                     }
                     Err(error) => troubles.push(error),
                 }
