@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use lease::Error;
-use lease::data::DataError;
-use lease::training::{BATCH, Files, Trained};
+use lease::data::{DataError, Oddity};
+use lease::training::{Answer, BATCH, Files, Trained};
 use serde_json::json;
 
 use crate::Ended;
@@ -84,10 +84,15 @@ fn predict(arguments: &Arguments) -> Result<Ended, Error> {
     let writer = Writer::new(arguments.format, &trained, top, &files.images);
     let (started, mut done) = (Instant::now(), 0);
     writer.header();
-    let mut tell = |file: &Path, outcome: Result<&[f32], DataError>| match outcome {
-        Ok(probabilities) => {
+    let mut tell = |file: &Path, outcome: Result<Answer, DataError>| match outcome {
+        Ok(answer) => {
             done += 1;
-            writer.row(file, &likeliest(probabilities, top));
+            if answer.oddities.has(Oddity::Damaged) {
+                let told =
+                    "is damaged within: what is missing was filled in before it was looked at";
+                terminal::say(Level::Warning, format_args!("{} {told}.", file.display()));
+            }
+            writer.row(file, &likeliest(answer.probabilities, top));
         }
         Err(error) => {
             failed += 1;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use lease::Error;
 use lease::config::{Composite, ImageSize};
-use lease::data::{DataConfig, Dataset, DatasetKind};
+use lease::data::{DataConfig, DatasetKind};
 use lease::training::{ClassResult, Confusion, Trained};
 use serde_json::json;
 use toml::{Table, Value};
@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use super::predict::Place;
 use crate::Ended;
 use crate::settings::Settings;
-use crate::terminal::{self, Level};
+use crate::terminal::{self, Level, reading};
 
 /// Test a trained network on another test set, class by class.
 ///
@@ -53,7 +53,7 @@ fn test(arguments: &Arguments) -> Result<Ended, Error> {
     let upper = arguments.settings.layers()?;
     let config = DataConfig::resolve(&[read_as(&trained)], &upper)?;
     let part = arguments.part.unwrap_or_else(|| part_of(&config));
-    let dataset = Dataset::load(&config)?;
+    let dataset = reading::load(&config)?;
     let numbers = trained.numbers_of(&dataset)?;
     let (train, test) = (&*dataset.train, dataset.test());
     let parts = match part {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use begin::{memory, problems};
 pub use confusion::Confusion;
-pub use predict::{BATCH, Files, Told};
+pub use predict::{Answer, BATCH, Files, Told};
 pub use settings::{Balance, Schedule, TrainConfig, TrainSettings, presets};
 pub use trained::{Model, Trained, TrainedError};
 

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{Confusion, Trained};
 use crate::Error;
 use crate::config::ImageSize;
-use crate::data::{DataError, Dataset, Images, Normalisation};
+use crate::data::{DataError, Dataset, Images, Normalisation, Oddities};
 
 /// Images that a pass takes together where nothing else is asked for.
 pub const BATCH: usize = 32;
@@ -96,11 +96,20 @@ fn is_named_as_image(path: &Path) -> bool {
     ENDINGS.iter().any(|e| ending.eq_ignore_ascii_case(e))
 }
 
-/// Decoded images of a batch, normalised, or why they could not be.
-type Decoded = Vec<Result<Vec<f32>, DataError>>;
+/// Decoded images of a batch, normalised, with what is odd about their files, or why they could not be.
+type Decoded = Vec<Result<(Vec<f32>, Oddities), DataError>>;
 
-/// Who is told of each image its probabilities, in the order of the classes, or why it could not be read.
-pub type Told<'a> = dyn FnMut(&Path, Result<&[f32], DataError>) + Send + 'a;
+/// What the network says of an image.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The probability of each class, in their order.
+    pub probabilities: &'a [f32],
+    /// What is odd about the file.
+    pub oddities: Oddities,
+}
+
+/// Who is told of each image what the network says of it, or why it could not be read.
+pub type Told<'a> = dyn FnMut(&Path, Result<Answer, DataError>) + Send + 'a;
 
 impl Trained {
     /// Probabilities of the classes for each of these image files, so many at a time, in their order. While some are
@@ -128,11 +137,13 @@ impl Trained {
         reading.frame.size = ImageSize { height, width };
         let [kept_height, kept_width] = reading.size();
         let one = |file: &PathBuf| {
-            let pixels = reading.open(file)?.planes(channels);
+            let read = reading.open(file)?;
+            let pixels = read.planes(channels);
             let shape = [channels, kept_height, kept_width];
             let mut image = Images::new(shape, u8::MAX, pixels, vec![0]);
             image.margin = reading.frame.margin();
-            Ok(image.batch(&[0], &self.normalisation, None).values)
+            let batch = image.batch(&[0], &self.normalisation, None);
+            Ok((batch.values, read.oddities))
         };
         files.par_iter().map(one).collect()
     }
@@ -150,7 +161,7 @@ impl Trained {
         let mut rows = Vec::new();
         if count > 0 {
             let [channels, height, width] = self.image();
-            let all = decoded.iter().flatten().flatten();
+            let all = decoded.iter().flatten().flat_map(|(values, _)| values);
             let data = TensorData::new(
                 all.copied().collect::<Vec<f32>>(),
                 [count, channels, height, width],
@@ -162,7 +173,14 @@ impl Trained {
         let mut rows = rows.chunks_exact(classes);
         for (file, image) in files.iter().zip(decoded) {
             match image {
-                Ok(_) => told(file, Ok(rows.next().unwrap_or_default())),
+                Ok((_, oddities)) => {
+                    let probabilities = rows.next().unwrap_or_default();
+                    let answer = Answer {
+                        probabilities,
+                        oddities,
+                    };
+                    told(file, Ok(answer));
+                }
                 Err(error) => told(file, Err(error)),
             }
         }
