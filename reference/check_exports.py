@@ -93,7 +93,7 @@ def check(lease, name, source, side, root):
     folder = root / "pieces"
     files = pieces(folder, side)
     trained = root / "trained"
-    run(lease, "train", *source, *SMALL, "--dataset", "folder", "--path", folder, "--image-size", side, "--out", trained, "-q")
+    run(lease, "train", *source, *SMALL, "--dataset", "folder", "--path", folder, "--image-size", side, "--framing", "stretch", "--out", trained, "-q")
     pixels = np.stack([np.asarray(Image.open(file), np.float32) / 255 for file in files]).transpose(0, 3, 1, 2)
     pixels = np.ascontiguousarray(pixels)
     model = json.loads((trained / "model.json").read_text())

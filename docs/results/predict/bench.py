@@ -117,7 +117,7 @@ def main():
             files = make(root / "files", side, count)
             make(root / "few", side, 20)
             small = ["--train-epochs", 1, "--train-batch", 8, "--train-auxiliary", 0, "--train-drop-path", 0]
-            data = ["--dataset", "folder", "--path", root / "few", "--image-size", side]
+            data = ["--dataset", "folder", "--path", root / "few", "--image-size", side, "--framing", "stretch"]
             run(a.lease, "train", genotype, *size, *small, *data, "--out", root / "trained", "-q")
             run(a.lease, "export", root / "trained", "--to", "onnx", "--out", root / "network.onnx")
             options = onnxruntime.SessionOptions()

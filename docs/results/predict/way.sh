@@ -58,7 +58,7 @@ run export "$work/cifar-trained" --to onnx --out "$work/cifar.onnx"
 onnx "$work/cifar.onnx" "$work" "$work/cifar.jsonl"
 
 run data shapes "$work/shapes" --side 96 --count 300 --test-count 90 --classes 3
-run train "$cell" --dataset folder --path "$work/shapes" --image-size 96 --train-channels 8 --train-cells 1 \
+run train "$cell" --dataset folder --path "$work/shapes" --image-size 96 --framing stretch --train-channels 8 --train-cells 1 \
     --train-epochs "${EPOCHS:-6}" --train-batch 16 --out "$work/shapes-trained"
 run export "$work/shapes-trained" --to onnx --out "$work/shapes.onnx"
 "$lease" predict -q "$work/shapes-trained" "$work/shapes/test" --format jsonl --top 0 >"$work/shapes.jsonl"

@@ -11,6 +11,7 @@ use super::messages::{
     TensorType, Type, Value,
 };
 use super::{ExportError, Inside, messages};
+use crate::data::Framing;
 use crate::network::kernels::ZERO;
 use crate::network::{Drawing, Slot, Vector};
 use crate::training::Trained;
@@ -442,10 +443,27 @@ fn metadata(trained: &Trained, inside: Inside) -> Vec<(&'static str, String)> {
         ),
         (
             "images",
-            format!("{colours}; {h} pixels high, {w} wide; values from {range}"),
+            format!(
+                "{colours}; {h} pixels high, {w} wide; values from {range}{}",
+                framing(trained)
+            ),
         ),
         ("genotype", trained.genotype.to_string()),
     ]
+}
+
+/// How images of other sizes were brought to that of the network, where they were.
+fn framing(trained: &Trained) -> &'static str {
+    let frame = trained.config.data.images.frame();
+    match frame.map(|frame| frame.framing) {
+        None => "",
+        Some(Framing::Stretch) => {
+            "; images of other sizes brought to that size, each side by its own factor"
+        }
+        Some(Framing::Crop) => {
+            "; images brought to 256/224 of that size on the shorter side, and the middle cut out"
+        }
+    }
 }
 
 /// An input or output: for each image of a batch, this shape.
