@@ -61,10 +61,11 @@ fn architectures(
         &prepared.config.study,
         prepared.config.baseline.random_architectures,
     );
-    let random = study.random_genotypes(study.search.run.seed, wanted, &found);
+    let random = study.random_genotypes(study.search.run.seed, wanted, &found, &prepared.dataset);
     if random.len() < wanted {
         let told = format_args!(
-            "The space is so small that only {} random architectures differ from the one found and from each other.",
+            "Only {} random architectures of the space were found that differ from the one found and from each other, and keep \
+             to the budget where there is one.",
             random.len()
         );
         terminal::say(Level::Warning, told);

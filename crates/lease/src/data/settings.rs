@@ -105,6 +105,18 @@ impl DataSettings {
         (!own).then(|| self.reading().frame)
     }
 
+    /// What there is to tell about the size of the images.
+    pub fn told(&self) -> Option<String> {
+        const SMALL: usize = 32;
+        let size = self.frame()?.size;
+        (size.height.max(size.width) <= SMALL).then(|| {
+            format!(
+                "Images are brought to {}×{} pixels; of larger ones --image-size 96 or 224 shows more.",
+                size.height, size.width
+            )
+        })
+    }
+
     /// How image files become images of the data set: also of others that a network trained on it is shown.
     pub fn reading(&self) -> Reading {
         Reading {

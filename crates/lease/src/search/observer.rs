@@ -46,6 +46,7 @@ pub(super) fn announcement(
         stage.cells,
         need.told(),
     )];
+    all.extend(config.data.images.told());
     if team.size() > 1 {
         all.push(format!(
             "{} processes, each with {} of every {} images.",

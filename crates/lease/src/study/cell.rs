@@ -259,7 +259,7 @@ impl Cell<'_> {
         let config = &self.config;
         Ok(Some(match self.variant.kind {
             Kind::Random => {
-                let genotype = config.study.random_genotype(self.seed);
+                let genotype = config.study.random_allowed(self.seed, dataset)?;
                 let run = RunFolder::open(&self.folder)?;
                 run.tidy();
                 run.write("config.toml", config.to_toml().as_bytes())?;

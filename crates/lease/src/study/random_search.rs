@@ -143,7 +143,10 @@ pub fn random_search(
     let mut best: Option<(f64, Genotype)> = None;
     for number in 0..config.random.draws {
         let mut rng = stream(seed, Purpose::RandomSearch, number as u64);
-        let genotype = config.study.search.space.random(&mut rng);
+        let space = &config.study.search.space;
+        let genotype = config
+            .study
+            .random_within(&dataset, || space.random(&mut rng))?;
         let folder = path.join(format!("draw-{number}"));
         let Some(draw) = one(&short, &genotype, &dataset, &folder, observer, stop)? else {
             return Ok(None);

@@ -12,6 +12,7 @@ use crate::explain::ExplainSettings;
 use crate::rng::{Purpose, stream};
 use crate::search::{self, SearchConfig};
 use crate::space::Genotype;
+use crate::space::cost::counted;
 use crate::training::{self, TrainConfig, TrainSettings};
 
 section! {
@@ -165,13 +166,68 @@ impl StudyConfig {
         self.search.space.random(&mut rng)
     }
 
-    /// So many random architectures of the space, no two alike and none like `found`; fewer where the space is too small
-    /// for so many.
-    pub fn random_genotypes(&self, seed: u64, count: usize, found: &Genotype) -> Vec<Genotype> {
+    /// Whether a genotype's network keeps to the bounds on parameters and multiply-adds, for these images. Its time is not
+    /// looked at.
+    fn allows(&self, genotype: &Genotype, dataset: &Dataset) -> bool {
+        let budget = &self.search.budget;
+        let bounds = budget.bounds().without_time();
+        if !bounds.any() {
+            return true;
+        }
+        let how = (self.search.network.stem, self.train.train.edge_skips);
+        let shape = budget.shape(dataset.classes.len(), dataset.shape(), how);
+        let network = genotype.network(&shape);
+        network.is_ok_and(|network| bounds.allow(counted(&*network, shape.image)))
+    }
+
+    /// The first of an architecture's random draws that keeps to the bounds on parameters and multiply-adds, for these images.
+    ///
+    /// # Errors
+    /// If none of many does.
+    pub fn random_within(
+        &self,
+        dataset: &Dataset,
+        draw: impl FnMut() -> Genotype,
+    ) -> Result<Genotype, Error> {
+        let mut draws = std::iter::repeat_with(draw).take(MOST_DRAWS_WITHIN);
+        draws
+            .find(|drawn| self.allows(drawn, dataset))
+            .ok_or_else(|| {
+                Error::Usage(format!(
+                    "none of {MOST_DRAWS_WITHIN} random architectures keeps to the budget; raise --max-parameters or \
+                     --max-flops, or leave random architectures out"
+                ))
+            })
+    }
+
+    /// The random architecture of a seed that keeps to the bounds, as [`StudyConfig::random_within`] finds it.
+    ///
+    /// # Errors
+    /// If none of many does.
+    pub fn random_allowed(&self, seed: u64, dataset: &Dataset) -> Result<Genotype, Error> {
+        let mut numbers = 0u64..;
+        self.random_within(dataset, || {
+            self.drawn(seed, numbers.next().unwrap_or_default())
+        })
+    }
+
+    /// So many random architectures of the space that keep to the bounds on parameters and multiply-adds for these images, no
+    /// two alike and none like `found`; fewer where there are too few for so many.
+    pub fn random_genotypes(
+        &self,
+        seed: u64,
+        count: usize,
+        found: &Genotype,
+        dataset: &Dataset,
+    ) -> Vec<Genotype> {
+        let each = match self.search.budget.bounds().without_time().any() {
+            true => MOST_DRAWS_WITHIN,
+            false => MOST_DRAWS,
+        };
         let mut all = vec![found.clone()];
-        for number in 0..(MOST_DRAWS * count) as u64 {
+        for number in 0..(each * count) as u64 {
             let drawn = self.drawn(seed, number);
-            if !all.contains(&drawn) {
+            if !all.contains(&drawn) && self.allows(&drawn, dataset) {
                 all.push(drawn);
             }
             if all.len() > count {
@@ -184,6 +240,9 @@ impl StudyConfig {
 
 /// Draws for each random architecture wanted, after which the space is taken to be too small.
 const MOST_DRAWS: usize = 20;
+
+/// The same where they are to keep to a budget.
+const MOST_DRAWS_WITHIN: usize = 1_000;
 
 /// A configuration with a search in it.
 pub trait Searching: Composite {

@@ -106,7 +106,7 @@ impl Start {
             best: None,
             stepper: sgd(&config.rule()),
             progress: Progress::default(),
-            notes: Vec::new(),
+            notes: config.data.images.told().into_iter().collect(),
         }
     }
 

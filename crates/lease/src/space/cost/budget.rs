@@ -20,6 +20,12 @@ impl Bounds {
         self.0[2].is_some()
     }
 
+    /// Whether a network of this cost keeps to them.
+    pub fn allow(self, cost: Cost) -> bool {
+        let mut each = cost.each().into_iter().zip(self.0);
+        each.all(|(cost, bound)| bound.is_none_or(|bound| cost <= bound))
+    }
+
     /// The same but for the time, which may be as long as it likes.
     pub fn without_time(self) -> Self {
         let [parameters, multiply_adds, _] = self.0;
@@ -66,10 +72,7 @@ impl Budget {
 
     /// Whether a network with these operations costs no more than it may.
     pub fn allows(&self, choice: &Choice) -> bool {
-        let each = self.costs.of_choice(choice).each();
-        each.iter()
-            .zip(self.bounds.0)
-            .all(|(cost, bound)| bound.is_none_or(|bound| *cost <= bound))
+        self.bounds.allow(self.costs.of_choice(choice))
     }
 
     /// The best choice of one entry of each group within the budget and the bound on a cost of the space's own; see [`best`].
