@@ -103,6 +103,10 @@ impl<'a> Source<'a> {
             if before == self.archive.bytes {
                 return Ok(());
             }
+            if before > self.archive.bytes {
+                file.set_len(0).map_err(|source| failed(path, source))?;
+                continue;
+            }
             match self.attempt(file, path, before, observer, stop) {
                 Ok(()) => (),
                 Err(Trouble::Lasting(error)) => return Err(error),
@@ -203,10 +207,9 @@ impl<'a> Source<'a> {
                         .into()),
                 }
             }
-            // Such as a part that is longer than the whole.
-            StatusCode::RANGE_NOT_SATISFIABLE => Err(self
-                .other_size("fewer than are here already")
-                .into()),
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                Err(self.other_size(&format!("no more than {from}")).into())
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 Err(Trouble::Passing(format!("the server answered {status}")))
             }
@@ -235,20 +238,17 @@ impl<'a> Source<'a> {
         match error {
             Error::Timeout(_) => Trouble::Passing(self.silence()),
             Error::Io(error) if is_certificate(&error) => self.untrusted(&error.to_string()),
+            Error::Io(error) if is_name(&error) => Trouble::Passing(UNKNOWN.into()),
             Error::Io(error) => Trouble::Passing(cut(&error)),
-            Error::HostNotFound => Trouble::Passing(
-                "the name of the server is not known; is there a connection to the internet, and does HTTPS_PROXY name the \
-                 proxy, if there is one"
-                    .into(),
-            ),
+            Error::HostNotFound => Trouble::Passing(UNKNOWN.into()),
             Error::ConnectionFailed => Trouble::Passing("there is no connection".into()),
             error @ (Error::Rustls(_) | Error::Tls(_)) => self.untrusted(&error.to_string()),
-            Error::BadUri(_) | Error::Http(_) => {
-                self.error("it is no address; one such as https://… is needed").into()
-            }
-            Error::RequireHttpsOnly(to) => {
-                self.error(format!("it leads to {to}, which is not safe")).into()
-            }
+            Error::BadUri(_) | Error::Http(_) => self
+                .error("it is no address; one such as https://… is needed")
+                .into(),
+            Error::RequireHttpsOnly(to) => self
+                .error(format!("it leads to {to}, which is not safe"))
+                .into(),
             error => self.error(error.to_string()).into(),
         }
     }
@@ -275,6 +275,15 @@ impl<'a> Source<'a> {
         ))
         .into()
     }
+}
+
+/// What is told where a server's name leads nowhere.
+const UNKNOWN: &str = "nobody knows the server's name (is there a connection to the internet, and does HTTPS_PROXY name the \
+                       proxy, if there is one?)";
+
+/// Whether an error of a connection is about the server's name. There is no kind of it, but the standard library says so.
+fn is_name(error: &io::Error) -> bool {
+    error.to_string().contains("failed to lookup address")
 }
 
 /// Whether an error of a connection is about its safety.

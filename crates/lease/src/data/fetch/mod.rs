@@ -254,7 +254,12 @@ impl Fetch {
                 let share = 100.0 * before as f64 / archive.bytes as f64;
                 observer.note(&format!("Going on at {share:.0} % of {}.", archive.file));
             }
-            source.download(&mut file, &partial, observer, stop)?;
+            let downloaded = source.download(&mut file, &partial, observer, stop);
+            if downloaded.is_err() && length(&file, &partial)? == 0 {
+                // What cannot be removed is empty.
+                let _ = fs::remove_file(&partial);
+            }
+            downloaded?;
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }

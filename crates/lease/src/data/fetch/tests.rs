@@ -268,7 +268,8 @@ fn wrong_bytes_are_refused_and_an_old_part_that_does_not_fit_is_fetched_anew() {
         "{told}"
     );
     assert_eq!((asked, left(into.path()).len()), (1, 0));
-    fs::write(into.path().join("set.tar.gz.partial"), [9; 1000]).unwrap();
+    let part = into.path().join("set.tar.gz.partial");
+    fs::write(&part, [9; 1000]).unwrap();
     let server = Server::new(packed().1, &[Does::Sends]);
     let (done, notes) = fetched(&server, into.path(), u64::MAX);
     done.unwrap();
