@@ -30,6 +30,22 @@ fn shapes_are_written_to_a_folder_that_a_search_reads() {
         told.starts_with("40 training and 4 test images of 2 classes, 16 × 16 pixels"),
         "{told}"
     );
+    let sheet = root.path().join("sheet.png");
+    let looked = lease(&[
+        "data",
+        "check",
+        path,
+        "--image-size",
+        "16",
+        "--json",
+        "--sheet",
+        sheet.to_str().unwrap(),
+    ]);
+    let looked: serde_json::Value = serde_json::from_slice(&done(looked).stdout).unwrap();
+    assert_eq!(looked["dataset"], "folder");
+    assert_eq!(looked["masks"], true);
+    assert_eq!(looked["classes"][1]["train"], 20);
+    assert!(std::fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
     let run = root.path().join("run");
     let mut search = lease(&[
         "search",
@@ -61,6 +77,14 @@ fn shapes_are_written_to_a_folder_that_a_search_reads() {
         "darts-first",
     ]);
     done(search);
+    std::fs::write(folder.join("train/disc/000000.png"), b"no image").unwrap();
+    let broken = lease(&["data", "check", path]).output().unwrap();
+    let told = String::from_utf8_lossy(&broken.stdout);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(
+        told.contains("Broken: 1") && told.contains("It cannot be used"),
+        "{told}"
+    );
     let mut again = lease(&["data", "shapes", path]);
     again.args(["--count", "3"]);
     assert!(refused(again).contains("each of the 6 classes needs an image"));

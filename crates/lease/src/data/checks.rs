@@ -83,8 +83,8 @@ pub(super) fn check(
     Ok(())
 }
 
-/// A digest of each image.
-fn digests(images: &Images) -> Vec<[u8; 32]> {
+/// A digest of each image's pixels.
+pub(super) fn digests(images: &Images) -> Vec<[u8; 32]> {
     match images.digests() {
         Some(known) => known.copied().collect(),
         None => {

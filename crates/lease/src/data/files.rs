@@ -9,7 +9,7 @@ use super::cache::{self, Kept, Place, Writing};
 use super::images::Facts;
 use super::listing::{Item, Listing};
 use super::picture::{Oddities, Oddity, Reading, contents};
-use super::{DataError, DataSettings, Images, Loaded, Watch, parts};
+use super::{DataError, DataSettings, Images, Loaded, Watch, masks, parts};
 use crate::memory;
 
 /// Data sets whose files, or whose decoded images, have fewer bytes are read anew every time, unless a folder is named.
@@ -27,6 +27,20 @@ struct Decoded {
     oddities: Vec<Oddities>,
 }
 
+/// The files of a listing's training and test images, as many as are wanted.
+pub(super) fn wanted(listing: &Listing, settings: &DataSettings) -> [Vec<Item>; 2] {
+    let classes = listing.classes.len();
+    let limited = |items: &[Item], limit: usize| -> Vec<Item> {
+        let labels: Vec<u16> = items.iter().map(|item| item.label).collect();
+        let wanted = parts::limited(&labels, classes, limit);
+        wanted.iter().map(|n| items[*n as usize].clone()).collect()
+    };
+    [
+        limited(&listing.train, settings.limit),
+        limited(&listing.test, settings.test_limit),
+    ]
+}
+
 /// The images of a data set's files, as many as are wanted.
 pub(super) fn load(
     name: &'static str,
@@ -35,25 +49,24 @@ pub(super) fn load(
     watch: &dyn Watch,
 ) -> Result<Loaded, DataError> {
     let root = Path::new(&settings.path);
-    let classes = listing.classes.len();
-    let limited = |items: &[Item], limit: usize| -> Vec<Item> {
-        let labels: Vec<u16> = items.iter().map(|item| item.label).collect();
-        let wanted = parts::limited(&labels, classes, limit);
-        wanted.iter().map(|n| items[*n as usize].clone()).collect()
-    };
-    let train = limited(&listing.train, settings.limit);
-    let test = limited(&listing.test, settings.test_limit);
-    let (trained, items) = (train.len() as u32, [train, test].concat());
+    let [train, test] = wanted(&listing, settings);
+    let (trained, items) = (train.len(), [train, test].concat());
     let troubles = std::mem::take(&mut listing.troubles);
+    let reading = settings.reading();
+    let frame = reading.frame;
     let decoded = Files {
         root,
         items: &items,
-        reading: settings.reading(),
+        reading,
         watch,
     }
     .decoded(&settings.cache, troubles)?;
     tell_oddities(&decoded.oddities, &items, settings, watch);
-    let (train, test) = decoded.images.parted(trained);
+    let (mut train, mut test) = decoded.images.parted(trained as u32);
+    if let Some(mut masks) = masks::of(root, &items, frame, watch)? {
+        test.masks = Some(masks.split_off(trained * train.area()));
+        train.masks = Some(masks);
+    }
     Ok((name, listing.classes, train, test))
 }
 

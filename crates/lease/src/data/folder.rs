@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use unicode_normalization::UnicodeNormalization;
 
 use super::listing::{Item, Listing, Walk, entries, metadata};
-use super::{DataError, Watch, counted, parts};
+use super::{DataError, Watch, counted, masks, parts};
 
 /// What a part is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,7 @@ pub(super) fn list(path: &Path, watch: &dyn Watch) -> Result<Listing, DataError>
     let unused: Vec<&str> = folders
         .iter()
         .filter(|f| !used.contains(&&f.path) && role(&f.name).is_none())
+        .filter(|f| f.name != masks::FOLDER)
         .map(|f| f.name.as_str())
         .collect();
     if !unused.is_empty() {

@@ -15,6 +15,7 @@ mod frame;
 mod images;
 mod jpeg;
 mod listing;
+mod masks;
 mod parts;
 mod photo;
 mod photos;
@@ -22,6 +23,7 @@ mod picture;
 mod settings;
 pub mod shapes;
 mod split;
+pub mod survey;
 mod table;
 #[cfg(test)]
 mod tests;

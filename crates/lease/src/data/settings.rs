@@ -199,7 +199,12 @@ impl Composite for DataConfig {
         let mut problems = Vec::new();
         if !self.images.dataset.is_embedded() && self.images.path.is_empty() {
             let setting = DataSettings::setting("path");
-            let needed = "this data set needs to know where it lies";
+            let fetched = match self.images.dataset {
+                DatasetKind::Cifar10 => "; `lease data fetch cifar10` fetches it",
+                DatasetKind::Cifar100 => "; `lease data fetch cifar100` fetches it",
+                _ => "",
+            };
+            let needed = format!("this data set needs to know where it lies{fetched}");
             problems.push(setting.range("\"\"", needed));
         }
         if colour(&self.images.background).is_none() {

@@ -1,5 +1,6 @@
 //! `lease data`: data sets made, fetched and looked at.
 
+mod check;
 mod fetch;
 mod shapes;
 
@@ -16,12 +17,14 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    Check(check::Arguments),
     Fetch(fetch::Arguments),
     Shapes(shapes::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Ended, Error> {
     match arguments.command {
+        Command::Check(arguments) => check::run(arguments),
         Command::Fetch(arguments) => fetch::run(arguments),
         Command::Shapes(arguments) => shapes::run(&arguments),
     }

@@ -83,7 +83,7 @@ fn a_written_folder_holds_the_images_that_are_drawn_in_memory() {
         image_size: crate::config::ImageSize::square(32),
         ..DataSettings::default()
     };
-    let read = Dataset::load(&config.into()).unwrap();
+    let read = Dataset::load(&config.clone().into()).unwrap();
     let (_, mut classes, train, _) = load(&settings).unwrap();
     classes.sort();
     assert_eq!(read.classes, classes);
@@ -92,6 +92,12 @@ fn a_written_folder_holds_the_images_that_are_drawn_in_memory() {
     let mask = image::open(folder.join("masks/train/disc/000000.png")).unwrap();
     let mask: Vec<bool> = mask.to_luma8().iter().map(|level| *level == 255).collect();
     assert_eq!(Some(mask.as_slice()), train.relevant(0));
+    assert_eq!(read.train.relevant(0), train.relevant(0));
+    let last = read.test().len() - 1;
+    assert!(read.test().relevant(last).unwrap().contains(&true));
+    // Without all of them there are none.
+    std::fs::remove_file(folder.join("masks/train/disc/000000.png")).unwrap();
+    assert!(Dataset::load(&config.into()).unwrap().train.masks.is_none());
     // A second time is refused, and a stop leaves nothing.
     let again = write(&settings, &folder, &|_| (), &stop).unwrap_err();
     assert!(again.to_string().contains("there already"), "{again}");
