@@ -118,6 +118,10 @@ fn search(arguments: &Arguments) -> Result<Ended, Error> {
     };
     let (e, s) = (&config.explainer, &config.search);
     let stages = config.stages();
+    if arguments.predict.is_some() && stages.len() > 1 {
+        let told = "--predict knows searches of one stage, and this space is searched in several";
+        return Err(Error::Usage(told.into()));
+    }
     let cells = stages.first().map_or(e.cells, |stage| stage.cells);
     if !arguments.json {
         let about = config.space.entry().about;
@@ -130,10 +134,6 @@ fn search(arguments: &Arguments) -> Result<Ended, Error> {
             expected.unwrap_or_default()
         ));
         header();
-    }
-    if arguments.predict.is_some() && stages.len() > 1 {
-        let told = "--predict knows searches of one stage, and this space is searched in several";
-        return Err(Error::Usage(told.into()));
     }
     let extent = match (arguments.parts_only, arguments.predict) {
         (true, _) => Extent::Parts,

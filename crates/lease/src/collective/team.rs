@@ -187,3 +187,46 @@ impl Team {
         all.iter().position(|of| *of != all[0])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device};
+
+    use super::super::threads;
+    use super::*;
+    use crate::network::{Init, Layout};
+
+    #[test]
+    fn processes_that_have_come_apart_are_told_by_all() {
+        let mut layout = Layout::default();
+        layout.push("alphas", [2], Init::Zeros);
+        let layout = Arc::new(layout);
+        let told = |peer: super::super::Thread, odd: usize| {
+            let last = if peer.rank() == odd { 1e-7 } else { 0.0 };
+            let team = Team::new(Arc::new(peer), 3, "--ghost-batches").unwrap();
+            let values = vec![1.0, last];
+            let a = Vector::from_values(layout.clone(), values, &Device::flex(), DType::F32);
+            let together = team.together(7, [("architecture", &a)]);
+            together.map_err(|error| error.to_string())
+        };
+        let of = |odd: usize| {
+            std::thread::scope(|scope| {
+                let all = threads(3).into_iter();
+                let told = &told;
+                let all: Vec<_> = all
+                    .map(|peer| scope.spawn(move || told(peer, odd)))
+                    .collect();
+                let joined = all.into_iter().map(|one| one.join().unwrap());
+                joined.collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(of(9), [Ok(()), Ok(()), Ok(())]);
+        for told in of(2) {
+            let told = told.unwrap_err();
+            assert!(
+                told.contains("after step 7 process 2 has another architecture"),
+                "{told}"
+            );
+        }
+    }
+}
