@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::order::{Order, Parts, class_weights};
 use super::records::Records;
 use super::settings::Balance;
-use super::{Model, Progress, RESULT, TrainConfig, TrainResult, Training};
+use super::{Model, Progress, RESULT, TrainConfig, TrainResult, Training, WEIGHTS};
 use crate::Error;
 use crate::collective::{Collective, alone};
 use crate::config::Composite;
@@ -319,7 +319,7 @@ impl Training {
             });
         }
         let result = serde_json::from_str(&text).map_err(|e| damaged(&file, e.to_string()))?;
-        if !Model::is_in(path) {
+        if !Model::is_in(path) && path.join(WEIGHTS).is_file() {
             // It was left by a version that did not describe its networks.
             Model::write(&RunFolder::open(path)?, dataset)?;
         }
