@@ -109,7 +109,7 @@ fn audiences_are_recorded_one_by_one_and_not_mixed_with_others() {
     };
     let told = String::from_utf8(done(listen(&[])).stdout).unwrap();
     assert!(
-        told.contains("| δ ⊙ x | 2 |") && told.contains("a hint"),
+        told.contains("| δ ⊙ x | 2 |") && told.contains("seeds alone"),
         "{told}"
     );
     let all = read(&out.join("audience.json"));

@@ -145,7 +145,7 @@ fn signals_that_ask_to_stop_leave_a_checkpoint_and_say_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     // Long enough that it is still under way when the signal comes, on a machine that is busy too.
-    let epochs = ["--epochs", "8"];
+    let epochs = ["--epochs", "20"];
     done(search_saving_every("1000", &whole, &epochs));
     for (name, status) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         // A name that a shell would take apart.
@@ -171,7 +171,7 @@ fn signals_that_ask_to_stop_leave_a_checkpoint_and_say_how_to_go_on() {
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let search = search_saving_every("1000", &run, &["--epochs", "8"]);
+    let search = search_saving_every("1000", &run, &["--epochs", "20"]);
     let arguments: Vec<_> = search.get_args().map(|a| a.to_str().unwrap()).collect();
     let line = format!(
         "trap '' HUP; exec {} {}",
