@@ -9,14 +9,14 @@ use std::sync::{Arc, LazyLock};
 use burn::tensor::{DType, Device, TensorData};
 use burn_pack::Scalar;
 use lease::config::{Composite, Layers};
-use lease::data::Dataset;
+use lease::data::{Dataset, Unwatched};
 use lease::network::{Layout, Vector};
 use lease::run::checkpoint::{Checkpoint, hex};
 use lease::run::{Found, Identity, Kind, RunFolder};
-use lease::search::{self, EpochMetrics, Search, SearchConfig, StepMetrics};
+use lease::search::{Search, SearchConfig};
 use lease::space::{Genotype, StageReached};
 use lease::study::StudyConfig;
-use lease::training::{self, TrainMetrics, Training};
+use lease::training::Training;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -173,25 +173,6 @@ fn resumed_training(folder: &Path) -> Outcome {
     resumed.map(|_| ()).map_err(told)
 }
 
-/// Nobody who watches.
-struct Nobody;
-
-impl search::Observer for Nobody {
-    fn started(&mut self, _: u64, _: usize, _: u64) {}
-    fn note(&mut self, _: &str) {}
-    fn warn(&mut self, _: &str) {}
-    fn step(&mut self, _: &StepMetrics) {}
-    fn epoch(&mut self, _: &EpochMetrics) {}
-}
-
-impl training::Observer for Nobody {
-    fn started(&mut self, _: usize, _: u64, _: usize, _: u64) {}
-    fn note(&mut self, _: &str) {}
-    fn warn(&mut self, _: &str) {}
-    fn step(&mut self, _: f64) {}
-    fn epoch(&mut self, _: &TrainMetrics) {}
-}
-
 /// A checkpoint of this very search or training, with the digest that fits, that says anything: an object with the
 /// `kind` of run, the `state`, `scalars`, shapes of `tensors`, the text of `metrics` and that of a `result`. Tensors
 /// that are not named are as they must be in the stage; one of shape null is left out. A shape can be the name of a
@@ -252,7 +233,7 @@ fn go_on_searching(folder: &Path, bytes: &[u8]) -> Result<(), lease::Error> {
         lease::collective::alone(),
     )?;
     if now_and_then(bytes, 16) {
-        search.run(&mut Nobody, &AtomicBool::new(true))?;
+        search.run(&mut Unwatched, &AtomicBool::new(true))?;
     }
     Ok(())
 }
@@ -267,7 +248,7 @@ fn go_on_training(folder: &Path, bytes: &[u8]) -> Result<(), lease::Error> {
     let dataset = tiny.dataset.clone();
     let training = Training::new(config.clone(), genotype.clone(), dataset, folder)?;
     if now_and_then(bytes, 16) {
-        training.run(&mut Nobody, &AtomicBool::new(true))?;
+        training.run(&mut Unwatched, &AtomicBool::new(true))?;
     }
     Ok(())
 }

@@ -134,12 +134,6 @@ fn under_way(run: &Path, command: &mut Command) -> Child {
     child.unwrap()
 }
 
-fn signal(child: &Child, name: &str) {
-    let id = child.id().to_string();
-    let sent = Command::new("kill").args([name, &id]).status();
-    assert!(sent.unwrap().success());
-}
-
 #[test]
 fn signals_that_ask_to_stop_leave_a_checkpoint_and_say_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -154,7 +148,7 @@ fn signals_that_ask_to_stop_leave_a_checkpoint_and_say_how_to_go_on() {
             &stopped,
             &mut search_saving_every("1000", &stopped, &epochs),
         );
-        signal(&child, name);
+        signal(&child.id().to_string(), name);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(status), "{name}");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -179,7 +173,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
         arguments.join(" ")
     );
     let child = under_way(&run, Command::new("sh").args(["-c", &line]));
-    signal(&child, "-HUP");
+    signal(&child.id().to_string(), "-HUP");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(run.join("genotype.json").is_file());

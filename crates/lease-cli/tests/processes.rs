@@ -40,25 +40,14 @@ fn process(mpirun: &Child, rank: usize) -> String {
 }
 
 /// Starts a job, sends a signal to the process of this rank once there is a checkpoint of this step, and waits; what was said.
-fn signalled(mut job: Command, run: &Path, step: u64, (signal, rank): (&str, usize)) -> String {
+fn signalled(mut job: Command, run: &Path, step: u64, (name, rank): (&str, usize)) -> String {
     let mut child = job
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let name = format!("step-{step:09}.safetensors");
-    wait_until(&mut child, || {
-        let newest = checkpoints(run).pop();
-        newest.is_some_and(|p| p.file_name().unwrap() >= name.as_str())
-    });
-    let pid = process(&child, rank);
-    assert!(
-        Command::new("kill")
-            .args([signal, &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    wait_for_checkpoint(&mut child, run, step);
+    signal(&process(&child, rank), name);
     let output = child.wait_with_output().unwrap();
     assert!(!output.status.success());
     String::from_utf8_lossy(&output.stderr).into_owned()

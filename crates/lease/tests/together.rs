@@ -7,30 +7,11 @@ use std::sync::atomic::AtomicBool;
 
 use lease::collective::{Collective, alone, threads};
 use lease::config::Composite;
-use lease::data::Dataset;
-use lease::search::{self, EpochMetrics, SearchConfig, StepMetrics};
+use lease::data::{Dataset, Unwatched};
+use lease::search::SearchConfig;
 use lease::space::Genotype;
 use lease::study::cell::{search_in, train_together};
-use lease::training::{self, TrainConfig, TrainMetrics};
-
-/// Nobody watches.
-struct Nobody;
-
-impl search::Observer for Nobody {
-    fn started(&mut self, _: u64, _: usize, _: u64) {}
-    fn note(&mut self, _: &str) {}
-    fn warn(&mut self, _: &str) {}
-    fn step(&mut self, _: &StepMetrics) {}
-    fn epoch(&mut self, _: &EpochMetrics) {}
-}
-
-impl training::Observer for Nobody {
-    fn started(&mut self, _: usize, _: u64, _: usize, _: u64) {}
-    fn note(&mut self, _: &str) {}
-    fn warn(&mut self, _: &str) {}
-    fn step(&mut self, _: f64) {}
-    fn epoch(&mut self, _: &TrainMetrics) {}
-}
+use lease::training::TrainConfig;
 
 /// A search of a few steps with all that depends on more than one image, in four parts of each batch.
 const SEARCH: &str = r#"
@@ -67,7 +48,7 @@ const SEARCH: &str = r#"
 
 fn searched(config: &SearchConfig, dataset: &Dataset, folder: &Path, peers: Arc<dyn Collective>) {
     let search = search_in(config.clone(), "", dataset, folder, peers).unwrap();
-    search.run(&mut Nobody, &AtomicBool::new(false)).unwrap();
+    search.run(&mut Unwatched, &AtomicBool::new(false)).unwrap();
 }
 
 /// The same by so many threads.
@@ -131,7 +112,7 @@ fn a_training_of_several_processes_has_the_bits_of_one_with_as_many_parts() {
         let (cell, place) = (Genotype::parse(CELL).unwrap(), place(peers.size()));
         let stop = AtomicBool::new(false);
         let on = (&dataset, &*place);
-        train_together(config.clone(), cell, on, peers, &mut Nobody, &stop).unwrap();
+        train_together(config.clone(), cell, on, peers, &mut Unwatched, &stop).unwrap();
     };
     trained(alone());
     for size in [2, 3] {

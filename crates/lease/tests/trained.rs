@@ -6,20 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Tensor, TensorData};
 use lease::config::{Composite, Layers};
-use lease::data::{Batch, Dataset};
+use lease::data::{Batch, Dataset, Unwatched};
 use lease::space::Genotype;
 use lease::study::cell::train_in;
-use lease::training::{Observer, TrainConfig, TrainMetrics, TrainResult, Trained, presets};
-
-struct Nobody;
-
-impl Observer for Nobody {
-    fn started(&mut self, _: usize, _: u64, _: usize, _: u64) {}
-    fn note(&mut self, _: &str) {}
-    fn warn(&mut self, _: &str) {}
-    fn step(&mut self, _: f64) {}
-    fn epoch(&mut self, _: &TrainMetrics) {}
-}
+use lease::training::{TrainConfig, TrainResult, Trained, presets};
 
 const CELL: &str =
     "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|";
@@ -42,7 +32,7 @@ fn train(folder: &Path) -> (TrainResult, Dataset) {
     let config = TrainConfig::resolve(&lower, &upper).unwrap();
     let dataset = Dataset::load(&config.data).unwrap();
     let stop = AtomicBool::new(false);
-    let done = train_in(config, genotype, &dataset, folder, &mut Nobody, &stop);
+    let done = train_in(config, genotype, &dataset, folder, &mut Unwatched, &stop);
     (done.unwrap().unwrap(), dataset)
 }
 

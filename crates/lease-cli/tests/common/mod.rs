@@ -117,6 +117,21 @@ pub fn wait_until(child: &mut Child, holds: impl Fn() -> bool) {
     }
 }
 
+/// Waits until there is a checkpoint of this step, or a later one, while a process is at work.
+pub fn wait_for_checkpoint(child: &mut Child, run: &Path, step: u64) {
+    let name = format!("step-{step:09}.safetensors");
+    wait_until(child, || {
+        let newest = checkpoints(run).pop();
+        newest.is_some_and(|p| p.file_name().unwrap() >= name.as_str())
+    });
+}
+
+/// Sends a signal, as in `-TERM`, to the process of this number.
+pub fn signal(pid: &str, name: &str) {
+    let sent = Command::new("kill").args([name, pid]).status();
+    assert!(sent.unwrap().success());
+}
+
 /// Starts a command and kills it (SIGKILL) once the checkpoint of this step is there.
 pub fn kill_after(mut command: Command, run: &Path, step: u64) {
     let mut child: Child = command
@@ -124,11 +139,7 @@ pub fn kill_after(mut command: Command, run: &Path, step: u64) {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let name = format!("step-{step:09}.safetensors");
-    wait_until(&mut child, || {
-        let newest = checkpoints(run).pop();
-        newest.is_some_and(|p| p.file_name().unwrap() >= name.as_str())
-    });
+    wait_for_checkpoint(&mut child, run, step);
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -1,6 +1,6 @@
 //! What was found, in two sentences with no more certainty than the numbers have.
 
-use super::chart::grouped;
+use super::chart::{grouped, percent};
 use super::read::{ComparisonData, RunData, TrainingData};
 use crate::space::nas_bench_201::Cell;
 use crate::study::baseline::Beside;
@@ -8,10 +8,6 @@ use crate::study::compare::{differences, summaries};
 
 /// A difference of more than so many standard errors is more than the test images alone explain.
 const ERRORS: f64 = 2.0;
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
 
 /// The words, where there are any, or what else there is to say.
 fn or(value: Option<String>, else_: &str) -> String {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{EpochMetrics, StepMetrics};
 use crate::collective::Team;
-use crate::data::Dataset;
+use crate::data::{Dataset, Unwatched};
 use crate::memory::Need;
 use crate::space::StagePlan;
 
@@ -25,6 +25,14 @@ pub trait Observer {
     fn step(&mut self, metrics: &StepMetrics);
     /// An epoch is done.
     fn epoch(&mut self, metrics: &EpochMetrics);
+}
+
+impl Observer for Unwatched {
+    fn started(&mut self, _: u64, _: usize, _: u64) {}
+    fn note(&mut self, _: &str) {}
+    fn warn(&mut self, _: &str) {}
+    fn step(&mut self, _: &StepMetrics) {}
+    fn epoch(&mut self, _: &EpochMetrics) {}
 }
 
 /// What is told when a search starts.

@@ -30,7 +30,7 @@ use records::Records;
 
 use crate::Error;
 use crate::collective::{Agreement, Team};
-use crate::data::{Ahead, Augmentation, Batch, Dataset};
+use crate::data::{Ahead, Augmentation, Batch, Dataset, Unwatched};
 use crate::method::Tally;
 use crate::method::optimiser::Stepper;
 use crate::network::Vector;
@@ -50,6 +50,14 @@ pub trait Observer {
     fn step(&mut self, loss: f64);
     /// An epoch is done.
     fn epoch(&mut self, metrics: &TrainMetrics);
+}
+
+impl Observer for Unwatched {
+    fn started(&mut self, _: usize, _: u64, _: usize, _: u64) {}
+    fn note(&mut self, _: &str) {}
+    fn warn(&mut self, _: &str) {}
+    fn step(&mut self, _: f64) {}
+    fn epoch(&mut self, _: &TrainMetrics) {}
 }
 
 /// One epoch of a training: a line of its `metrics.jsonl`.

@@ -54,6 +54,11 @@ fn trimmed(text: String) -> String {
     }
 }
 
+/// A share in percent.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
 /// A whole number with its thousands apart.
 pub fn grouped(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();

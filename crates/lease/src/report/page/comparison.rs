@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maud::html;
 
-use super::parts::{again, count, legend, percent, quoted, told};
+use super::parts::{again, count, legend, quoted, told};
 use super::{Content, Section, Tile, overlaid};
-use crate::report::chart::{DotRow, Dots, Scatter, Unit, short};
+use crate::report::chart::{DotRow, Dots, Scatter, Unit, percent, short};
 use crate::report::finding;
 use crate::report::graph::{Drawing, class};
 use crate::report::read::{ComparisonData, MethodRun};

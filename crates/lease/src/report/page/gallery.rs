@@ -8,7 +8,7 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use maud::{Markup, html};
 
 use super::Section;
-use super::parts::percent;
+use crate::report::chart::percent;
 use crate::report::read::{Example, Examples, RunData};
 
 /// The section; none without examples.

@@ -18,11 +18,6 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A share in percent.
-pub fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
 /// A tile with a number of things.
 pub fn count(name: &'static str, value: u64, remark: String) -> Tile {
     Tile {

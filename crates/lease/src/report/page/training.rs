@@ -2,9 +2,9 @@
 
 use maud::html;
 
-use super::parts::{again, cell, count, notation, percent, quoted, told};
+use super::parts::{again, cell, count, notation, quoted, told};
 use super::{Content, Section, Tile};
-use crate::report::chart::{Confused, DotRow, Dots, Figure, LineChart, Series, Unit};
+use crate::report::chart::{Confused, DotRow, Dots, Figure, LineChart, Series, Unit, percent};
 use crate::report::finding;
 use crate::report::read::{TrainingData, setting};
 
