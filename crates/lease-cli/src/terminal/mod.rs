@@ -17,6 +17,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+pub use lease::report::quoted;
 use serde_json::{Value, json};
 
 /// How the program speaks.
@@ -217,10 +218,4 @@ pub fn close(code: u8) -> u8 {
         }
         _ => code,
     }
-}
-
-/// A path as a shell reads it.
-pub fn quoted(path: &std::path::Path) -> String {
-    let text = path.display().to_string();
-    shlex::try_quote(&text).map_or_else(|_| text.clone(), |quoted| quoted.into_owned())
 }

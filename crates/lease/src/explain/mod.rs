@@ -28,6 +28,7 @@ pub use chosen::Chosen;
 pub use files::{FILES, Written, free, write};
 pub use maps::{Maps, Source};
 pub use numbers::{Better, Check, Curves, Difference, Measure, Measured, Measures};
+pub(crate) use picture::diverging;
 pub use settings::{ExplainConfig, ExplainSettings, Part, presets};
 pub use subject::{Numbers, Planes, Subject};
 

@@ -24,6 +24,12 @@ const INK: Rgb<u8> = Rgb([34, 34, 34]);
 /// The ends of the heat map, for −1 and 1 (ColorBrewer's RdBu, readable by the colour-blind).
 const ENDS: [[f32; 3]; 2] = [[33.0, 102.0, 172.0], [178.0, 24.0, 43.0]];
 
+/// The colour of a number from −1 (blue) to 1 (red) over a paper, which 0 leaves as it is.
+pub(crate) fn diverging(value: f32, paper: [f32; 3]) -> [f32; 3] {
+    let end = ENDS[usize::from(value > 0.0)];
+    std::array::from_fn(|c| paper[c] + (end[c] - paper[c]) * value.abs())
+}
+
 /// The picture of one explanation, with a caption.
 pub fn picture(subject: &Subject, explained: &Explained, number: usize) -> RgbImage {
     let parts = parts(subject, explained, number);
@@ -107,17 +113,14 @@ fn parts(subject: &Subject, explained: &Explained, number: usize) -> [RgbImage; 
         .collect();
     let most = heat.iter().fold(0f32, |most, v| most.max(v.abs()));
     let share = |p: usize| if most == 0.0 { 0.0 } else { heat[p] / most };
-    let colour = |p: usize, paper: [f32; 3], cover: f32| {
-        let v = share(p);
-        let end = ENDS[usize::from(v > 0.0)];
-        std::array::from_fn(|c| paper[c] + (end[c] - paper[c]) * v.abs() * cover)
-    };
     let grey = |p: usize| (seen(p, 0) + seen(p, 1) + seen(p, 2)) / 3.0;
     [
         drawn([h, w], |p| std::array::from_fn(|c| seen(p, c))),
-        drawn([h, w], |p| colour(p, [255.0; 3], 1.0)),
+        drawn([h, w], |p| diverging(share(p), [255.0; 3])),
         // The image grey and a bit lighter, and never wholly covered, so that both are readable.
-        drawn([h, w], |p| colour(p, [50.0 + 0.8 * grey(p); 3], 0.55)),
+        drawn([h, w], |p| {
+            diverging(0.55 * share(p), [50.0 + 0.8 * grey(p); 3])
+        }),
     ]
 }
 

@@ -22,6 +22,12 @@ use read::Subject;
 /// The file of the page in a folder.
 pub const REPORT: &str = "report.html";
 
+/// A path as a shell reads it.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    shlex::try_quote(&text).map_or_else(|_| text.clone(), |quoted| quoted.into_owned())
+}
+
 /// The page about a folder, as HTML that needs nothing else. What is not there (yet) is left out.
 ///
 /// # Errors

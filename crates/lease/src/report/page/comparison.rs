@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maud::html;
 
-use super::parts::{again, count, legend, quoted, told};
+use super::parts::{again, count, legend, told};
 use super::{Content, Section, Tile, overlaid};
 use crate::report::chart::{DotRow, Dots, Scatter, Unit, percent, short};
-use crate::report::finding;
 use crate::report::graph::{Drawing, class};
 use crate::report::read::{ComparisonData, MethodRun};
+use crate::report::{finding, quoted};
 use crate::study::compare::{Found, MethodSummary, differences, summaries};
 
 /// All that is on it.

@@ -8,8 +8,12 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use maud::{Markup, html};
 
 use super::Section;
+use crate::explain::diverging;
 use crate::report::chart::percent;
 use crate::report::read::{Example, Examples, RunData};
+
+/// The page's ground, where δ is 0.
+const GROUND: [f32; 3] = [245.0, 244.0, 240.0];
 
 /// The section; none without examples.
 pub fn section(run: &RunData) -> Option<Section> {
@@ -44,7 +48,7 @@ pub fn section(run: &RunData) -> Option<Section> {
         title: "Explanations",
         body: html! {
             p.lead {
-                "Validation images after epoch " (examples.epoch) ". " (told) (audience) ". In δ orange raises a pixel and blue lowers it, up to ±ε; where \
+                "Validation images after epoch " (examples.epoch) ". " (told) (audience) ". In δ red raises a pixel and blue lowers it, up to ±ε; where \
                  outlines are drawn, the pixels that matter are known to be inside."
             }
             div.gallery {
@@ -134,7 +138,7 @@ fn outline(mask: &[bool], [_, height, width]: [usize; 3]) -> Markup {
     }
 }
 
-/// δ as colours around the page's ground: blue below 0, orange above.
+/// δ as colours around the page's ground: blue below 0, red above.
 fn delta(examples: &Examples, example: &Example) -> String {
     let (channels, area) = (examples.shape[0], area(examples));
     let value = |pixel: usize| {
@@ -144,16 +148,7 @@ fn delta(examples: &Examples, example: &Example) -> String {
         });
         (all.sum::<f32>() / channels as f32).clamp(-1.0, 1.0)
     };
-    let (low, middle, high) = (
-        [33.0, 102.0, 172.0],
-        [245.0, 244.0, 240.0],
-        [201.0, 90.0, 10.0],
-    );
-    coloured(examples, |pixel| {
-        let v = value(pixel);
-        let end: [f32; 3] = if v < 0.0 { low } else { high };
-        std::array::from_fn(|i| middle[i] + (end[i] - middle[i]) * v.abs())
-    })
+    coloured(examples, |pixel| diverging(value(pixel), GROUND))
 }
 
 /// δ ⊙ x, each image over its own range, grey being 0.

@@ -132,16 +132,6 @@ pub fn again(command: &str, configuration: &str, versions: &[(&str, String)]) ->
     }
 }
 
-/// A path as a shell reads it.
-pub fn quoted(path: &std::path::Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
-}
-
 /// The genotype in its space's notation, to be copied.
 pub fn notation(genotype: &Genotype) -> Markup {
     html! {

@@ -2,11 +2,11 @@
 
 use maud::html;
 
-use super::parts::{again, cell, count, duration, notation, quoted, told};
+use super::parts::{again, cell, count, duration, notation, told};
 use super::{Content, Section, Tile, gallery, learning, supernet, training};
 use crate::report::chart::{DotRow, Dots, Figure, Unit, grouped, percent};
-use crate::report::finding;
 use crate::report::read::{RunData, TrainingData};
+use crate::report::{finding, quoted};
 use crate::space::nas_bench_201::Cell;
 
 /// All that is on it.

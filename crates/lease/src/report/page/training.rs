@@ -2,11 +2,11 @@
 
 use maud::html;
 
-use super::parts::{again, cell, count, notation, quoted, told};
+use super::parts::{again, cell, count, notation, told};
 use super::{Content, Section, Tile};
 use crate::report::chart::{Confused, DotRow, Dots, Figure, LineChart, Series, Unit, percent};
-use crate::report::finding;
 use crate::report::read::{TrainingData, setting};
+use crate::report::{finding, quoted};
 
 /// The page of a training.
 pub fn content(training: &TrainingData) -> Content {
