@@ -86,6 +86,21 @@ fn a_run_trains_random_architectures_beside_what_it_found_and_says_where_that_st
         "{more}"
     );
     assert_same_search(&whole, &broken);
+
+    // Its search alone is gone on with, and its trainings keep their settings.
+    let settings = fs::read_to_string(whole.join("config.toml")).unwrap();
+    done(resume(&whole));
+    let kept = fs::read_to_string(whole.join("config.toml")).unwrap();
+    assert_eq!(kept, settings);
+    // Where a search has none, they are those of a new run.
+    let search = &settings[..settings.find("[train]").unwrap()];
+    fs::write(whole.join("config.toml"), search).unwrap();
+    let mut shown = lease(&["run", "--print-config", "--resume"]);
+    let shown = String::from_utf8(done_by(shown.arg(&whole)).stdout).unwrap();
+    assert!(
+        shown.contains("[train]") && shown.contains("\nauxiliary = 0.0\n"),
+        "{shown}"
+    );
 }
 
 #[test]

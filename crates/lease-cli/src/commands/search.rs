@@ -126,7 +126,13 @@ impl<C: Searching + Clone + Send + Sync + 'static> Start<C> {
         let (text, file) = RunFolder::configuration(path)?;
         let others = study::sections();
         let there = Layers::parse(&text, &file.display().to_string(), &C::scope(), &others)?;
-        Ok(C::resolve(&[there.values], &upper)?)
+        // What the folder's command did not read, as a search's does no trainings, is as in a new run.
+        let mut lower = presets(&there)?;
+        for table in &mut lower {
+            table.retain(|section, _| !there.values.contains_key(section));
+        }
+        lower.push(there.values);
+        Ok(C::resolve(&lower, &upper)?)
     }
 }
 

@@ -16,6 +16,7 @@
 pub mod checkpoint;
 pub mod files;
 mod identity;
+mod kept;
 mod lock;
 mod log;
 mod settings;
@@ -139,6 +140,9 @@ pub enum Found {
 
 /// The file that says what a folder holds; the first that is written.
 const ABOUT: &str = "run.json";
+
+/// The settings.
+const CONFIGURATION: &str = "config.toml";
 
 /// The log of measures.
 const METRICS: &str = "metrics.jsonl";
@@ -296,7 +300,7 @@ impl RunFolder {
     /// # Errors
     /// If there is no such folder, it is no run folder, or its configuration cannot be read.
     pub fn configuration(path: &Path) -> Result<(String, PathBuf), RunError> {
-        let file = path.join("config.toml");
+        let file = path.join(CONFIGURATION);
         let failed = |path: &Path, source| RunError::Io {
             action: "read",
             path: path.into(),
@@ -307,7 +311,7 @@ impl RunFolder {
             Err(e) if e.kind() == io::ErrorKind::NotFound && path.is_dir() => {
                 Err(RunError::Foreign {
                     path: path.into(),
-                    missing: "config.toml",
+                    missing: CONFIGURATION,
                 })
             }
             Err(e) if !path.exists() => Err(failed(path, e)),
@@ -356,6 +360,17 @@ impl RunFolder {
                 path,
                 source,
             })
+    }
+
+    /// Writes the configuration of a run that is gone on with. What the one there has beside it, being read by other commands,
+    /// stays.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    pub fn write_configuration(&self, configuration: &str) -> Result<(), RunError> {
+        let there = std::fs::read_to_string(self.path.join(CONFIGURATION)).unwrap_or_default();
+        let whole = kept::with_others_of(&there, configuration);
+        self.write(CONFIGURATION, whole.as_bytes())
     }
 
     /// Writes a value as JSON.

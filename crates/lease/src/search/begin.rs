@@ -21,9 +21,7 @@ use crate::space::cost::Latencies;
 
 /// Everything that keeps a search with these settings on these images from being done, found without starting it.
 pub fn problems(config: &SearchConfig, images: &ImageSet) -> Vec<Error> {
-    let mut all: Vec<Error> = Vec::new();
-    let parts = batches::too_few(config, images.count);
-    all.extend(parts.into_iter().map(Error::from));
+    let mut all = too_few(config, images.count);
     all.extend(
         crate::device::device(&config.run.device)
             .err()
@@ -39,6 +37,12 @@ pub fn problems(config: &SearchConfig, images: &ImageSet) -> Vec<Error> {
         Err(error) => all.push(error),
     }
     all
+}
+
+/// The errors of the parts that would have fewer images than a batch, of so many training images.
+pub fn too_few(config: &SearchConfig, images: usize) -> Vec<Error> {
+    let parts = batches::too_few(config, images);
+    parts.into_iter().map(Error::from).collect()
 }
 
 /// Everything that keeps a search with these settings on this data set from being done: also classes that a part would not
@@ -117,7 +121,7 @@ impl Search {
             true => {
                 let about = observer::about(&config, &feed.dataset);
                 let (run, metrics) = RunFolder::create(path, Kind::Search, about)?;
-                run.write("config.toml", toml.as_bytes())?;
+                run.write_configuration(toml)?;
                 budget::keep(&run, latencies.as_ref())?;
                 Some(Records::open(run, metrics, &state.progress)?)
             }
@@ -192,7 +196,7 @@ impl Search {
                 let about = observer::about(&config, &feed.dataset);
                 let metrics = run.go_on(Kind::Search, about, &progress.metrics)?;
                 let records = Records::open(run.clone(), metrics, &progress)?;
-                run.write("config.toml", toml.as_bytes())?;
+                run.write_configuration(toml)?;
                 Some(records)
             }
             false => None,
