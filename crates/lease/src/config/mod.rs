@@ -41,10 +41,15 @@ pub trait Composite: Sized {
         format!("nothing reads the section [{}]", setting.section)
     }
 
+    /// What these layers set that nothing reads under these settings, though its section is read.
+    fn stray(&self, _upper: &Layers) -> Vec<ConfigError> {
+        Vec::new()
+    }
+
     /// The configuration that results where `upper` lies over `lower`, the later of which win.
     ///
     /// # Errors
-    /// If a setting cannot be used, or is given as a flag where nothing reads it.
+    /// If a setting cannot be used, or is given as a flag, or names images, where nothing reads it.
     fn resolve(lower: &[Table], upper: &Layers) -> Result<Self, ConfigError> {
         let mut values = Table::new();
         for section in Self::scope() {
@@ -67,6 +72,7 @@ pub trait Composite: Sized {
                 });
             }
         }
+        errors.extend(config.stray(upper));
         ConfigError::all(errors)?;
         Ok(config)
     }

@@ -1,5 +1,7 @@
 //! What is read of images.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use toml::Table;
@@ -7,7 +9,7 @@ use toml::Table;
 use super::frame::{Frame, Framing};
 use super::{ClutterSettings, Reading, ShapesSettings};
 use crate::config::{
-    Composite, ConfigError, ImageSize, Rule, Section, SectionInfo, Setting, section,
+    Composite, ConfigError, ImageSize, Layers, Rule, Section, SectionInfo, Setting, section,
 };
 
 /// Where images come from.
@@ -105,6 +107,18 @@ impl DataSettings {
         (!own).then(|| self.reading().frame)
     }
 
+    /// What the images are called: a folder or a table by its own name, other data sets by theirs.
+    pub fn called(&self) -> String {
+        let name = Path::new(&self.path).file_name();
+        match (self.dataset, name) {
+            (DatasetKind::Folder | DatasetKind::Csv, Some(name)) => name.to_string_lossy().into(),
+            _ => {
+                let (_, values) = self.table();
+                values["dataset"].as_str().unwrap_or_default().into()
+            }
+        }
+    }
+
     /// What there is to tell about the size of the images.
     pub fn told(&self) -> Option<String> {
         const SMALL: usize = 32;
@@ -115,6 +129,35 @@ impl DataSettings {
                 size.height, size.width
             )
         })
+    }
+
+    /// Why this data set does not read a setting of its section; nothing if it does.
+    fn unread(&self, key: &str) -> Option<String> {
+        let (_, values) = self.table();
+        let name = values["dataset"].as_str().unwrap_or_default();
+        let own = self.dataset.is_embedded();
+        let cifar = matches!(self.dataset, DatasetKind::Cifar10 | DatasetKind::Cifar100);
+        match key {
+            "path" | "cache" if own => Some(format!(
+                "--dataset {name} comes with the program; for images of one's own say --dataset folder or --dataset csv, for \
+                 CIFAR --dataset cifar10 or cifar100"
+            )),
+            "image_size" | "framing" | "background" if own || cifar => {
+                let side = match self.dataset {
+                    DatasetKind::ClutteredDigits => ", which --clutter-side changes",
+                    DatasetKind::Shapes => ", which --shapes-side changes",
+                    _ => "",
+                };
+                Some(format!(
+                    "images of --dataset {name} have a size of their own{side}; it is for --dataset folder and csv"
+                ))
+            }
+            "smallest_part" | "colour_change" if self.augment != Augment::Photo => Some(format!(
+                "it is a setting of --augment photo, and this is {}",
+                values["augment"].as_str().unwrap_or_default()
+            )),
+            _ => None,
+        }
     }
 
     /// How image files become images of the data set: also of others that a network trained on it is shown.
@@ -224,5 +267,27 @@ impl Composite for DataConfig {
             ),
             None => format!("nothing reads the section [{}]", setting.section),
         }
+    }
+
+    fn stray(&self, upper: &Layers) -> Vec<ConfigError> {
+        let ours = |setting: &&&Setting| setting.section == DataSettings::INFO.name;
+        let flags = upper.flags.iter().filter(ours);
+        let mut all: Vec<ConfigError> = flags
+            .filter_map(|setting| {
+                Some(ConfigError::Unread {
+                    flag: setting.flag(),
+                    reason: self.images.unread(setting.key)?,
+                })
+            })
+            .collect();
+        // A file that says where images lie and not which they are; with the data set named as well, others may be meant.
+        let said = |key| upper.values.get(DataSettings::INFO.name)?.get(key);
+        let path = said("path").filter(|path| path.as_str() != Some(""));
+        if let (Some(path), None, true) = (path, said("dataset"), all.is_empty())
+            && let Some(reason) = self.images.unread("path")
+        {
+            all.push(DataSettings::setting("path").range(path, reason));
+        }
+        all
     }
 }

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, preset, section};
+use crate::config::{
+    Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section,
+};
 use crate::data::{DataConfig, DataSettings};
 use crate::method::settings::{AudienceSettings, MethodSettings};
 use crate::network::NetworkSettings;
@@ -138,6 +140,10 @@ impl Composite for ExplainConfig {
     fn unread(&self, setting: &Setting) -> String {
         self.data.unread(setting)
     }
+
+    fn stray(&self, upper: &Layers) -> Vec<ConfigError> {
+        self.data.stray(upper)
+    }
 }
 
 /// The presets that explanations of what is in a folder lie on: what fits its data set, and its own settings.
@@ -152,7 +158,6 @@ pub fn presets(folder: Table) -> Result<Vec<Table>, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Layers;
 
     #[test]
     fn of_the_method_the_attack_alone_is_read_and_flags_win_over_a_runs_settings() {

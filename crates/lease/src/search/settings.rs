@@ -232,6 +232,10 @@ impl Composite for SearchConfig {
             self.explainer.space
         )
     }
+
+    fn stray(&self, upper: &Layers) -> Vec<ConfigError> {
+        self.data.stray(upper)
+    }
 }
 
 /// The presets of the space and the data set that these layers choose, a training's too, and the one that they name: what

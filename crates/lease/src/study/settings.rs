@@ -6,7 +6,7 @@ use toml::Table;
 
 use crate::Error;
 use crate::collective::Collective;
-use crate::config::{Composite, ConfigError, Rule, Section, SectionInfo, Setting, section};
+use crate::config::{Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, section};
 use crate::data::Dataset;
 use crate::explain::ExplainSettings;
 use crate::rng::{Purpose, stream};
@@ -94,6 +94,10 @@ impl Composite for ComparisonConfig {
     fn unread(&self, setting: &Setting) -> String {
         self.study.unread(setting)
     }
+
+    fn stray(&self, upper: &Layers) -> Vec<ConfigError> {
+        self.study.stray(upper)
+    }
 }
 
 impl Composite for RunConfig {
@@ -123,6 +127,10 @@ impl Composite for RunConfig {
     fn unread(&self, setting: &Setting) -> String {
         self.study.unread(setting)
     }
+
+    fn stray(&self, upper: &Layers) -> Vec<ConfigError> {
+        self.study.stray(upper)
+    }
 }
 
 impl Composite for StudyConfig {
@@ -151,6 +159,10 @@ impl Composite for StudyConfig {
 
     fn unread(&self, setting: &Setting) -> String {
         self.search.unread(setting)
+    }
+
+    fn stray(&self, upper: &Layers) -> Vec<ConfigError> {
+        self.search.stray(upper)
     }
 }
 

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::collective::{Collective, CollectiveError, Team};
 use crate::config::{
-    Composite, ConfigError, Rule, Section, SectionInfo, Setting, overlay, preset, section,
+    Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, overlay, preset, section,
 };
 use crate::data::{self, DataConfig, DataSettings};
 use crate::method::optimiser::{SgdRule, cosine};
@@ -136,6 +136,10 @@ impl Composite for TrainConfig {
 
     fn unread(&self, setting: &Setting) -> String {
         self.data.unread(setting)
+    }
+
+    fn stray(&self, upper: &Layers) -> Vec<ConfigError> {
+        self.data.stray(upper)
     }
 }
 
