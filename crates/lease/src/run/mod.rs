@@ -234,6 +234,32 @@ impl RunFolder {
         Err(occupied(path, "cell of a comparison", &all))
     }
 
+    /// Whether a comparison can be begun, or gone on with, in a folder: one that holds a run, or where nothing was compared
+    /// yet files of the names that a comparison writes, is somebody else's.
+    ///
+    /// # Errors
+    /// If it cannot; if it is no folder or cannot be read.
+    pub fn for_comparison(path: &Path) -> Result<(), RunError> {
+        let all = listed(path)?;
+        let of_run = |file: &PathBuf| named(file, ABOUT) || named(file, METRICS);
+        let written = [
+            "comparison.md",
+            "comparison.csv",
+            "comparison.json",
+            "report.html",
+        ];
+        let ours = |file: &PathBuf| written.iter().any(|name| named(file, name));
+        let seed = |file: &PathBuf| {
+            file.file_name()
+                .is_some_and(|f| f.to_string_lossy().starts_with("seed"))
+        };
+        let begun = |method: &PathBuf| contents(method).is_ok_and(|cells| cells.iter().any(seed));
+        if all.iter().any(of_run) || (all.iter().any(ours) && !all.iter().any(begun)) {
+            return Err(occupied(path, "comparison", &all));
+        }
+        Ok(())
+    }
+
     /// Makes a new folder, with its parents, takes it for this process, and says in it what it will hold: `about`, an
     /// object, with the kind. The log of its measures keeps other processes out while it is open.
     ///

@@ -8,7 +8,7 @@ use super::cell::Cell;
 use super::variant::Variant;
 use crate::config::{Composite, ConfigError, Layers, Section, Setting};
 use crate::data::{DataConfig, Dataset, Watch};
-use crate::run::RunSettings;
+use crate::run::{RunFolder, RunSettings};
 use crate::{Error, memory};
 
 /// Methods and seeds that are compared in a folder.
@@ -42,7 +42,8 @@ impl<'a> Comparison<'a> {
     /// All cells, seed by seed, none of which was begun with other settings.
     ///
     /// # Errors
-    /// If a setting cannot be used, or is given as a flag where no method reads it; if a cell was begun with others.
+    /// If a setting cannot be used, or is given as a flag where no method reads it; if a cell was begun with others; if the
+    /// folder holds anything else.
     pub fn cells(&self) -> Result<Vec<Cell<'a>>, Error> {
         // Read as a whole first, so that a mistake is told once.
         let common = Layers::read(
@@ -73,7 +74,15 @@ impl<'a> Comparison<'a> {
             }
         }
         errors.extend(common.flags.iter().filter_map(|flag| unread(&cells, flag)));
+        let stray = |cell: &Cell| cell.config.stray(&common);
+        if let Some(first) = cells
+            .first()
+            .filter(|_| !cells.iter().any(|c| stray(c).is_empty()))
+        {
+            errors.extend(stray(first).into_iter().map(Error::from));
+        }
         Error::all(errors)?;
+        RunFolder::for_comparison(self.folder)?;
         Ok(cells)
     }
 }
