@@ -298,4 +298,15 @@ fn what_cannot_be_done_at_a_time_or_by_shares_is_refused() {
         assert!(refused.contains(told), "{refused}");
         assert!(!out.join("random").exists(), "{refused}");
     }
+    for (method, told) in [
+        ("drnas", "say drnas:preset=drnas"),
+        (
+            "evolution",
+            "it is none of lease, darts, darts-first, random and random-search",
+        ),
+    ] {
+        let mut command = lease(&["compare", method, "--out"]);
+        let refused = refused_by(command.arg(&out));
+        assert!(refused.contains(told), "{refused}");
+    }
 }

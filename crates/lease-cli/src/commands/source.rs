@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lease::Error;
-use lease::space::{Genotype, GenotypeError, Read};
+use lease::space::{self, Genotype, GenotypeError, Read};
 
 use crate::terminal::{self, Level};
 
@@ -37,6 +37,11 @@ impl Source {
                     "random: needs a seed, as in random:7 or random:nas-bench-201:7".into(),
                 )
             })?;
+            if let Some(name) = space.as_ref().filter(|name| space::named(name).is_none()) {
+                let names = space::names().join(", ");
+                let told = format!("{text}: there is no space `{name}`; there are {names}");
+                return Err(Error::Usage(told));
+            }
             return Ok(Self::Random { space, seed });
         }
         let path = Path::new(text);
@@ -94,11 +99,11 @@ impl Source {
             Self::Run(path) => {
                 let file = path.join("genotype.json");
                 if path.join("config.toml").is_file() && !file.is_file() {
-                    return Err(Error::Usage(
-                        "this run has no genotype.json yet, so its search is not finished; \
-                         go on with it by `lease search --resume`"
-                            .into(),
-                    ));
+                    let run = terminal::quoted(path);
+                    return Err(Error::Usage(format!(
+                        "this run has no genotype.json yet, so its search is not finished; go on with it by \
+                         `lease search --resume {run}`"
+                    )));
                 }
                 Genotype::from_file(&file, None)
             }

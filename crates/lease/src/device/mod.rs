@@ -16,11 +16,11 @@ pub use listing::{Absence, Limits, Listed, Listing, listing};
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// No device has this name.
-    #[error("`{name}` is no device; this build has {known}, where N counts from 0")]
+    #[error("`{name}` is no device; this build has {known}")]
     Unknown {
         /// The name.
         name: String,
-        /// The names that this build knows.
+        /// The names that this build knows, such as `cpu, gpu, gpu:1, …`.
         known: String,
     },
     /// The build has no such devices.
@@ -134,7 +134,7 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
         }),
         _ => {
             let built = KINDS.iter().filter(|k| k.built);
-            let known = built.map(|k| format!(", {}[:N]", k.name));
+            let known = built.map(|k| format!(", {0}, {0}:1, …", k.name));
             Err(DeviceError::Unknown {
                 name: name.into(),
                 known: format!("cpu{}", known.collect::<String>()),

@@ -2,6 +2,8 @@
 
 use crate::Error;
 use crate::config::{Composite, Layers, Setting};
+use crate::method::settings::MethodSettings;
+use crate::search::preset::PresetSettings;
 use crate::search::presets;
 
 use super::{ComparisonConfig, random_search};
@@ -25,6 +27,26 @@ impl Kind {
             "random-search" => Some(Self::RandomSearch),
             _ => None,
         }
+    }
+}
+
+/// The searches by name.
+fn methods() -> Vec<&'static str> {
+    MethodSettings::setting("method").choices.words()
+}
+
+/// What is wrong with a name alone that is no method's.
+fn unknown(name: &str) -> String {
+    match PresetSettings::setting("preset")
+        .choices
+        .words()
+        .contains(&name)
+    {
+        true => format!("it is a preset's name: say {name}:preset={name}"),
+        false => format!(
+            "it is none of {}, random and random-search, and has no settings, as in {name}:gamma=10",
+            methods().join(", ")
+        ),
     }
 }
 
@@ -55,6 +77,9 @@ impl Variant {
         };
         let (name, settings) = match text.split_once(':') {
             Some((name, settings)) => (name, settings.to_string()),
+            None if Kind::baseline(text).is_none() && !methods().contains(&text) => {
+                return Err(wrong(&unknown(text)));
+            }
             None => (text, format!("method={text}")),
         };
         if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
