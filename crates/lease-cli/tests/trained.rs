@@ -4,6 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use common::*;
 
@@ -92,12 +93,29 @@ fn another_test_set_is_tested_class_by_class_and_must_have_known_classes() {
             "--json",
         ])
     };
-    let output = done(test(&photos));
-    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tested = |command: Command| -> (serde_json::Value, String) {
+        let output = done(command);
+        let told = String::from_utf8(output.stderr).unwrap();
+        (serde_json::from_slice(&output.stdout).unwrap(), told)
+    };
+    // Of its own images it is tested on those that it was not trained on, unless all are asked for.
+    for own in [test(&photos), lease(&["test", &network, "--json"])] {
+        let (result, told) = tested(own);
+        assert_eq!(result["images"], 4, "{told}");
+    }
+    let mut all = test(&photos);
+    all.args(["--part", "all"]);
+    let (result, told) = tested(all);
+    assert_eq!(result["images"], 20);
+    assert!(told.contains("16 of these images are those that"), "{told}");
+    let others = root.path().join("others");
+    fs::rename(&photos, &others).unwrap();
+    let others = others.to_str().unwrap();
+    let (result, _) = tested(test(others));
     assert_eq!(result["images"], 20, "all of a folder that is not divided");
     assert_eq!(result["confusion"], serde_json::json!([[10, 0], [0, 10]]));
-    fs::rename(format!("{photos}/blue"), format!("{photos}/green")).unwrap();
-    let told = refused(test(&photos));
+    fs::rename(format!("{others}/blue"), format!("{others}/green")).unwrap();
+    let told = refused(test(others));
     assert!(told.contains("does not know, `green`"), "{told}");
 }
 

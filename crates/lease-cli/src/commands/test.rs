@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use lease::Error;
-use lease::config::{Composite, ImageSize};
+use lease::config::{Composite, ImageSize, Layers};
 use lease::data::{DataConfig, DatasetKind};
 use lease::training::{ClassResult, Confusion, Trained};
 use serde_json::json;
@@ -17,14 +17,15 @@ use crate::terminal::{self, Level, reading};
 
 /// Test a trained network on another test set, class by class.
 ///
-/// The set's classes must be among the network's, by their names.
+/// Without a data set it is the test images of the one that the network was trained on. The set's classes must be among the
+/// network's, by their names.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The folder that `lease train` left, or a run folder of `lease run`
     #[arg(value_name = "TRAINED")]
     trained: PathBuf,
     /// Which images of the set: its test images, its training images, or both [default: test; all of a folder that is not
-    /// divided]
+    /// divided and that the network was not trained on]
     #[arg(long, value_enum)]
     part: Option<Part>,
     /// Print JSON, with the confusion matrix
@@ -51,9 +52,22 @@ pub fn run(arguments: &Arguments) -> Result<Ended, Error> {
 fn test(arguments: &Arguments) -> Result<Ended, Error> {
     let trained = Trained::load(&arguments.trained, &arguments.place.device)?;
     let upper = arguments.settings.layers()?;
-    let config = DataConfig::resolve(&[read_as(&trained)], &upper)?;
-    let part = arguments.part.unwrap_or_else(|| part_of(&config));
+    let config = DataConfig::resolve(&[read_as(&trained, &upper)], &upper)?;
+    let own = is_own(&trained, &config);
+    let part = match arguments.part {
+        Some(part) => part,
+        None if own => Part::Test,
+        None => part_of(&config),
+    };
     let dataset = reading::load(&config)?;
+    if own && part != Part::Test {
+        let told = format!(
+            "{} of these images are those that the network was trained on, so this says little about others; --part test \
+             leaves them out.",
+            dataset.train.len()
+        );
+        terminal::say(Level::Warning, told);
+    }
     let numbers = trained.numbers_of(&dataset)?;
     let (train, test) = (&*dataset.train, dataset.test());
     let parts = match part {
@@ -75,16 +89,28 @@ fn test(arguments: &Arguments) -> Result<Ended, Error> {
     Ok(Ended::Well)
 }
 
-/// The settings by which images are read as the network's were.
-fn read_as(trained: &Trained) -> Table {
+/// The settings by which images are read as the network's were; those that it was trained with where no others are named.
+fn read_as(trained: &Trained, upper: &Layers) -> Table {
     let mut all = Table::new();
     for (section, values) in trained.config.data.tables() {
         all.insert(section.name.into(), Value::Table(values));
     }
-    // Which images these are is said anew.
+    let given = |key| {
+        upper
+            .values
+            .get("data")
+            .and_then(|data| data.get(key))
+            .is_some()
+    };
+    let (other_kind, other_place) = (given("dataset"), given("path"));
     if let Some(Value::Table(data)) = all.get_mut("data") {
-        for key in ["dataset", "path", "limit", "test_limit"] {
-            data.remove(key);
+        if other_kind {
+            data.remove("dataset");
+        }
+        if other_kind || other_place {
+            for key in ["path", "limit", "test_limit"] {
+                data.remove(key);
+            }
         }
         let [_, height, width] = trained.image();
         if let Ok(size) = Value::try_from(ImageSize { height, width }) {
@@ -92,6 +118,14 @@ fn read_as(trained: &Trained) -> Table {
         }
     }
     all
+}
+
+/// Whether this is the data set that the network was trained on, as far as kind and place tell.
+fn is_own(trained: &Trained, config: &DataConfig) -> bool {
+    let (there, here) = (&trained.config.data.images, &config.images);
+    let place = |path: &str| Path::new(path).canonicalize().ok();
+    there.dataset == here.dataset
+        && (here.dataset.is_embedded() || place(&there.path) == place(&here.path))
 }
 
 /// All of a folder that has no sub-folders for training and testing; else what tests.
