@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -159,6 +160,29 @@ fn signals_that_ask_to_stop_leave_a_checkpoint_and_say_how_to_go_on() {
         done(resume(&stopped));
         assert_same_search(&whole, &stopped);
     }
+}
+
+#[test]
+fn a_selection_that_asks_the_supernet_says_so_and_stops_when_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let endless =
+        "--epochs 1 --method darts-first --selection perturbation --selection-tune-steps 1000000";
+    let endless: Vec<&str> = endless.split(' ').collect();
+    let mut search = search_saving_every("1000", &run, &endless);
+    let mut child = search
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    assert!(told.any(|line| line.starts_with("Selecting by perturbation: ")));
+    signal(&child.id().to_string(), "-TERM");
+    assert!(told.any(|line| line.starts_with("Stopped with a checkpoint. Go on with: ")));
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(!run.join("genotype.json").exists());
 }
 
 #[test]

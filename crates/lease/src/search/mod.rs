@@ -24,7 +24,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 
 use batches::Feed;
-pub use begin::{lacking, memory, obstacles, problems};
+pub use begin::{lacking, memory, obstacles, problems, too_few};
 pub use budget::measure;
 pub use explaining::EXPLANATIONS;
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
@@ -129,7 +129,10 @@ impl Search {
                 return Ok(Outcome::Stopped);
             }
         }
-        Ok(Outcome::Finished(Box::new(self.finish()?)))
+        Ok(match self.finish(observer, stop)? {
+            Some(summary) => Outcome::Finished(Box::new(summary)),
+            None => Outcome::Stopped,
+        })
     }
 
     /// Measures and records an epoch, and asks the safeguards.
@@ -245,13 +248,21 @@ impl Search {
         }
     }
 
-    fn finish(&mut self) -> Result<Summary, Error> {
+    /// Selects what the search ends with, and writes it; nothing if it was stopped before, the last epoch being saved.
+    fn finish(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Option<Summary>, Error> {
         let genotype = match (&self.state.progress.fired, self.config.selection.selection) {
             (Some(fired), _) => {
                 Genotype::parse(&self.state.progress.watched[fired.epoch].genotype)?
             }
             (None, Selection::Strongest) => self.genotype()?,
-            (None, Selection::Perturbation) => self.by_perturbation()?,
+            (None, Selection::Perturbation) => match self.by_perturbation(observer, stop)? {
+                Some(genotype) => genotype,
+                None => return Ok(None),
+            },
             (None, Selection::BestEpoch) => self.best_epoch()?,
         };
         let (steps, per_epoch) = (self.state.progress.step, self.feed.per_epoch());
@@ -278,6 +289,6 @@ impl Search {
             }
             records.finish(&self.state, &summary)?;
         }
-        Ok(summary)
+        Ok(Some(summary))
     }
 }

@@ -10,11 +10,15 @@
 //!
 //! Validation images are those of the search; test images have no part in it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::Search;
+use super::{Observer, Search};
 use crate::Error;
+use crate::collective::Agreement;
 use crate::config::{Rule, section};
 use crate::method::optimiser::sgd;
 use crate::method::product::gradient;
@@ -105,8 +109,12 @@ impl Search {
         }
     }
 
-    /// What DARTS-PT selects from the supernet as it is.
-    pub(super) fn by_perturbation(&mut self) -> Result<Genotype, Error> {
+    /// What DARTS-PT selects from the supernet as it is; nothing if `stop` is set on any of the processes before it has.
+    pub(super) fn by_perturbation(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Option<Genotype>, Error> {
         let f = self.models.explainer.clone();
         let parts = f.coefficients();
         let architecture = self.state.point.architecture.clone();
@@ -120,30 +128,55 @@ impl Search {
                 .collect(),
             tuned: 0,
         };
-        for (kind, edge) in edges(&parts, &mut rng) {
-            self.decide_operation(&mut selecting, &parts[kind], (kind, edge));
-            self.tune(&mut selecting);
+        let (edges, nodes) = (edges(&parts, &mut rng), nodes(&parts, &mut rng));
+        let mut told = Told::new(edges.len() + nodes.len(), observer);
+        for (kind, edge) in edges {
+            let done = self.decide_operation(&mut selecting, &parts[kind], (kind, edge), stop);
+            if done
+                .and_then(|()| self.tune(&mut selecting, stop))
+                .is_none()
+            {
+                return Ok(None);
+            }
+            told.decided(observer);
         }
-        for (kind, node) in nodes(&parts, &mut rng) {
-            self.decide_edges(&mut selecting, &parts[kind], (kind, node));
-            self.tune(&mut selecting);
+        for (kind, node) in nodes {
+            let done = self.decide_edges(&mut selecting, &parts[kind], (kind, node), stop);
+            if done
+                .and_then(|()| self.tune(&mut selecting, stop))
+                .is_none()
+            {
+                return Ok(None);
+            }
+            told.decided(observer);
         }
         let decided = decided(&parts, &selecting.choice, &architecture);
-        Ok(f.derive(&decided)?)
+        Ok(Some(f.derive(&decided)?))
     }
 
-    /// Takes the operation of an edge without which the supernet is worst.
+    /// Nothing once any of the processes was asked to stop.
+    fn going_on(&self, stop: &AtomicBool) -> Option<()> {
+        let asked = Agreement {
+            stop: stop.load(Ordering::Relaxed),
+            due: false,
+        };
+        (!self.team.agree(asked).stop).then_some(())
+    }
+
+    /// Takes the operation of an edge without which the supernet is worst; nothing if it was stopped.
     fn decide_operation(
         &self,
         now: &mut Selecting,
         of: &Coefficients,
         (kind, edge): (usize, usize),
-    ) {
+        stop: &AtomicBool,
+    ) -> Option<()> {
         let [_, operations] = of.slot.shape();
         let first = of.slot.place() + edge * operations;
         let theta = now.theta.to_f64();
         let mut worst: Option<(Score, usize)> = None;
         for k in &of.derivable[edge] {
+            self.going_on(stop)?;
             let mut without = theta.clone();
             without[first + k] = 0.0;
             let score = self.score(&now.weights, &now.theta.with_values(without));
@@ -151,16 +184,24 @@ impl Search {
                 worst = Some((score, *k));
             }
         }
-        let Some((_, chosen)) = worst else { return };
-        let mut with = theta;
-        with[first..first + operations].fill(0.0);
-        with[first + chosen] = 1.0;
-        now.theta = now.theta.with_values(with);
-        now.choice[kind][edge] = Some(chosen);
+        if let Some((_, chosen)) = worst {
+            let mut with = theta;
+            with[first..first + operations].fill(0.0);
+            with[first + chosen] = 1.0;
+            now.theta = now.theta.with_values(with);
+            now.choice[kind][edge] = Some(chosen);
+        }
+        Some(())
     }
 
-    /// Takes edges into a node away, each time the one that is missed least, until two are left.
-    fn decide_edges(&self, now: &mut Selecting, of: &Coefficients, (kind, node): (usize, usize)) {
+    /// Takes edges into a node away, each time the one that is missed least, until two are left; nothing if it was stopped.
+    fn decide_edges(
+        &self,
+        now: &mut Selecting,
+        of: &Coefficients,
+        (kind, node): (usize, usize),
+        stop: &AtomicBool,
+    ) -> Option<()> {
         let [_, operations] = of.slot.shape();
         let mut left: Vec<usize> = of.nodes[node].clone().collect();
         let without = |now: &Selecting, edge: usize| {
@@ -172,20 +213,22 @@ impl Search {
         while left.len() > 2 {
             let mut best: Option<(Score, usize)> = None;
             for (at, edge) in left.iter().enumerate() {
+                self.going_on(stop)?;
                 let score = self.score(&now.weights, &without(now, *edge));
                 if best.is_none_or(|(most, _)| most.below(score)) {
                     best = Some((score, at));
                 }
             }
-            let Some((_, at)) = best else { return };
+            let Some((_, at)) = best else { break };
             let edge = left.remove(at);
             now.theta = without(now, edge);
             now.choice[kind][edge] = None;
         }
+        Some(())
     }
 
-    /// Trains E at the mixing weights as they are decided so far.
-    fn tune(&mut self, now: &mut Selecting) {
+    /// Trains E at the mixing weights as they are decided so far; nothing if it was stopped.
+    fn tune(&mut self, now: &mut Selecting, stop: &AtomicBool) -> Option<()> {
         let s = &self.config.search;
         let rule = self.config.explainer_rule();
         let (rate, steps) = (
@@ -195,6 +238,7 @@ impl Search {
         let (direct, seed) = (direct(&*self.models.explainer), self.config.run.seed);
         let mut stepper = sgd(&rule);
         for _ in 0..steps {
+            self.going_on(stop)?;
             let step = self.state.progress.step + now.tuned;
             let parts = self.team.own().zip(self.feed.batches(step));
             let each = parts.map(|(part, batches)| {
@@ -207,6 +251,38 @@ impl Search {
             let [found] = self.team.mean(each).vectors;
             now.weights = stepper.step(rate, &now.weights, &found);
             now.tuned += 1;
+        }
+        Some(())
+    }
+}
+
+/// What is told of decisions.
+struct Told {
+    decisions: usize,
+    of: usize,
+    last: Instant,
+}
+
+impl Told {
+    /// Time after which it is told again.
+    const EVERY: Duration = Duration::from_secs(10);
+
+    fn new(of: usize, observer: &mut dyn Observer) -> Self {
+        observer.note(&format!(
+            "Selecting by perturbation: {of} decisions. If it is stopped, the selection begins anew when it is gone on with."
+        ));
+        Self {
+            decisions: 0,
+            of,
+            last: Instant::now(),
+        }
+    }
+
+    fn decided(&mut self, observer: &mut dyn Observer) {
+        self.decisions += 1;
+        if self.last.elapsed() >= Self::EVERY {
+            observer.note(&format!("{} of {} decisions.", self.decisions, self.of));
+            self.last = Instant::now();
         }
     }
 }
