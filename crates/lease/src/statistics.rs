@@ -10,6 +10,19 @@ pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// The variance of a share of right answers among so many that comes from their number alone, p (1 − p) / n. Where all are right,
+/// or none is, that would be 0, as if nothing could change; one more of each kind is counted then.
+pub fn share_variance(share: f64, of: usize) -> f64 {
+    let of = of.max(1) as f64;
+    match share * (1.0 - share) {
+        product if product > 0.0 => product / of,
+        _ => {
+            let near = (share * of + 1.0) / (of + 2.0);
+            near * (1.0 - near) / of
+        }
+    }
+}
+
 /// A 95 % interval of the mean, by resampling the values (percentile bootstrap; Efron & Tibshirani 1993, chapter 13): the 2.5 and
 /// 97.5 % points of the means of 10,000 resamplings. None for fewer than two values. The same values give the same interval.
 pub fn interval(values: &[f64]) -> Option<[f64; 2]> {

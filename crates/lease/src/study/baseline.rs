@@ -1,5 +1,6 @@
 //! Where an architecture that was found stands among random ones of the same space.
 
+use crate::statistics::share_variance;
 use crate::training::TrainResult;
 
 /// An architecture beside random ones, all trained alike and tested on the same images. Accuracies are shares, not percent.
@@ -29,8 +30,7 @@ impl Beside {
         let accuracy = found.test_accuracy;
         let count = random.len() as f64;
         let mean = random.iter().map(|r| r.test_accuracy).sum::<f64>() / count;
-        let variance =
-            |r: &TrainResult| r.test_accuracy * (1.0 - r.test_accuracy) / r.test_images as f64;
+        let variance = |r: &TrainResult| share_variance(r.test_accuracy, r.test_images);
         let of_mean = random.iter().map(variance).sum::<f64>() / (count * count);
         Some(Self {
             mean,
@@ -86,5 +86,8 @@ mod tests {
             "place 1 of 4"
         );
         assert_eq!(Beside::of(&result(99.0), &[]), None);
+        // Where all answers are right, others could still have been wrong.
+        let perfect = Beside::of(&result(100.0), &[result(100.0)]).unwrap();
+        assert!(0.01 < perfect.error && perfect.error < 0.02, "{perfect:?}");
     }
 }
