@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread;
 
-use common::{done, lease, refused};
+use common::{done, lease, refused, refused_by};
 
 #[test]
 fn shapes_are_written_to_a_folder_that_a_search_reads() {
@@ -46,6 +46,13 @@ fn shapes_are_written_to_a_folder_that_a_search_reads() {
     assert_eq!(looked["masks"], true);
     assert_eq!(looked["classes"][1]["train"], 20);
     assert!(std::fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
+    // A sheet is not written over a photo.
+    let photo = folder.join("train/disc/000000.png");
+    let before = std::fs::read(&photo).unwrap();
+    let mut over = lease(&["data", "check", path, "--sheet"]);
+    let told = refused_by(over.arg(&photo));
+    assert!(told.contains("is there already and is another"), "{told}");
+    assert_eq!(std::fs::read(&photo).unwrap(), before);
     let run = root.path().join("run");
     let mut search = lease(&[
         "search",

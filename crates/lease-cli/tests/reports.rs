@@ -58,6 +58,14 @@ fn a_search_ends_with_a_page_and_finds_the_same_without_one() {
         assert!(!page.contains(outside), "{outside}");
     }
 
+    // It is written over pages alone.
+    let settings = with.join("config.toml");
+    let before = fs::read(&settings).unwrap();
+    let told = refused(report(&with, &["--out", settings.to_str().unwrap()]));
+    assert!(told.contains("is no page of lease's"), "{told}");
+    assert_eq!(fs::read(&settings).unwrap(), before);
+    stdout(report(&with, &[]));
+
     // A page that cannot be written does not fail the run, which has its one event file still.
     fs::remove_file(with.join("report.html")).unwrap();
     fs::create_dir_all(with.join("report.html/taken")).unwrap();

@@ -39,10 +39,21 @@ pub fn page(folder: &Path) -> Result<String, Error> {
 /// Writes the page about a folder, whole or not at all, to `to` or as [`REPORT`] into the folder, and returns where it is.
 ///
 /// # Errors
-/// As [`page()`], or as the file system reports.
+/// As [`page()`], or as the file system reports; if another file than such a page is there.
 pub fn write(folder: &Path, to: Option<&Path>) -> Result<PathBuf, Error> {
     let path = to.map_or_else(|| folder.join(REPORT), PathBuf::from);
     let text = page(folder)?;
+    let ours = |there: Vec<u8>| {
+        let there = String::from_utf8_lossy(&there);
+        there.is_empty()
+            || (there.starts_with("<!DOCTYPE html>") && there.contains(page::WRITTEN_BY))
+    };
+    if std::fs::read(&path).is_ok_and(|there| !ours(there)) {
+        return Err(Error::Usage(format!(
+            "{} is there already and is no page of lease's; give another file by --out",
+            path.display()
+        )));
+    }
     write_atomically(&path, text.as_bytes()).map_err(|source| RunError::Io {
         action: "write",
         path: path.clone(),

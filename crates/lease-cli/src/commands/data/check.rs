@@ -78,14 +78,21 @@ impl Arguments {
     }
 }
 
+/// Writes the contact sheet; never over another file, which may be a photo.
 fn write_sheet(file: &Path, dataset: &Dataset) -> Result<(), Error> {
     let failed = |source| DataError::Write {
         path: file.into(),
         source,
     };
-    survey::sheet(dataset)
-        .and_then(|png| write_atomically(file, &png))
-        .map_err(failed)?;
+    let png = survey::sheet(dataset).map_err(failed)?;
+    if std::fs::read(file).is_ok_and(|there| there != png) {
+        let file = file.display();
+        let told = format!(
+            "{file} is there already and is another; give another name to --sheet, or remove it"
+        );
+        return Err(Error::Usage(told));
+    }
+    write_atomically(file, &png).map_err(failed)?;
     terminal::say(
         Level::Info,
         format_args!("Contact sheet: {}", file.display()),

@@ -14,6 +14,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::chart::Figure;
 use super::read::Subject;
 
+/// What each page has at its end, before the version.
+pub const WRITTEN_BY: &str = "Written by lease ";
+
 /// What is on a page.
 pub struct Content {
     /// Of the browser's window, and the first heading.
@@ -122,7 +125,7 @@ fn document(content: &Content, version: Option<&str>) -> Markup {
                         }
                     }
                 }
-                footer { p { "Written by lease " (env!("CARGO_PKG_VERSION")) ". Everything on this page is in this one file." } }
+                footer { p { (WRITTEN_BY) (env!("CARGO_PKG_VERSION")) ". Everything on this page is in this one file." } }
                 div.tip role="status" aria-live="polite" hidden {}
                 script { (PreEscaped(SCRIPT)) }
             }
