@@ -145,12 +145,13 @@ fn drawn(space: Option<&str>, seed: u64, upper: &Layers) -> Result<Genotype, Err
 /// What came out.
 fn report(result: &TrainResult) {
     terminal::result(format_args!(
-        "Test accuracy {:.2} % (error {:.2} %) on {} images; {} parameters, {} epochs, seed {}",
+        "Test accuracy {:.2} % (error {:.2} %) on {} images; {} parameters, {} epoch{}, seed {}",
         100.0 * result.test_accuracy,
         100.0 * (1.0 - result.test_accuracy),
         result.test_images,
         result.parameters,
         result.epochs,
+        if result.epochs == 1 { "" } else { "s" },
         result.seed
     ));
     if let Some(balanced) = result.balanced_accuracy {

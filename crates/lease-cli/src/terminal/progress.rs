@@ -150,7 +150,7 @@ pub fn told_standing(s: &Standing) -> String {
         format!("{name} {test:.2} % (rank {rank}, {regret:.2} below the best)")
     };
     format!(
-        "true test accuracy: {}, {}, {}; of {}; {} parameters",
+        "true test accuracy: {}, {}, {}; of {}; {} parameters at the benchmark's size",
         of("CIFAR-10", s.truth.cifar10_test, s.rank, s.regret),
         of(
             "CIFAR-100",
@@ -246,7 +246,8 @@ impl training::Observer for Console {
         let fields =
             json!({ "parameters": parameters, "epochs": epochs, "steps": steps, "done": done });
         self.event("training", fields);
-        self.tell(&format!("{parameters} parameters, {epochs} epochs"));
+        let s = if epochs == 1 { "" } else { "s" };
+        self.tell(&format!("{parameters} parameters, {epochs} epoch{s}"));
     }
 
     fn note(&mut self, message: &str) {

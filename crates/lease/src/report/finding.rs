@@ -1,13 +1,18 @@
 //! What was found, in two sentences with no more certainty than the numbers have.
 
-use super::chart::{grouped, percent};
-use super::read::{ComparisonData, RunData, TrainingData};
+use super::chart::{counted, grouped, percent};
+use super::read::{ComparisonData, RunData, TrainingData, images};
 use crate::space::nas_bench_201::Cell;
+use crate::statistics::share_variance;
 use crate::study::baseline::Beside;
 use crate::study::compare::{differences, summaries};
 
 /// A difference of more than so many standard errors is more than the test images alone explain.
 const ERRORS: f64 = 2.0;
+
+/// Test images below which their standard error, which takes numbers of right answers to be distributed normally, is not to be
+/// relied on.
+const FEW_IMAGES: usize = 30;
 
 /// The words, where there are any, or what else there is to say.
 fn or(value: Option<String>, else_: &str) -> String {
@@ -28,11 +33,7 @@ pub fn method(run: &RunData) -> String {
 /// What a search found.
 pub fn of_run(run: &RunData) -> [String; 2] {
     let method = method(run);
-    let data = run.about["dataset"].as_str().map(str::to_string);
-    let data = or(
-        data.or_else(|| run.setting("data", "dataset")),
-        "these images",
-    );
+    let data = or(images(&run.about, &run.config.1), "these images");
     if run.genotype.is_none() {
         return unfinished(run, &method, &data);
     }
@@ -48,9 +49,10 @@ pub fn of_run(run: &RunData) -> [String; 2] {
         .as_ref()
         .map_or((0, 0), |r| (r.test_images, r.epochs));
     let what = format!(
-        "The cell that {method} found, trained from scratch for {epochs} epochs, is right on {} of the {} test images of {data}.",
+        "The cell that {method} found, trained from scratch for {}, is right on {} of the {} of {data}.",
+        counted(epochs, "epoch"),
         percent(accuracy),
-        grouped(images as i64)
+        counted(images, "test image")
     );
     let caution = beside(run).map(|(beside, random)| caution(&beside, random, images));
     let known = standing(run);
@@ -86,6 +88,9 @@ fn caution(beside: &Beside, random: usize, images: usize) -> String {
         "above"
     };
     let said = match beside.difference.abs() > ERRORS * beside.error {
+        _ if images < FEW_IMAGES => {
+            "so few test images cannot tell the method from chance, whatever the difference"
+        }
         true => {
             "more than the choice of test images explains, but with one search and one training of each it is a hint, not a proof"
         }
@@ -95,11 +100,11 @@ fn caution(beside: &Beside, random: usize, images: usize) -> String {
     };
     format!(
         "It is better than {worse} of {random} random architectures of the space{equal}, {:.1} points {side} their mean of {}: {said} \
-         (standard error {:.1} points on {} images).",
+         (standard error {:.1} points on {}).",
         100.0 * beside.difference.abs(),
         percent(beside.mean),
         100.0 * beside.error,
-        grouped(images as i64)
+        counted(images, "image")
     )
 }
 
@@ -119,9 +124,10 @@ fn standing(run: &RunData) -> Option<String> {
 
 fn unfinished(run: &RunData, method: &str, data: &str) -> [String; 2] {
     let done = run.measures.epochs.len();
-    let of = run
-        .epochs_wanted()
-        .map_or(String::new(), |all| format!(" of {all}"));
+    let done = match run.epochs_wanted() {
+        Some(all) => format!("{done} of {}", counted(all as usize, "epoch")),
+        None => counted(done, "epoch"),
+    };
     let accuracy = run.measures.last("explainer_val_accuracy");
     let accuracy = accuracy.map_or("nothing was measured yet".into(), |a| {
         format!(
@@ -130,7 +136,7 @@ fn unfinished(run: &RunData, method: &str, data: &str) -> [String; 2] {
         )
     });
     [
-        format!("The search by {method} on {data} has done {done}{of} epochs; {accuracy}."),
+        format!("The search by {method} on {data} has done {done}; {accuracy}."),
         "What is shown is where it stands; the choice may still change.".into(),
     ]
 }
@@ -149,20 +155,21 @@ pub fn of_training(training: &TrainingData) -> [String; 2] {
                 )
             });
         return [
-            format!("The training has done {done} epochs{accuracy}."),
+            format!(
+                "The training has done {}{accuracy}.",
+                counted(done, "epoch")
+            ),
             "The test images are read once, at its end.".into(),
         ];
     };
-    let error = (result.test_accuracy * (1.0 - result.test_accuracy)
-        / result.test_images.max(1) as f64)
-        .sqrt();
+    let error = share_variance(result.test_accuracy, result.test_images).sqrt();
     [
         format!(
-            "After {} epochs the network of {} parameters is right on {} of {} test images.",
-            result.epochs,
+            "After {} the network of {} parameters is right on {} of {}.",
+            counted(result.epochs, "epoch"),
             grouped(result.parameters as i64),
             percent(result.test_accuracy),
-            grouped(result.test_images as i64)
+            counted(result.test_images, "test image")
         ),
         format!(
             "The number of test images alone makes a standard error of {:.1} points; other seeds add to it.",
@@ -191,11 +198,11 @@ pub fn of_comparison(comparison: &ComparisonData) -> [String; 2] {
         n => format!(" {n} cells that were begun are not done."),
     };
     let what = format!(
-        "Of {} methods {} has the highest mean accuracy, {:.2}{deviation} % over {} seeds.{missing}",
+        "Of {} methods {} has the highest mean accuracy, {:.2}{deviation} % over {}.{missing}",
         methods.len(),
         best.method,
         best.mean,
-        best.seeds
+        counted(best.seeds, "seed")
     );
     [what, told_apart(comparison)]
 }

@@ -47,7 +47,7 @@ pub(super) fn announcement(
         "Searching by {} on {} ({} images): a supernet of {}, {} channels, {} cells, {weights} weights; about {} of memory.\n\
          Run folder: {folder}",
         m.method,
-        dataset.name,
+        config.data.images.called(),
         dataset.train.len(),
         config.space.entry().about,
         config.explainer.channels,

@@ -75,6 +75,12 @@ pub fn grouped(value: i64) -> String {
     }
 }
 
+/// So many things, of which one is called by its name and several by that with an s.
+pub fn counted(number: usize, name: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {name}{s}", grouped(number as i64))
+}
+
 /// An axis from one number to another over a range of a picture.
 #[derive(Clone, Debug)]
 pub struct Axis {
@@ -157,6 +163,11 @@ fn nice(step: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
+/// Digits behind the point by which numbers differ that are a step apart.
+fn digits(step: f64) -> usize {
+    (-step.log10() - 1e-9).ceil().clamp(0.0, 9.0) as usize
+}
+
 fn label(unit: Unit, at: f64, step: f64) -> String {
     match unit {
         Unit::Log => match at as i64 {
@@ -164,14 +175,14 @@ fn label(unit: Unit, at: f64, step: f64) -> String {
             exponent => format!("1e{exponent}"),
         },
         Unit::Percent => {
-            let digits = usize::from(step < 0.00999);
+            let digits = digits(100.0 * step);
             format!("{:.digits$} %", 100.0 * at).replace('-', "−")
         }
         Unit::Count => grouped(at.round() as i64),
         Unit::Plain if step >= 1.0 => grouped(at.round() as i64),
-        Unit::Plain if step < 1e-3 => short(at),
+        Unit::Plain if step < 1e-3 && at.abs() < 1e-2 => short(at),
         Unit::Plain => {
-            let digits = (-step.log10()).ceil().max(0.0) as usize;
+            let digits = digits(step);
             format!("{at:.digits$}").replace('-', "−")
         }
     }
@@ -206,6 +217,15 @@ mod tests {
             ticks(&axis),
             ["0.001", "0.01", "0.10", "1", "10"].map(|t| if t == "0.10" { "0.1" } else { t })
         );
+        // No two ticks have the same words.
+        let close = [Unit::Plain, Unit::Percent]
+            .map(|unit| Axis::over([2.07900, 2.07916], unit, ([0.0, 1.0], 4, true)));
+        for axis in &close {
+            let mut all = ticks(axis);
+            let number = all.len();
+            all.dedup();
+            assert_eq!(all.len(), number, "{all:?}");
+        }
         // One number, or none, is no reason to fail.
         assert!(
             !Axis::over([5.0], Unit::Plain, ([0.0, 1.0], 4, true))

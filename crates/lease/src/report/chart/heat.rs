@@ -143,6 +143,8 @@ impl Confused<'_> {
                 @for (taken, count) in row.iter().enumerate() {
                     @let share = *count as f64 / sums[truth].max(1) as f64;
                     @let class = if truth == taken { "right" } else { "wrong" };
+                    // Mistakes are coloured more strongly, so that few of them are seen.
+                    @let dark = share > if truth == taken { 0.5 } else { 0.25 };
                     @let x = left + side * taken as f64;
                     rect.(format!("confusion {class}")) x=(place(x)) y=(place(y)) width=(place(side - 1.0))
                         height=(place(side - 1.0)) style=(format!("--share:{share:.3}")) {
@@ -150,7 +152,7 @@ impl Confused<'_> {
                     }
                     @if side >= 24.0 && *count > 0 {
                         (text([x + side / 2.0 - 0.5, y + side / 2.0 + 3.5],
-                            if share > 0.5 && truth == taken { "count on" } else { "count" }, &count.to_string()))
+                            if dark { "count on" } else { "count" }, &count.to_string()))
                     }
                 }
             }

@@ -66,7 +66,8 @@ pub struct LineChart {
 
 /// The size of the picture, and of what is inside its axes.
 const SIZE: [f64; 2] = [360.0, 214.0];
-const INSIDE: [f64; 4] = [48.0, 10.0, 350.0, 174.0];
+// Room for numbers of seven characters on the left, and for half of the last on the right.
+const INSIDE: [f64; 4] = [56.0, 10.0, 342.0, 174.0];
 
 impl LineChart {
     /// The figure; none if there is nothing to show.
@@ -86,7 +87,12 @@ impl LineChart {
         let places = || all().map(|p| p.0);
         let wide =
             places().fold(f64::NEG_INFINITY, f64::max) - places().fold(f64::INFINITY, f64::min);
-        let unit = if wide < 2.0 { Unit::Plain } else { Unit::Count };
+        // Whole epochs have no parts between them.
+        let whole = places().all(|x| x.fract() == 0.0);
+        let unit = match wide < 2.0 && !whole {
+            true => Unit::Plain,
+            false => Unit::Count,
+        };
         let x = Axis::over(places(), unit, ([left, right], 6, false));
         let level = self.level.iter().map(|(y, _)| *y);
         let ys = all()

@@ -9,7 +9,7 @@ mod scatter;
 
 use maud::{Markup, html};
 
-pub use axis::{Unit, grouped, percent, short};
+pub use axis::{Unit, counted, grouped, percent, short};
 pub use dots::{DotRow, Dots};
 pub use heat::{Confused, Timeline};
 pub use line::{LineChart, Series};

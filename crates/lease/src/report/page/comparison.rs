@@ -8,14 +8,14 @@ use super::parts::{again, count, legend, told};
 use super::{Content, Section, Tile, overlaid};
 use crate::report::chart::{DotRow, Dots, Scatter, Unit, percent, short};
 use crate::report::graph::{Drawing, class};
-use crate::report::read::{ComparisonData, MethodRun};
+use crate::report::read::{ComparisonData, MethodRun, images};
 use crate::report::{finding, quoted};
 use crate::study::compare::{Found, MethodSummary, differences, summaries};
 
 /// All that is on it.
 pub fn content(comparison: &ComparisonData) -> Content {
     let found = comparison.found();
-    let data = told(&comparison.about["dataset"]);
+    let data = images(&comparison.about, &comparison.config.1).unwrap_or_default();
     let mut sections = Vec::new();
     sections.extend(results(comparison));
     sections.extend(costs(comparison));

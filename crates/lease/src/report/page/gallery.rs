@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::Section;
 use crate::explain::diverging;
 use crate::report::chart::percent;
-use crate::report::read::{Example, Examples, RunData};
+use crate::report::read::{Example, Examples, HEARD, RunData};
 
 /// The page's ground, where δ is 0.
 const GROUND: [f32; 3] = [245.0, 244.0, 240.0];
@@ -26,11 +26,12 @@ pub fn section(run: &RunData) -> Option<Section> {
             .cloned()
             .unwrap_or_else(|| class.to_string())
     };
+    let told_to = weighting(run);
     let told = match examples.explanation.as_str() {
         "attack" => "δ is the attack on the explainer's own prediction",
-        "shuffled" => {
-            "δ is the attack on the explainer's own prediction, and δ ⊙ x has that of another image (a control)"
-        }
+        "shuffled" => &format!(
+            "δ is the attack on the explainer's own prediction, and {told_to} has that of another image (a control)"
+        ),
         "random-signs" => "δ is random signs (a control)",
         _ => "δ is 1 everywhere (a control)",
     };
@@ -38,10 +39,9 @@ pub fn section(run: &RunData) -> Option<Section> {
         .all
         .first()
         .is_some_and(|e| e.predictions.len() > 2);
-    let audience = if heard {
-        "; the audience is told δ ⊙ x"
-    } else {
-        ""
+    let audience = match heard {
+        true => format!("; the audience is told {told_to}"),
+        false => String::new(),
     };
     Some(Section {
         id: "explanations",
@@ -52,16 +52,24 @@ pub fn section(run: &RunData) -> Option<Section> {
                  outlines are drawn, the pixels that matter are known to be inside."
             }
             div.gallery {
-                @for (number, example) in examples.all.iter().enumerate() { (card(examples, example, number, &name)) }
+                @for (number, example) in examples.all.iter().enumerate() { (card(examples, example, (number, told_to), &name)) }
             }
         },
     })
 }
 
+/// How an explanation weights an image.
+fn weighting(run: &RunData) -> &'static str {
+    match run.setting("method", "reweighting").as_deref() {
+        Some("magnitude") => "|δ| ⊙ x",
+        _ => "δ ⊙ x",
+    }
+}
+
 fn card(
     examples: &Examples,
     example: &Example,
-    number: usize,
+    (number, told_to): (usize, &str),
     name: &dyn Fn(usize) -> String,
 ) -> Markup {
     let truth = name(example.label);
@@ -75,7 +83,7 @@ fn card(
         ),
         ("δ", delta(examples, example), "its explanation"),
         (
-            "δ ⊙ x",
+            told_to,
             weighted(examples, example),
             "the image weighted by the explanation",
         ),
@@ -98,7 +106,7 @@ fn card(
                 @for (who, probabilities) in &example.predictions {
                     @let (class, probability) = top(probabilities);
                     div.wrong[class != example.label] {
-                        dt { (who) }
+                        dt { (who) @if *who == HEARD { (told_to) } }
                         dd { (name(class)) " " span { (percent(f64::from(probability))) @if class != example.label { span.sr { " (wrong)" } } } }
                     }
                 }
@@ -151,7 +159,7 @@ fn delta(examples: &Examples, example: &Example) -> String {
     coloured(examples, |pixel| diverging(value(pixel), GROUND))
 }
 
-/// δ ⊙ x, each image over its own range, grey being 0.
+/// What the audience is told, each image over its own range, grey being 0.
 fn weighted(examples: &Examples, example: &Example) -> String {
     let largest = example
         .weighted

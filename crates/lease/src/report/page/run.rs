@@ -4,20 +4,16 @@ use maud::html;
 
 use super::parts::{again, cell, count, duration, notation, told};
 use super::{Content, Section, Tile, gallery, learning, supernet, training};
-use crate::report::chart::{DotRow, Dots, Figure, Unit, grouped, percent};
-use crate::report::read::{RunData, TrainingData};
+use crate::report::chart::{DotRow, Dots, Figure, Unit, counted, grouped, percent};
+use crate::report::read::{RunData, TrainingData, images};
 use crate::report::{finding, quoted};
 use crate::space::nas_bench_201::Cell;
+use crate::statistics::share_variance;
 
 /// All that is on it.
 pub fn content(run: &RunData) -> Content {
     let method = finding::method(run);
-    let data = told(&run.about["dataset"]);
-    let data = if data.is_empty() {
-        run.setting("data", "dataset").unwrap_or_default()
-    } else {
-        data
-    };
+    let data = images(&run.about, &run.config.1).unwrap_or_default();
     let mut sections = Vec::new();
     sections.extend(cells(run));
     sections.extend(test(run));
@@ -36,7 +32,7 @@ pub fn content(run: &RunData) -> Content {
         (Some(_), _) if training => "search finished, training not".into(),
         (Some(_), _) => "finished".into(),
         (None, Some(all)) => format!("{done} of {all} epochs"),
-        (None, None) => format!("{done} epochs"),
+        (None, None) => counted(done, "epoch"),
     };
     Content {
         title: match run.setting("method", "method") {
@@ -106,7 +102,7 @@ fn tiles(run: &RunData) -> Vec<Tile> {
     all.extend(validation.map(|accuracy| Tile {
         name: "Supernet, validation",
         value: percent(accuracy),
-        remark: format!("after {} epochs", run.measures.epochs.len()),
+        remark: format!("after {}", counted(run.measures.epochs.len(), "epoch")),
     }));
     let audience = run.measures.last("audience_val_accuracy");
     all.extend(audience.map(|accuracy| Tile {
@@ -128,7 +124,7 @@ fn tiles(run: &RunData) -> Vec<Tile> {
         all.push(Tile {
             name: "Search",
             value: duration(seconds),
-            remark: format!("{} steps", run.measures.steps.len()),
+            remark: counted(run.measures.steps.len(), "step"),
         });
     }
     all
@@ -177,9 +173,7 @@ fn test(run: &RunData) -> Option<Section> {
         return None;
     }
     let rows = tested.iter().map(|(training, result)| {
-        let error = (result.test_accuracy * (1.0 - result.test_accuracy)
-            / result.test_images.max(1) as f64)
-            .sqrt();
+        let error = share_variance(result.test_accuracy, result.test_images).sqrt();
         let around = [-1.0, 1.0].map(|side| result.test_accuracy + side * error);
         DotRow {
             name: training.name.clone(),
@@ -204,7 +198,7 @@ fn test(run: &RunData) -> Option<Section> {
     let figure = Dots {
         id: "test-result".into(),
         title: "Test accuracy, each trained alike".into(),
-        note: "Lines are one standard error of the number of test images; the dashed line is the mean of the random ones.".into(),
+        note: "Lines are one standard error, from the number of test images alone; the dashed line is the mean of the random ones.".into(),
         x: "test accuracy".into(),
         unit: Unit::Percent,
         level: beside.as_ref().map(|(beside, _)| (beside.mean, "mean of random".into())),

@@ -4,13 +4,15 @@ use maud::html;
 
 use super::parts::{again, cell, count, notation, told};
 use super::{Content, Section, Tile};
-use crate::report::chart::{Confused, DotRow, Dots, Figure, LineChart, Series, Unit, percent};
-use crate::report::read::{TrainingData, setting};
+use crate::report::chart::{
+    Confused, DotRow, Dots, Figure, LineChart, Series, Unit, counted, percent,
+};
+use crate::report::read::{TrainingData, images, setting};
 use crate::report::{finding, quoted};
 
 /// The page of a training.
 pub fn content(training: &TrainingData) -> Content {
-    let data = told(&training.about["dataset"]);
+    let data = images(&training.about, &training.config.1).unwrap_or_default();
     let result = training.finished();
     let mut sections = Vec::new();
     if let Some(genotype) = &training.genotype {
@@ -68,7 +70,7 @@ pub fn content(training: &TrainingData) -> Content {
         state: match (&result, wanted) {
             (Some(_), _) => "finished".into(),
             (None, Some(all)) => format!("{done} of {all} epochs"),
-            (None, None) => format!("{done} epochs"),
+            (None, None) => counted(done, "epoch"),
         },
         finished: result.is_some(),
         facts,
@@ -84,7 +86,7 @@ fn tiles(training: &TrainingData) -> Vec<Tile> {
         all.push(Tile {
             name: "Test accuracy",
             value: percent(result.test_accuracy),
-            remark: format!("{} images", result.test_images),
+            remark: counted(result.test_images, "image"),
         });
         let balanced = training.result["balanced_accuracy"].as_f64();
         all.extend(balanced.map(|accuracy| Tile {

@@ -39,12 +39,15 @@ pub struct Examples {
     pub all: Vec<Example>,
 }
 
+/// The audience's prediction of what it is told, which is named behind it.
+pub const HEARD: &str = "Audience, ";
+
 /// The predictions, as told and as named in the file.
 const PREDICTIONS: [(&str, &str); 4] = [
     ("Explainer, x", "explainer"),
     ("Explainer, x + δ", "explainer_perturbed"),
     ("Audience, x", "audience"),
-    ("Audience, δ ⊙ x", "audience_weighted"),
+    (HEARD, "audience_weighted"),
 ];
 
 impl Examples {

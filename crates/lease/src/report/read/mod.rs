@@ -16,7 +16,7 @@ use serde_json::Value;
 use toml::Table;
 
 pub use comparison::{ComparisonData, MethodRun};
-pub use examples::{Example, Examples};
+pub use examples::{Example, Examples, HEARD};
 pub use measures::Measures;
 pub use run::{Mixtures, RunData};
 pub use training::TrainingData;
@@ -111,6 +111,20 @@ pub fn setting(config: &Table, section: &str, key: &str) -> Option<String> {
     match config.get(section)?.get(key)? {
         toml::Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
+    }
+}
+
+/// What the images are called: a folder or a table by its own name, other data sets by theirs.
+pub fn images(about: &Value, config: &Table) -> Option<String> {
+    let named = about["dataset"].as_str().map(str::to_string);
+    let kind = setting(config, "data", "dataset").or(named)?;
+    match kind.as_str() {
+        "folder" | "csv" => {
+            let path = setting(config, "data", "path")?;
+            let name = Path::new(&path).file_name()?.to_string_lossy().into_owned();
+            Some(name)
+        }
+        _ => Some(kind),
     }
 }
 
