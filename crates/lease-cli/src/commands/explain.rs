@@ -29,7 +29,7 @@ pub struct Arguments {
     /// A run folder, whose supernet is explained, or the folder of a training, such as train/ in it
     #[arg(value_name = "RUN|TRAINED")]
     source: PathBuf,
-    /// Explain the images of this folder (PNG, JPEG, BMP, GIF, WebP), or of its sub-folders, named as classes
+    /// Explain the images of this folder (PNG, JPEG, TIFF, BMP, GIF, WebP), or of its sub-folders, named as classes
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["split", "audience"])]
     images: Option<PathBuf>,
     /// Which images of the data set are explained
@@ -378,11 +378,18 @@ fn row(measure: &Measure) {
     }
 }
 
+/// Images below which an interval by resampling them is known to be too narrow, as for seeds.
+const FEW_IMAGES: usize = 8;
+
 /// What the main figure says.
 fn verdict(measures: &Measures) -> Vec<String> {
     let Some(road) = measures.measures.first() else {
         return Vec::new();
     };
+    let images = road.of.iter().map(|m| m.values.len()).max().unwrap_or(0);
+    if images < 2 {
+        return vec!["\nOf one image nothing can be said: explain more of them.".into()];
+    }
     let mut lines = vec![String::from(
         "\nBy ROAD, the main figure, the explanation is",
     )];
@@ -400,6 +407,11 @@ fn verdict(measures: &Measures) -> Vec<String> {
             },
             d.mean,
             range(d.interval)
+        ));
+    }
+    if images < FEW_IMAGES {
+        lines.push(format!(
+            "With {images} images such intervals are too narrow: take this as a hint."
         ));
     }
     lines
