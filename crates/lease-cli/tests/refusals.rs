@@ -89,6 +89,10 @@ fn bad_arguments_get_one_clear_error() {
             "cannot read /nowhere: No such file",
         ),
         (vec!["verify", "/nowhere"], "cannot read the case /nowhere"),
+        (
+            vec!["bench", "--predict", "10", "--batch", "64"],
+            "fewer than one batch of 64",
+        ),
         (vec!["genotype", "{}"], "there is no genotype in the text"),
     ] {
         let told = refused(lease(&arguments));
@@ -211,6 +215,23 @@ fn a_command_takes_and_shows_only_the_settings_that_it_reads() {
     assert!(search.contains("--gamma ") && !search.contains("--train-epochs"));
     let told = refused(lease(&["train", "random:1", "--gamma", "2"]));
     assert!(told.contains("--gamma"), "{told}");
+    // Images are not those of a place that is named without saying what they are.
+    let photos = ["--path", "photos"];
+    let compare = ["compare", "darts", "random", "--out", "/nowhere"];
+    for command in [&["run"][..], &["search"], &["train", "random:1"], &compare] {
+        let told = refused_by(lease(command).args(photos));
+        assert!(told.contains("--dataset folder"), "{command:?}: {told}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.toml");
+    fs::write(&file, "[data]\npath = \"photos\"\n").unwrap();
+    let told = refused_by(lease(&["search", "--config"]).arg(&file));
+    assert!(
+        told.contains("data.path = ") && told.contains("--dataset folder"),
+        "{told}"
+    );
+    let told = refused(lease(&["run", "--dataset", "digits", "--image-size", "64"]));
+    assert!(told.contains("have a size of their own"), "{told}");
 }
 
 #[test]
@@ -248,6 +269,15 @@ fn a_folder_with_anything_else_in_it_is_left_as_it_is() {
         );
     }
     assert_eq!(mine.read_dir().unwrap().count(), files.len());
+    // A page or tables of somebody else's, and a run, are no comparison.
+    let page = folder.path().join("page");
+    fs::create_dir(&page).unwrap();
+    fs::write(page.join("report.html"), "mine").unwrap();
+    for out in [&page, &mine] {
+        let mut command = lease(&["compare", "random", "--seeds", "1", "--out"]);
+        let told = refused_by(command.arg(out));
+        assert!(told.contains("are no comparison of lease's"), "{told}");
+    }
 
     // A search is no training, even where its checkpoints are gone.
     let run = folder.path().join("run");

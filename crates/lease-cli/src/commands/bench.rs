@@ -122,6 +122,9 @@ fn search(arguments: &Arguments) -> Result<Ended, Error> {
         let told = "--predict knows searches of one stage, and this space is searched in several";
         return Err(Error::Usage(told.into()));
     }
+    let images = arguments.predict;
+    let few = images.map(|images| search::too_few(&config, images as usize));
+    Error::all(few.unwrap_or_default())?;
     let cells = stages.first().map_or(e.cells, |stage| stage.cells);
     if !arguments.json {
         let about = config.space.entry().about;
@@ -152,7 +155,6 @@ fn search(arguments: &Arguments) -> Result<Ended, Error> {
             &mut told,
         )
     })?;
-    let images = arguments.predict;
     let predicted = images.map(|images| Prediction::of(&config, images as usize, &timings));
     if arguments.json {
         let about = serde_json::json!({
