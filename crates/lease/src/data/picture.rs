@@ -167,7 +167,12 @@ pub fn decode_image(bytes: &[u8], file: &Path) -> Result<Picture, DataError> {
         ImageError::Unsupported(error) => invalid(format!(
             "it is an image of a kind that is not read ({error}); convert it to PNG or JPEG"
         )),
-        error => invalid(broken(&error.to_string())),
+        error => {
+            // What is behind this is how the decoder writes it down for itself.
+            let told = error.to_string();
+            let told = told.split(" while decoding ChunkType").next();
+            invalid(broken(told.unwrap_or_default()))
+        }
     };
     if bytes.len() as u64 > MOST_IMAGE_BYTES {
         return Err(invalid(too_large("the file is too long".into())));

@@ -84,6 +84,21 @@ pub(super) fn list(path: &Path, watch: &dyn Watch) -> Result<Listing, DataError>
     Ok(listing)
 }
 
+/// Why a line of a table cannot be read.
+fn unreadable(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            pos: Some(at),
+            expected_len,
+            len,
+        } => format!(
+            "line {} has {len} columns, and the first line {expected_len}; a text with commas in it is put into quotes",
+            at.line()
+        ),
+        _ => error.to_string(),
+    }
+}
+
 /// Puts the items into their parts.
 fn share_out(listing: &mut Listing, items: Vec<(Option<Use>, Item)>, watch: &dyn Watch) {
     let has = |wanted| items.iter().any(|(part, _)| *part == Some(wanted));
@@ -189,7 +204,7 @@ fn rows(path: &Path, watch: &dyn Watch) -> Result<Vec<Row>, DataError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|e| invalid(e.to_string()))?;
+        let record = record.map_err(|e| invalid(unreadable(&e)))?;
         let line = record.position().map_or(0, csv::Position::line);
         let empty = |what: &str| invalid(format!("line {line} has no {what}"));
         if record[file].is_empty() {
