@@ -92,7 +92,7 @@ fn unreadable(error: &csv::Error) -> String {
             expected_len,
             len,
         } => format!(
-            "line {} has {len} columns, and the first line {expected_len}; a text with commas in it is put into quotes",
+            "line {} has another number of columns ({len}) than the first line ({expected_len}); a text with commas in it is put into quotes",
             at.line()
         ),
         _ => error.to_string(),

@@ -218,7 +218,7 @@ fn a_table_says_what_is_where() {
             "does not name the columns path and label",
         ),
         ("test,y", "later,y", "line 11 has the part `later`"),
-        ("test,y", "y", "columns, and the first line"),
+        ("test,y", "y", "line 11 has another number of columns"),
     ] {
         fs::write(&table, text.replacen(from, to, 1)).unwrap();
         let error = refused(csv());

@@ -195,14 +195,28 @@ fn test(run: &RunData) -> Option<Section> {
         }
     });
     let beside = finding::beside(run);
+    let mean = match beside {
+        Some(_) => "; the dashed line is the mean of the random ones",
+        None => "",
+    };
     let figure = Dots {
         id: "test-result".into(),
         title: "Test accuracy, each trained alike".into(),
-        note: "Lines are one standard error, from the number of test images alone; the dashed line is the mean of the random ones.".into(),
+        note: format!("Lines are one standard error, from the number of test images alone{mean}."),
         x: "test accuracy".into(),
         unit: Unit::Percent,
-        level: beside.as_ref().map(|(beside, _)| (beside.mean, "mean of random".into())),
-        head: ["architecture", "accuracy", "standard error", "parameters", "epochs"].map(String::from).into(),
+        level: beside
+            .as_ref()
+            .map(|(beside, _)| (beside.mean, "mean of random".into())),
+        head: [
+            "architecture",
+            "accuracy",
+            "standard error",
+            "parameters",
+            "epochs",
+        ]
+        .map(String::from)
+        .into(),
         rows: rows.collect(),
         legend: Vec::new(),
     };

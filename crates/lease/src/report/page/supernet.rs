@@ -42,7 +42,7 @@ pub fn section(run: &RunData) -> Option<Section> {
         script type="application/json" id="mixtures" { (PreEscaped(data(&kinds))) }
         @for kind in &kinds {
             details.edges {
-                summary { "How each edge of the " (kind.graph.kind) " cell moved" }
+                summary { "How each edge of the " (kind.graph.kind) @if kind.graph.kind != "cell" { " cell" } " moved" }
                 div.grid.small { @for figure in kind.edges() { (figure.markup()) } }
             }
         }
