@@ -172,11 +172,11 @@ def contents(run):
 
 
 def results(run):
-    """All that must not depend on interruptions: all but checkpoints, and the seconds that something took."""
+    """All that must not depend on interruptions: all but checkpoints, and the time that something took."""
     found = {}
     for name, file in contents(run).items():
         if file is not False and "checkpoints" not in name and not name.endswith(("timing.jsonl", "report.html")):
-            seconds = b"" if name.startswith("comparison.") else rb'seconds": [-0-9.e]+'
+            seconds = b"" if name.startswith("comparison.") else rb'(seconds|latency_ms)": [-0-9.e]+'
             found[name] = re.sub(seconds, b"", file) if seconds else b""
     return found
 
