@@ -161,10 +161,10 @@ fn report_files(files: &Files) {
             }
         ),
         sizes => format!(
-            "{sizes} sizes (width × height) from {} over {} to {}; {} are enlarged to be read",
+            "{sizes} sizes (width × height) from {} to {}, the median {}; {} are enlarged to be read",
             size(files.smallest),
-            size(files.median),
             size(files.largest),
+            size(files.median),
             files.enlarged
         ),
     });

@@ -53,7 +53,7 @@ impl Timeline {
                 }
             }
             @for (place, column) in labels.into_iter().enumerate() {
-                @if place == 0 || shown.len() > 2 {
+                @if place == 0 || shown.len() > 1 {
                     (text([left + width * (column as f64 + 0.5), bottom + 14.0], "tick middle", &self.epochs[shown[column]].to_string()))
                 }
             }
