@@ -39,7 +39,7 @@ CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_con
 NETWORKS = [
     ("NAS-Bench-201, 16 channels, 5 cells a stage, 32×32", CELL, ["--train-channels", "16", "--train-cells", "5"], 32, 1024),
     ("DARTS_V2, 36 channels, 20 cells, 32×32", DARTS_V2, ["--train-channels", "36", "--train-cells", "20"], 32, 256),
-    ("DARTS_V2, 48 channels, 14 cells, 224×224", DARTS_V2, ["--train-channels", "48", "--train-cells", "14"], 224, 64),
+    ("DARTS_V2, 48 channels, 14 cells, 224×224", DARTS_V2, ["--train-channels", "48", "--train-cells", "14"], 224, 256),
 ]
 
 

@@ -1,7 +1,9 @@
 //! How an image of any size becomes one of a data set's.
 
-use image::imageops::FilterType;
-use image::{DynamicImage, GenericImageView};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::imageops::FilterType::Triangle;
+use image::{DynamicImage, GenericImageView, ImageBuffer, Pixel};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ImageSize;
@@ -46,7 +48,8 @@ impl Frame {
         [height - self.size.height, width - self.size.width]
     }
 
-    /// The image that is kept of this one: by linear interpolation, with the means of what becomes one pixel.
+    /// The image that is kept of this one: by linear interpolation, with the means of what becomes one pixel, rounded as Pillow
+    /// does.
     pub fn fitted(&self, image: &DynamicImage) -> DynamicImage {
         let kept @ [height, width] = self.kept().map(|n| n as u32);
         let (columns, rows) = image.dimensions();
@@ -56,7 +59,7 @@ impl Frame {
         };
         let resized = match sides == [rows, columns] {
             true => image.clone(),
-            false => image.resize_exact(sides[1], sides[0], FilterType::Triangle),
+            false => resized(image, sides),
         };
         if sides == kept {
             return resized;
@@ -70,6 +73,43 @@ impl Frame {
         });
         resized.crop_imm(left, top, width, height)
     }
+}
+
+/// The image in other sides.
+fn resized(image: &DynamicImage, sides: [u32; 2]) -> DynamicImage {
+    let scaled = match image {
+        DynamicImage::ImageLuma8(image) => scaled(image, sides).map(DynamicImage::ImageLuma8),
+        DynamicImage::ImageRgb8(image) => scaled(image, sides).map(DynamicImage::ImageRgb8),
+        DynamicImage::ImageLuma16(image) => scaled(image, sides).map(DynamicImage::ImageLuma16),
+        DynamicImage::ImageRgb16(image) => scaled(image, sides).map(DynamicImage::ImageRgb16),
+        _ => None,
+    };
+    // None of what is read is of another kind.
+    scaled.unwrap_or_else(|| image.resize_exact(sides[1], sides[0], Triangle))
+}
+
+type Pixels<P> = ImageBuffer<P, Vec<<P as Pixel>::Subpixel>>;
+
+fn scaled<P>(image: &Pixels<P>, [height, width]: [u32; 2]) -> Option<Pixels<P>>
+where
+    P: Pixel,
+    P::Subpixel: bytemuck::Pod,
+{
+    let kind = match (size_of::<P::Subpixel>(), P::CHANNEL_COUNT) {
+        (1, 1) => PixelType::U8,
+        (1, 3) => PixelType::U8x3,
+        (2, 1) => PixelType::U16,
+        (2, 3) => PixelType::U16x3,
+        _ => return None,
+    };
+    let linear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let mut to = Pixels::<P>::new(width, height);
+    let pixels = bytemuck::cast_slice(image.as_raw());
+    let from = ImageRef::new(image.width(), image.height(), pixels, kind).ok()?;
+    let mut into =
+        Image::from_slice_u8(width, height, bytemuck::cast_slice_mut(&mut to), kind).ok()?;
+    Resizer::new().resize(&from, &mut into, &linear).ok()?;
+    Some(to)
 }
 
 /// The smallest sides in the shape of `sides` that cover `kept`: one of them is equal, the other rounded down, as torchvision does.

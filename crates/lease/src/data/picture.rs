@@ -121,12 +121,28 @@ impl Resized {
 
     /// The pixels, `[channels, height, width]`, of one channel or three.
     pub fn planes(&self, channels: usize) -> Vec<u8> {
-        let interleaved = match channels {
-            1 => self.image.to_luma8().into_raw(),
-            _ => self.image.to_rgb8().into_raw(),
+        let converted;
+        let interleaved: &[u8] = match (channels, &self.image) {
+            (1, DynamicImage::ImageLuma8(image)) => image.as_raw(),
+            (3, DynamicImage::ImageRgb8(image)) => image.as_raw(),
+            (1, image) => {
+                converted = image.to_luma8().into_raw();
+                &converted
+            }
+            (_, image) => {
+                converted = image.to_rgb8().into_raw();
+                &converted
+            }
         };
-        let plane = |channel| interleaved.iter().skip(channel).step_by(channels);
-        (0..channels).flat_map(plane).copied().collect()
+        let mut planes = Vec::with_capacity(interleaved.len());
+        for channel in 0..channels {
+            planes.extend(
+                interleaved
+                    .chunks_exact(channels)
+                    .map(|pixel| pixel[channel]),
+            );
+        }
+        planes
     }
 }
 

@@ -161,11 +161,11 @@ impl Trained {
         let mut rows = Vec::new();
         if count > 0 {
             let [channels, height, width] = self.image();
-            let all = decoded.iter().flatten().flat_map(|(values, _)| values);
-            let data = TensorData::new(
-                all.copied().collect::<Vec<f32>>(),
-                [count, channels, height, width],
-            );
+            let mut all = Vec::with_capacity(count * channels * height * width);
+            for (values, _) in decoded.iter().flatten() {
+                all.extend_from_slice(values);
+            }
+            let data = TensorData::new(all, [count, channels, height, width]);
             let images = Tensor::from_data(data, (&self.device, DType::F32));
             let data = self.probabilities(images).into_data();
             rows = data.iter::<f32>().collect();
