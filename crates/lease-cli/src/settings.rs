@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
-use lease::config::{Composite, Layers, SectionInfo, Setting};
+use lease::config::{Composite, ImageSize, Layers, SectionInfo, Setting};
 use lease::{data, space, study};
+use toml::Value;
 
 /// The settings given on the command line, and the file with more of them.
 #[derive(Clone, Debug)]
@@ -56,12 +57,15 @@ impl<C: Composite> Settings<C> {
 
 fn flag(section: &SectionInfo, setting: &Setting) -> Arg {
     let name = setting.flag();
-    let default = section.default_of(setting);
+    let default = match setting.rule.is_size() {
+        true => Value::String(ImageSize::AUTO.into()),
+        false => section.default_of(setting),
+    };
     let words = setting.choices.words();
     let value_name = if !words.is_empty() {
         words.join("|")
     } else if setting.rule.is_size() {
-        "N|HxW".into()
+        "auto|N|HxW".into()
     } else if default.is_bool() {
         "true|false".into()
     } else if default.is_str() {

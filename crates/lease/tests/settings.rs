@@ -239,3 +239,30 @@ fn every_preset_is_read_whole_and_on_another_space_too() {
         resolved::<SearchConfig>(&other).unwrap();
     }
 }
+
+#[test]
+fn images_of_files_are_brought_to_a_size_that_fits_theirs_unless_one_is_given() {
+    let of = |sides: [u32; 2], given: Option<&str>| {
+        let root = tempfile::tempdir().unwrap();
+        for number in 0..10 {
+            let class = root.path().join(["a", "b"][number % 2]);
+            std::fs::create_dir_all(&class).unwrap();
+            let image = image::RgbImage::new(sides[0] + number as u32, sides[1]);
+            image.save(class.join(format!("{number}.png"))).unwrap();
+        }
+        let mut all = vec![
+            ("dataset", "folder"),
+            ("path", root.path().to_str().unwrap()),
+        ];
+        all.extend(given.map(|size| ("image-size", size)));
+        let config = resolved::<SearchConfig>(&all).unwrap();
+        let images = &config.data.images;
+        (images.image_size.to_string(), images.framing)
+    };
+    use lease::data::Framing::{Crop, Stretch};
+    let told = |size: &str, framing| (size.to_string(), framing);
+    assert_eq!(of([90, 47], None), told("32", Stretch));
+    assert_eq!(of([300, 48], None), told("64", Stretch));
+    assert_eq!(of([640, 427], Some("auto")), told("96", Crop));
+    assert_eq!(of([640, 427], Some("48")), told("48", Stretch));
+}

@@ -87,13 +87,19 @@ impl Layers {
                 reason: "there is no such setting".into(),
             });
         };
-        let value = setting.value(text, &section.default_of(setting))?;
+        let value = match setting.is_left_out_by(text) {
+            true => None,
+            false => Some(setting.value(text, &section.default_of(setting))?),
+        };
         let values = self
             .values
             .entry(section.name)
             .or_insert_with(|| Value::Table(Table::new()));
         if let Value::Table(values) = values {
-            values.insert(setting.key.into(), value);
+            match value {
+                Some(value) => values.insert(setting.key.into(), value),
+                None => values.remove(setting.key),
+            };
         }
         self.flags.push(setting);
         Ok(())
@@ -225,6 +231,13 @@ fn section_values(
             });
             continue;
         };
+        if value
+            .get_ref()
+            .as_str()
+            .is_some_and(|text| setting.is_left_out_by(text))
+        {
+            continue;
+        }
         let checked = plain(value).and_then(|v| setting.checked(v, &defaults[setting.key]));
         match checked {
             Ok(value) => {

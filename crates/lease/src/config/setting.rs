@@ -209,6 +209,15 @@ impl Rule {
         self.later
     }
 
+    /// The same rule with a smallest number.
+    pub const fn at_least(self, least: f64) -> Self {
+        Self {
+            least,
+            above: false,
+            ..self
+        }
+    }
+
     /// The same rule with a largest number.
     pub const fn at_most(self, most: f64) -> Self {
         Self { most, ..self }
@@ -295,6 +304,11 @@ impl Setting {
             value: value.to_string(),
             reason: reason.into(),
         }
+    }
+
+    /// Whether this text says that nothing is set: what is chosen is then what fits.
+    pub(crate) fn is_left_out_by(&self, text: &str) -> bool {
+        self.rule.is_size() && text.trim() == super::ImageSize::AUTO
     }
 
     /// Reads a flag's text as a value of the type of `default`.

@@ -19,6 +19,9 @@ pub struct ImageSize {
 }
 
 impl ImageSize {
+    /// What stands for the size that fits, as a setting.
+    pub const AUTO: &str = "auto";
+
     /// A square's.
     pub const fn square(side: usize) -> Self {
         Self {
@@ -29,11 +32,14 @@ impl ImageSize {
 
     /// What a size must be.
     pub(super) fn needed() -> String {
-        format!("a number of pixels from 1 to {MOST}, or height and width as in 96x128, is needed")
+        format!(
+            "a number of pixels from 1 to {MOST}, height and width as in 96x128, or {}, is needed",
+            Self::AUTO
+        )
     }
 
     /// The size as a value of TOML.
-    pub(super) fn value(self) -> Value {
+    pub(crate) fn value(self) -> Value {
         match self.height == self.width {
             true => Value::Integer(self.height as i64),
             false => Value::String(self.to_string()),

@@ -8,12 +8,16 @@ use sha2::{Digest, Sha256};
 use super::cache::{self, Kept, Place, Writing};
 use super::images::Facts;
 use super::listing::{Item, Listing};
+use super::photos::shorter_side;
 use super::picture::{Oddities, Oddity, Reading, contents};
 use super::{DataError, DataSettings, Images, Loaded, Watch, masks, parts};
 use crate::memory;
 
 /// Data sets whose files, or whose decoded images, have fewer bytes are read anew every time, unless a folder is named.
 const LEAST_KEPT: u64 = 32 << 20;
+
+/// What else than the version tells apart how images are resized: raised where the same settings give other pixels.
+const RESIZING: [u8; 1] = [1];
 
 /// Files that are decoded before they are written: as many as have so many bytes of pixels, but no more.
 const AT_ONCE: (usize, usize) = (64 << 20, 256);
@@ -54,6 +58,12 @@ pub(super) fn load(
     let troubles = std::mem::take(&mut listing.troubles);
     let reading = settings.reading();
     let frame = reading.frame;
+    if let Some(side) = shorter_side(&items[..trained]) {
+        watch.note(&format!(
+            "Images are brought to {}×{} pixels (--image-size); the shorter sides of their files have {side} in the median.",
+            frame.size.height, frame.size.width
+        ));
+    }
     let decoded = Files {
         root,
         items: &items,
@@ -141,6 +151,7 @@ impl Files<'_> {
         let name = format!("{:?} {:?} {}", root, self.reading, self.items.len());
         let mut key = Sha256::new();
         key.update(env!("CARGO_PKG_VERSION"));
+        key.update(RESIZING);
         key.update(&name);
         for item in self.items {
             key.update(item.file.as_os_str().as_encoded_bytes());

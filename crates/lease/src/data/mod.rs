@@ -40,7 +40,7 @@ pub use fetch::FetchError;
 pub use frame::{Frame, Framing};
 pub use images::Images;
 pub use photo::Photo;
-pub use photos::photos;
+pub use photos::presets;
 pub use picture::{
     MOST_IMAGE_BYTES, MOST_SIDE, Oddities, Oddity, Picture, Reading, Resized, decode_image,
 };

@@ -72,7 +72,7 @@ section! {
         dataset: DatasetKind = DatasetKind::ClutteredDigits, ["cluttered-digits", "digits", "shapes", "cifar10", "cifar100", "folder", "csv"];
         /// Where the data set lies: a folder, for CIFAR also the archive as downloaded, for csv the file; not used for embedded ones.
         path: String = String::new() => Rule::PATH;
-        /// Pixels of the images that networks see, to which those from files are brought: one number for both sides, or height and width as in 96x128.
+        /// Pixels of the images that networks see, to which those from files are brought: one number for both sides, or height and width as in 96x128; auto is the size of the search that is trained, else 32, 64 from images of 48 pixels on (the median of their shorter sides), and 96 from 80 on.
         image_size: ImageSize = ImageSize::square(32) => Rule::SIZE;
         /// How images from files are brought to that size: each side by its own factor (stretch), or the shorter side to 256/224 of it, of which networks see the middle in testing (crop).
         framing: Framing = Framing::Stretch, ["stretch", "crop"];
@@ -117,18 +117,6 @@ impl DataSettings {
                 values["dataset"].as_str().unwrap_or_default().into()
             }
         }
-    }
-
-    /// What there is to tell about the size of the images.
-    pub fn told(&self) -> Option<String> {
-        const SMALL: usize = 32;
-        let size = self.frame()?.size;
-        (size.height.max(size.width) <= SMALL).then(|| {
-            format!(
-                "Images are brought to {}×{} pixels; of larger ones --image-size 96 or 224 shows more.",
-                size.height, size.width
-            )
-        })
     }
 
     /// Why this data set does not read a setting of its section; nothing if it does.

@@ -54,7 +54,6 @@ pub(super) fn announcement(
         stage.cells,
         need.told(),
     )];
-    all.extend(config.data.images.told());
     if team.size() > 1 {
         all.push(format!(
             "{} processes, each with {} of every {} images.",

@@ -258,9 +258,8 @@ pub fn presets(upper: &Layers) -> Result<Vec<Table>, ConfigError> {
         Some(space) => (preset(space.preset)?, preset(space.recipe)?),
         None => (Table::new(), Table::new()),
     };
-    let photos = data::photos(&upper.values)?;
-    let data = preset(dataset.preset())?;
-    let mut all = vec![photos, space, recipe, data, named];
+    let mut all = data::presets(&upper.values)?;
+    all.extend([space, recipe, preset(dataset.preset())?, named]);
     // A preset's warm-up is that of its own epochs; with too few for it, it is as large a share of them.
     let whole = |of: &Table, key| of.get("search")?.get(key)?.as_integer();
     let both = |of: &Table| whole(of, "epochs").zip(whole(of, "warmup_epochs"));

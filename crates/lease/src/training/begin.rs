@@ -106,7 +106,7 @@ impl Start {
             best: None,
             stepper: sgd(&config.rule()),
             progress: Progress::default(),
-            notes: config.data.images.told().into_iter().collect(),
+            notes: Vec::new(),
         }
     }
 

@@ -159,12 +159,13 @@ pub fn presets(
     }
     upper.iter().for_each(|table| overlay(&mut values, table));
     let dataset = DataSettings::of(&values)?.dataset;
-    Ok(vec![
-        data::photos(&values)?,
+    let mut all = data::presets(&values)?;
+    all.extend([
         preset(genotype.recipe())?,
         preset(space.map_or("", |space| space.recipe))?,
         preset(dataset.preset())?,
-    ])
+    ]);
+    Ok(all)
 }
 
 impl TrainSettings {

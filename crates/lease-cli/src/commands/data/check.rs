@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 use lease::Error;
 use lease::config::Composite;
 use lease::data::survey::{self, Files, Survey, Twice};
-use lease::data::{DataConfig, DataError, Dataset};
+use lease::data::{self, DataConfig, DataError, Dataset};
 use lease::run::files::write_atomically;
 
 use crate::Ended;
@@ -74,7 +74,11 @@ impl Arguments {
             }
             flags.push(("path".into(), text.into()));
         }
-        Ok(DataConfig::resolve(&[], &self.settings.layers()?)?)
+        let layers = self.settings.layers()?;
+        Ok(DataConfig::resolve(
+            &data::presets(&layers.values)?,
+            &layers,
+        )?)
     }
 }
 

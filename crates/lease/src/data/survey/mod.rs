@@ -189,7 +189,7 @@ impl Survey {
         let few = classes().filter(|class| class.train < FEW).count();
         if few > 0 {
             warnings.push(format!(
-                "{few} of {} classes have fewer than {FEW} training images; {} has {}, half of which a search validates with.",
+                "Fewer than {FEW} training images: {few} of {} classes; {} has {}, half of which a search validates with.",
                 self.classes.len(),
                 least.name,
                 least.train
@@ -342,7 +342,7 @@ mod tests {
             survey
                 .warnings
                 .iter()
-                .any(|told| told.contains("fewer than 10 training images"))
+                .any(|told| told.contains("Fewer than 10 training images"))
         );
         let sheet = image::load_from_memory(&sheet(&dataset.unwrap()).unwrap())
             .unwrap()

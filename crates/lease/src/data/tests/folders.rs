@@ -27,7 +27,10 @@ fn images_are_resized_and_every_fifth_of_each_class_tests() {
     assert_eq!(dataset.test().image(1)[0], 9);
     let second = dataset.train.image(1);
     assert_eq!((second[0], second[64], second[128]), (1, 0, 254));
-    assert_eq!(told.all(), "decoding 20");
+    assert_eq!(
+        told.all(),
+        "Images are brought to 8×8 pixels (--image-size); the shorter sides of their files have 7 in the median.\ndecoding 20"
+    );
     // Limits keep classes.
     let limited = DataSettings {
         limit: 5,
