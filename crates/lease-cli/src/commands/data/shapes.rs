@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use lease::Error;
 use lease::config::{Composite, Layers, Section};
 use lease::data::{ShapesSettings, shapes};
+use lease::network::PHOTO_SIDE;
 
 use crate::Ended;
 use crate::terminal::counter::Counter;
@@ -90,8 +91,13 @@ pub fn run(arguments: &Arguments) -> Result<Ended, Error> {
         folder.display(),
         side = settings.side,
     ));
+    // A photo's recipe takes parts of images, in which there may be nothing of the object.
+    let whole = match settings.side >= PHOTO_SIDE {
+        true => " --framing stretch --augment crop-flip",
+        false => "",
+    };
     terminal::result(format_args!(
-        "Search on them: lease run --dataset folder --path {} --image-size {}",
+        "Search on them: lease run --dataset folder --path {} --image-size {}{whole}",
         quoted(folder),
         settings.side
     ));

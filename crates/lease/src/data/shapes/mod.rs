@@ -31,15 +31,19 @@ section! {
     /// Shapes: how they are drawn.
     ShapesSettings, "shapes", "shapes" {
         /// Side of an image in pixels.
-        side: usize = 64 => Rule::whole(16, 512);
+        side: usize = 32 => Rule::whole(16, 512);
         /// Classes. Up to 12 are forms with any fill; more are forms with fills of their own, up to 48.
         classes: usize = 6 => Rule::whole(2, MOST_CLASSES as u32);
         /// Training images, of all classes in turn.
-        count: usize = 1_200 => Rule::whole(2, 1_000_000);
+        count: usize = 3_600 => Rule::whole(2, 1_000_000);
         /// Test images, of all classes in turn.
-        test_count: usize = 300 => Rule::whole(2, 1_000_000);
+        test_count: usize = 600 => Rule::whole(2, 1_000_000);
         /// Smaller things drawn beside the object, none of which is of a class or touches it. As many as find a place.
-        distractors: usize = 6 => Rule::whole(0, 100);
+        distractors: usize = 3 => Rule::whole(0, 100);
+        /// Largest share of the image that an object covers; the smallest is 6/13 of it.
+        object: f64 = 0.2 => Rule::PART.at_least(0.03).at_most(0.2);
+        /// Fill objects and distractors at random: plain, striped, dotted or chequered. Otherwise they are plain, but where fills tell classes apart.
+        fills: bool = false;
         /// What images are drawn from. The seed of a run does not change them.
         seed: u64 = 7;
     }
@@ -108,7 +112,7 @@ impl ShapesSettings {
         let test = number.checked_sub(self.count);
         let class = self.class_of(test.unwrap_or(number));
         let mut rng = stream(self.seed, Purpose::Shapes, number as u64);
-        draw(&self.kinds()[class], self.side, self.distractors, &mut rng)
+        draw(&self.kinds()[class], self, &mut rng)
     }
 }
 
@@ -184,16 +188,14 @@ fn part(settings: &ShapesSettings, numbers: std::ops::Range<usize>) -> Images {
     images
 }
 
-/// What share of the canvas an object covers.
-const SHARES: [f64; 2] = [0.06, 0.13];
-
 /// The radii of distractors, in sides of the canvas.
 const DISTRACTOR_RADII: [f64; 2] = [0.06, 0.13];
 
 /// Places that are tried for a distractor before it is left out.
 const TRIES: usize = 40;
 
-fn draw(kind: &Kind, side: usize, distractors: usize, rng: &mut ChaCha8Rng) -> Picture {
+fn draw(kind: &Kind, settings: &ShapesSettings, rng: &mut ChaCha8Rng) -> Picture {
+    let side = settings.side;
     let (pixels, light) = texture::background(side, rng);
     let mut canvas = Canvas {
         side,
@@ -201,11 +203,11 @@ fn draw(kind: &Kind, side: usize, distractors: usize, rng: &mut ChaCha8Rng) -> P
         mask: vec![false; side * side],
         beside: Vec::new(),
     };
-    let object = object(kind, side, light, rng);
+    let object = settings.object(kind, light, rng);
     canvas.paint(&object);
     canvas.mark(&object);
-    for _ in 0..distractors {
-        let wanted = distractor(side, light, rng);
+    for _ in 0..settings.distractors {
+        let wanted = settings.distractor(light, rng);
         if let Some(item) = canvas.placed(wanted, rng) {
             canvas.paint(&item);
             canvas.beside.push(item);
@@ -218,43 +220,56 @@ fn between([low, high]: [f64; 2], rng: &mut ChaCha8Rng) -> f64 {
     low + (high - low) * unit(rng)
 }
 
-fn object(kind: &Kind, side: usize, light: f64, rng: &mut ChaCha8Rng) -> Item {
-    let (shape, _) = kind.shape;
-    let fill = any_fill(rng);
-    let fill = kind.fill.map_or(fill, Fill::numbered);
-    let side = side as f64;
-    let share = between(SHARES, rng);
-    let radius = side * (share / shape.area()).sqrt();
-    // Whole, and a pixel from the border where there is room.
-    let room = [radius + 1.0, side - radius - 1.0];
-    let colour = texture::standing_out(light, rng);
-    Item {
-        form: Form::Shape(shape),
-        fill,
-        colours: [colour, texture::beside(colour)],
-        centre: [between(room, rng), between(room, rng)],
-        radius,
-        turn: turn(rng),
-        pattern: (0.34 * side * share.sqrt()).max(2.0),
-        phase: [unit(rng), unit(rng)],
+impl ShapesSettings {
+    /// The share of the canvas that an object covers.
+    fn share(&self, rng: &mut ChaCha8Rng) -> f64 {
+        between([6.0 * self.object / 13.0, self.object], rng)
     }
-}
 
-/// A distractor that has no place yet.
-fn distractor(side: usize, light: f64, rng: &mut ChaCha8Rng) -> Item {
-    let side = side as f64;
-    let radius = side * between(DISTRACTOR_RADII, rng);
-    let colour = texture::standing_out(light, rng);
-    Item {
-        form: Form::distractor(rng),
-        fill: any_fill(rng),
-        colours: [colour, texture::beside(colour)],
-        centre: [0.0; 2],
-        radius,
-        turn: turn(rng),
-        // Of the lengths that objects have.
-        pattern: (0.34 * side * between(SHARES, rng).sqrt()).max(2.0),
-        phase: [unit(rng), unit(rng)],
+    /// The fill of what is of no class by its fill.
+    fn fill(&self, rng: &mut ChaCha8Rng) -> Fill {
+        let any = any_fill(rng);
+        if self.fills { any } else { Fill::Plain }
+    }
+
+    fn object(&self, kind: &Kind, light: f64, rng: &mut ChaCha8Rng) -> Item {
+        let (shape, _) = kind.shape;
+        let fill = self.fill(rng);
+        let fill = kind.fill.map_or(fill, Fill::numbered);
+        let side = self.side as f64;
+        let share = self.share(rng);
+        let radius = side * (share / shape.area()).sqrt();
+        // Whole, and a pixel from the border where there is room.
+        let room = [radius + 1.0, side - radius - 1.0];
+        let colour = texture::standing_out(light, rng);
+        Item {
+            form: Form::Shape(shape),
+            fill,
+            colours: [colour, texture::beside(colour)],
+            centre: [between(room, rng), between(room, rng)],
+            radius,
+            turn: turn(rng),
+            pattern: (0.34 * side * share.sqrt()).max(2.0),
+            phase: [unit(rng), unit(rng)],
+        }
+    }
+
+    /// A distractor that has no place yet.
+    fn distractor(&self, light: f64, rng: &mut ChaCha8Rng) -> Item {
+        let side = self.side as f64;
+        let radius = side * between(DISTRACTOR_RADII, rng);
+        let colour = texture::standing_out(light, rng);
+        Item {
+            form: Form::distractor(rng),
+            fill: self.fill(rng),
+            colours: [colour, texture::beside(colour)],
+            centre: [0.0; 2],
+            radius,
+            turn: turn(rng),
+            // Of the lengths that objects have.
+            pattern: (0.34 * side * self.share(rng).sqrt()).max(2.0),
+            phase: [unit(rng), unit(rng)],
+        }
     }
 }
 

@@ -7,6 +7,9 @@ fn settings(side: usize, classes: usize) -> ShapesSettings {
         classes,
         count: 2 * classes,
         test_count: classes,
+        object: 0.13,
+        fills: true,
+        distractors: 6,
         ..ShapesSettings::default()
     }
 }
@@ -40,11 +43,15 @@ fn the_same_seed_draws_the_same_images_for_ever() {
 fn an_object_is_whole_on_its_mask_and_nothing_touches_it() {
     for (side, classes) in [(16, 12), (40, 48)] {
         let settings = settings(side, classes);
+        let some = |distractors| ShapesSettings {
+            distractors,
+            ..settings.clone()
+        };
         for (number, kind) in settings.kinds().iter().enumerate() {
             let mut rng = stream(3, Purpose::Shapes, number as u64);
-            let with = draw(kind, side, 12, &mut rng);
+            let with = draw(kind, &some(12), &mut rng);
             let mut rng = stream(3, Purpose::Shapes, number as u64);
-            let alone = draw(kind, side, 0, &mut rng);
+            let alone = draw(kind, &some(0), &mut rng);
             assert_eq!(with.mask, alone.mask);
             let area = with.mask.iter().filter(|m| **m).count() as f64;
             let share = area / (side * side) as f64;
