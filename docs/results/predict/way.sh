@@ -1,65 +1,52 @@
 #!/usr/bin/env bash
-# From folders of images to ONNX Runtime's answer: CIFAR-10 as PNG files, and shapes at 96 pixels. A few minutes.
+# From folders of images to ONNX Runtime's answer, each command as one would type it: pieces of photographs at their own sizes, CIFAR-10 as
+# PNG files, and shapes at 96 pixels. About ten minutes of two cores. What is to be seen is that each step does what it says; the
+# networks are small, and trained briefly.
 #   CIFAR=…/cifar-10-batches-bin docs/results/predict/way.sh 2>&1 | tee docs/results/predict/way.txt
-# Needs the program (LEASE, target/release/lease) and a Python (PYTHON, python3) with onnxruntime, numpy and pillow.
+# Needs the program (LEASE, target/release/lease) and a Python (PYTHON, python3) with onnxruntime, numpy, pillow, scikit-image, scikit-learn.
 set -euo pipefail
-lease=${LEASE:-target/release/lease}
+here=$(cd "$(dirname "$0")" && pwd)
+program=$(realpath "${LEASE:-$here/../../../target/release/lease}")
 python=${PYTHON:-python3}
+cifar=$(realpath "${CIFAR:?the folder with the .bin files of CIFAR-10}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+cd "$work"
+export XDG_CACHE_HOME=$work/cache
 
-run() {
-    printf '\n$ lease %s\n' "${*//$work\//}"
-    "$lease" "$@" 2> >(sed "s|$work/||g" >&2) | sed "s|$work/||g"
+# A command, and what it prints; of how far it is only the ends of epochs.
+lease() {
+    printf '\n$ lease'
+    printf ' %s' "${@@Q}" | sed "s/'\([[:alnum:]_.\/:=-]*\)'/\1/g"
+    printf '\n'
+    "$program" "$@" 2>&1 | sed -u "s|$work/||g" | grep --line-buffered -v 'steps/s\|^[0-9]*/[0-9]* images$'
 }
 
-# Answers of ONNX Runtime to images of the network's own size, beside those of lease.
-onnx() {
-    printf '\n$ ONNX Runtime on %s\n' "${1#"$work"/}"
-    "$python" - "$1" "$2" "$3" <<'PYTHON'
-import json, sys
-from pathlib import Path
-import numpy as np, onnxruntime
-from PIL import Image
-session = onnxruntime.InferenceSession(sys.argv[1])
-classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-rows = [json.loads(line) for line in Path(sys.argv[3]).read_text().splitlines()]
-pixels = np.stack([np.asarray(Image.open(row["image"]).convert("RGB"), np.float32) / 255 for row in rows]).transpose(0, 3, 1, 2)
-[theirs] = session.run(None, {"images": pixels})
-ours = np.array([[{p["class"]: p["probability"] for p in row["predictions"]}[c] for c in classes] for row in rows])
-print(f"{len(rows)} images; largest difference of a probability from lease's: {abs(ours - theirs).max():.1e}")
-for row, answer in list(zip(rows, theirs))[:3]:
-    print(f"{row['image'].removeprefix(sys.argv[2] + '/')}: {classes[answer.argmax()]} {100 * answer.max():.1f} %")
-PYTHON
+# NAME AT SETTING…: from the folder NAME to ONNX Runtime's answers, which may differ by AT; settings of data for the search.
+way() {
+    name=$1 at=$2
+    shift 2
+    lease data check "$name" --sheet "$name.png"
+    lease search --dataset folder --path "$name" "$@" --space nas-bench-201 --derive-none false --channels 8 --cells 1 \
+        --audience-width 0.5 --epochs 3 --batch 16 --learning-rate 0.05 --architecture-learning-rate 0.02 --out "$name-run"
+    lease train "$name-run" --train-channels 16 --train-cells 1 --train-epochs "$epochs" --train-batch 32 --train-validation 0.15
+    lease test "$name-run" --dataset folder --path "$name"
+    lease predict "$name-run" "$(find "$name/test" -name '*.*' | sort | sed -n 5p)" "$name/test/$class" --top 2 | sed -n 1,8p
+    "$program" predict -q "$name-run" "$name/test" --format jsonl --top 0 >"$name.jsonl"
+    lease export "$name-run" --to onnx --out "$name.onnx"
+    printf '\n$ python way.py onnx %s.onnx %s.jsonl\n' "$name" "$name"
+    "$python" "$here/way.py" onnx "$name.onnx" "$name.jsonl" "$at"
 }
 
-"$python" - "${CIFAR:?the folder with the .bin files of CIFAR-10}" "$work/cifar-png" <<'PYTHON'
-import sys
-from pathlib import Path
-import numpy as np
-from PIL import Image
-source, to = map(Path, sys.argv[1:])
-names = (source / "batches.meta.txt").read_text().split()
-for part, file, count in [("train", "data_batch_1.bin", 3000), ("test", "test_batch.bin", 500)]:
-    rows = np.frombuffer((source / file).read_bytes(), np.uint8).reshape(-1, 3073)[:count]
-    for i, row in enumerate(rows):
-        folder = to / part / names[row[0]]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(row[1:].reshape(3, 32, 32).transpose(1, 2, 0)).save(folder / f"{i:05}.png")
-PYTHON
+echo "== Photographs: pieces of ten, of 96 to 160 pixels"
+"$python" "$here/way.py" photos photos
+# The pieces are brought to 96 pixels; Pillow rounds differently in between.
+epochs=60 class=coffee way photos 0.05
 
-cell='|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|'
-run train "$cell" --dataset folder --path "$work/cifar-png" --train-channels 8 --train-cells 1 --train-epochs "${EPOCHS:-6}" \
-    --train-batch 64 --train-validation 0.1 --out "$work/cifar-trained"
-run test "$work/cifar-trained" --dataset folder --path "$work/cifar-png"
-run predict "$work/cifar-trained" "$work/cifar-png/test/cat" --top 2 | sed -n 1,7p
-"$lease" predict -q "$work/cifar-trained" "$work/cifar-png/test" --format jsonl --top 0 >"$work/cifar.jsonl"
-run export "$work/cifar-trained" --to onnx --out "$work/cifar.onnx"
-onnx "$work/cifar.onnx" "$work" "$work/cifar.jsonl"
+printf '\n== CIFAR-10 as PNG files\n'
+"$python" "$here/way.py" cifar "$cifar" cifar 150 30
+epochs=12 class=frog way cifar 1e-4
 
-run data shapes "$work/shapes" --side 96 --count 300 --test-count 90 --classes 3
-run train "$cell" --dataset folder --path "$work/shapes" --image-size 96 --framing stretch --train-channels 8 --train-cells 1 \
-    --train-epochs "${EPOCHS:-6}" --train-batch 16 --out "$work/shapes-trained"
-run export "$work/shapes-trained" --to onnx --out "$work/shapes.onnx"
-"$lease" predict -q "$work/shapes-trained" "$work/shapes/test" --format jsonl --top 0 >"$work/shapes.jsonl"
-onnx "$work/shapes.onnx" "$work" "$work/shapes.jsonl"
+printf '\n== Shapes\n'
+lease data shapes shapes --side 96 --count 900 --test-count 90 --classes 3
+epochs=20 class=triangle way shapes 1e-4 --framing stretch --augment crop-flip
