@@ -8,7 +8,7 @@ use crate::simd::{lanes, load, run};
 use crate::{LANES, Lanes};
 
 /// Height and width.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
     /// Height.
     pub h: usize,

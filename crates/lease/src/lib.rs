@@ -17,6 +17,8 @@ pub mod device;
 mod error;
 pub mod explain;
 pub mod export;
+#[cfg(all(feature = "cube", not(feature = "fusion")))]
+mod gpu;
 pub mod memory;
 pub mod method;
 pub mod network;

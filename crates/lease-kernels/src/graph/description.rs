@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Graph, Id, Node, Output, StageShape, Term, Unit, Window};
 use crate::plane::Size;
+use crate::{LANES, blocks};
 
 /// What a node is made of.
 #[derive(Clone, Copy, Debug)]
@@ -23,10 +24,17 @@ pub enum Made<'a> {
     MaxPool(Id, Window),
     /// The means of a state's windows; pixels outside the image don't count.
     AvgPool(Id, Window),
-    /// Some channels of states, as supernets with partial channels have them.
+    /// Some channels of states, as supernets with partial channels have them: see [`Graph::gathered`].
     Gather,
-    /// Numbers that depend on nothing.
-    Noise,
+    /// Numbers that depend on nothing, of the shape of a state taken at a stride.
+    Noise {
+        /// Which of the graph's noises.
+        number: usize,
+        /// The state.
+        like: Id,
+        /// The stride.
+        stride: usize,
+    },
     /// A sum, rectified or not.
     State {
         /// The summands.
@@ -72,9 +80,36 @@ impl Graph {
                 Unit::MaxPool(window) => Made::MaxPool(sources[0], *window),
                 Unit::AvgPool(window) => Made::AvgPool(sources[0], *window),
                 Unit::Gather(_) => Made::Gather,
-                Unit::Noise { .. } => Made::Noise,
+                Unit::Noise { number, stride } => Made::Noise {
+                    number: *number,
+                    like: sources[0],
+                    stride: *stride,
+                },
             },
         }
+    }
+
+    /// The state and the channel of it that each channel of a [`Made::Gather`] is; none for other nodes.
+    pub fn gathered(&self, id: Id) -> Vec<(Id, usize)> {
+        let Node::Unit {
+            sources,
+            unit: Unit::Gather(lanes),
+            ..
+        } = &self.entries[id.0].node
+        else {
+            return Vec::new();
+        };
+        let first = sources.iter().scan(0, |next, source| {
+            let here = *next;
+            *next += blocks(self.channels(*source)) * LANES;
+            Some((*source, here))
+        });
+        let first: Vec<(Id, usize)> = first.collect();
+        let of = |lane: &usize| {
+            let own = first.iter().rev().find(|(_, first)| first <= lane);
+            own.map(|(source, first)| (*source, lane - first))
+        };
+        lanes.iter().filter_map(of).collect()
     }
 
     /// The sizes of all nodes for images of this size.

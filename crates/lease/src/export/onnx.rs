@@ -155,7 +155,7 @@ impl<'a> Sheet<'a> {
                 Made::MaxPool(source, window) => self.pool("MaxPool", source, window),
                 Made::AvgPool(source, window) => self.pool("AveragePool", source, window),
                 Made::State { terms, rectify } => self.state(terms, rectify)?,
-                Made::Noise => return Err(ExportError::Noise),
+                Made::Noise { .. } => return Err(ExportError::Noise),
                 Made::Gather => {
                     return Err(ExportError::Unknown("it has layers of supernets"));
                 }

@@ -31,7 +31,7 @@ pub const WEIGHTS: &str = "weights.safetensors";
 pub fn pytorch(trained: &Trained) -> Result<Files, ExportError> {
     let graph = trained.network.drawing().graph;
     let mut made = graph.nodes().map(|id| graph.made(id));
-    if made.any(|made| matches!(made, Made::Noise)) {
+    if made.any(|made| matches!(made, Made::Noise { .. })) {
         return Err(ExportError::Noise);
     }
     let vectors = [&trained.weights, &trained.running];

@@ -1,4 +1,5 @@
-//! Networks by the CPU kernels of `lease-kernels`, as a backend extension: a whole network is one operation.
+//! Networks by kernels, as a backend extension: a whole network is one operation, on the CPU by those of `lease-kernels`, on GPUs by
+//! those of `crate::gpu`.
 //!
 //! Every layer can add itself to a [`Graph`] (its `emit`), beside computing itself from ordinary operations
 //! (its `forward`), which serves all other devices and precisions and is what the kernels are held against.
@@ -29,7 +30,7 @@ use crate::rng::Draw;
 /// How a network is computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kernels {
-    /// By the CPU's kernels where they serve, else composed.
+    /// By the kernels of the CPU or of GPUs where they serve, else composed.
     #[default]
     Fast,
     /// From ordinary tensor operations.
@@ -37,9 +38,12 @@ pub enum Kernels {
 }
 
 impl Kernels {
-    /// Whether the kernels compute a pass over these images.
+    /// Whether the kernels compute a pass over these images: in f32, on the CPU and on what Burn reaches by CubeCL, unless that is
+    /// built to join operations (`fusion`).
     pub fn serve(self, images: &Tensor<4>) -> bool {
-        self == Self::Fast && images.dtype() == DType::F32 && images.device() == Device::flex()
+        let on_a_gpu = cfg!(all(feature = "cube", not(feature = "fusion")));
+        let served = on_a_gpu || images.device() == Device::flex();
+        self == Self::Fast && images.dtype() == DType::F32 && served
     }
 }
 
@@ -87,6 +91,8 @@ impl Emitter {
         Compiled {
             running: graph.normalised().map(slot).collect(),
             graph: Arc::new(graph),
+            #[cfg(all(feature = "cube", not(feature = "fusion")))]
+            programs: Arc::default(),
         }
     }
 }
@@ -95,6 +101,8 @@ impl Emitter {
 #[derive(Clone, Debug)]
 pub struct Compiled {
     graph: Arc<Graph>,
+    #[cfg(all(feature = "cube", not(feature = "fusion")))]
+    programs: Arc<crate::gpu::run::Programs>,
     /// Of each normalised node that keeps any.
     running: Vec<Option<Running>>,
 }
@@ -172,6 +180,8 @@ impl Compiled {
         };
         let plan = Plan {
             graph: self.graph.clone(),
+            #[cfg(all(feature = "cube", not(feature = "fusion")))]
+            programs: self.programs.clone(),
             size: Size { h, w },
             tangents,
             drop: drop.into(),
@@ -277,14 +287,16 @@ fn joined<const D: usize>(x: Dual<D>, dim: usize) -> Tensor<D> {
 /// One network's computation, but for its tensors.
 #[derive(Clone)]
 pub struct Plan {
-    graph: Arc<Graph>,
-    size: Size,
+    pub(super) graph: Arc<Graph>,
+    #[cfg(all(feature = "cube", not(feature = "fusion")))]
+    pub(super) programs: Arc<crate::gpu::run::Programs>,
+    pub(super) size: Size,
     /// Whether images, weights and coefficients have tangents, each behind its values.
-    tangents: [bool; 3],
-    drop: Arc<[f32]>,
-    noise: Draw,
-    running: Option<Arc<[Sums]>>,
-    noted: Option<Arc<Mutex<Vec<Sums>>>>,
+    pub(super) tangents: [bool; 3],
+    pub(super) drop: Arc<[f32]>,
+    pub(super) noise: Draw,
+    pub(super) running: Option<Arc<[Sums]>>,
+    pub(super) noted: Option<Arc<Mutex<Vec<Sums>>>>,
 }
 
 impl fmt::Debug for Plan {
@@ -295,7 +307,7 @@ impl fmt::Debug for Plan {
 }
 
 /// Networks by fast kernels.
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(all(feature = "cube", not(feature = "fusion"))))]
 pub trait GraphOps: Backend {
     /// The results of a network, flat.
     fn graph(

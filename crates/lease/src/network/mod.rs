@@ -11,6 +11,8 @@ mod dual;
 pub(crate) mod kernels;
 pub(crate) mod layers;
 pub(crate) mod noise;
+#[cfg(all(feature = "cube", not(feature = "fusion")))]
+mod on_gpu;
 pub(crate) mod part;
 pub(crate) mod stem;
 mod vector;

@@ -1,6 +1,8 @@
-//! The CPU kernels against the composed networks: the composed ones in f64 are the oracle, and the reference's cases hold those to PyTorch.
+//! The kernels against the composed networks: the composed ones in f64 are the oracle, and the reference's cases hold those to PyTorch.
 
 mod derived;
+#[cfg(all(feature = "gpu", not(feature = "fusion")))]
+mod on_a_gpu;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::method::product::{MixedProduct, gradient};
@@ -58,11 +60,15 @@ fn compute(setting: &Setting, kernels: Kernels, dtype: DType) -> Quantities {
 }
 
 fn quantities(net: &dyn Explainer, setting: &Setting, dtype: DType) -> Quantities {
-    let device = Device::flex();
+    quantities_on(net, setting, (&Device::flex(), dtype))
+}
+
+fn quantities_on(net: &dyn Explainer, setting: &Setting, on: (&Device, DType)) -> Quantities {
+    let (device, dtype) = on;
     let draw = |layout: &std::sync::Arc<lease::network::Layout>, index| {
         let values =
             layout.initial_values(&mut stream(setting.seed, Purpose::ExplainerInit, index));
-        Vector::from_values(layout.clone(), values, &device, dtype)
+        Vector::from_values(layout.clone(), values, device, dtype)
     };
     let images = |index, bound| {
         let n = setting.image.iter().product();
@@ -74,7 +80,7 @@ fn quantities(net: &dyn Explainer, setting: &Setting, dtype: DType) -> Quantitie
         if setting.constant && index == 0 {
             values.fill(0.5);
         }
-        Tensor::from_data(TensorData::new(values, setting.image), (&device, dtype))
+        Tensor::from_data(TensorData::new(values, setting.image), (device, dtype))
     };
     let (e, a) = (
         draw(net.weights(), 0),
@@ -86,7 +92,7 @@ fn quantities(net: &dyn Explainer, setting: &Setting, dtype: DType) -> Quantitie
         .flat_map(|i| [0, 1, 2].map(|k| f32::from(k == i % 3)))
         .collect();
     let one_hot: Tensor<2> =
-        Tensor::from_data(TensorData::new(one_hot, [batch, 3]), (&device, dtype));
+        Tensor::from_data(TensorData::new(one_hot, [batch, 3]), (device, dtype));
     let loss = |[e, a, x]: [&Leaves; 3]| -> Dual<1> {
         net.forward(e, a, x.get(&slot))
             .cross_entropy(one_hot.clone())
@@ -143,7 +149,16 @@ fn errors(ours: &Quantities, oracle: &Quantities) -> Vec<(&'static str, f64)> {
 /// The same for a residual network: values, the gradients of W and the input, and the mixed products.
 fn listen(shape: &ResNetShape, image: [usize; 4], seed: u64, how: (Kernels, DType)) -> Quantities {
     let (kernels, dtype) = how;
-    let device = Device::flex();
+    listen_on(shape, image, seed, kernels, (Device::flex(), dtype))
+}
+
+fn listen_on(
+    shape: &ResNetShape,
+    image: [usize; 4],
+    seed: u64,
+    kernels: Kernels,
+    (device, dtype): (Device, DType),
+) -> Quantities {
     let net = Audience::new(shape).unwrap().with_kernels(kernels);
     let draw = |index| {
         let mut rng = stream(seed, Purpose::AudienceInit, index);

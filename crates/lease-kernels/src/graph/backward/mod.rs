@@ -13,7 +13,7 @@ use crate::norm::{Adjoint, AdjointSums};
 use crate::{LANES, Lanes, blocks};
 
 /// Which gradients a backward pass computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     /// Those of the weights.
     pub weights: bool,

@@ -1,0 +1,252 @@
+//! Convolutions and what carries their adjoints back.
+
+use cubecl::prelude::*;
+
+use super::{LANES, PIXELS, PLANES, least};
+
+/// Output channels that a thread works on.
+pub const OUTPUTS: usize = 8;
+
+/// Where along one dimension a tap reads for a result at `o`: the place, and whether it is inside of `n`. Backward, which results
+/// a pixel's tap went to. Strides are 1 or 2.
+#[cube]
+pub fn reads(
+    o: u32,
+    tap: u32,
+    stride: u32,
+    shift: u32,
+    n: u32,
+    #[comptime] back: bool,
+) -> (u32, bool) {
+    // What lies before the first pixel wraps around, and so lies behind the last.
+    if back {
+        let at = o - tap - shift;
+        let place = at >> (stride - 1);
+        (place, (at & (stride - 1)) == 0 && place < n)
+    } else {
+        let place = o * stride + tap + shift;
+        (place, place < n)
+    }
+}
+
+/// Depthwise convolutions. Record: x, y, taps, channels, planes, height and width of x, of y, dilation, stride, padding (as what is
+/// added to a place: minus it), whether x is rectified.
+#[cube(launch_unchecked)]
+pub fn depthwise(
+    a: &mut [f32],
+    b: &mut [f32],
+    p: &mut [f32],
+    q: &mut [f32],
+    table: &[u32],
+    #[comptime] side: u32,
+    #[comptime] back: bool,
+    #[comptime] dual: bool,
+) {
+    let at = table[CUBE_POS_Y as usize] as usize;
+    let planes = table[at + 4];
+    let plane = CUBE_POS_X * PLANES + UNIT_POS_Y;
+    if plane < planes {
+        let channel = plane % table[at + 3];
+        let h = table[at + 5];
+        let w = table[at + 6];
+        let width = table[at + 8];
+        let area = table[at + 7] * width;
+        let x = table[at] + plane * h * w;
+        let y = table[at + 1] + plane * area;
+        let dilation = table[at + 9];
+        let stride = table[at + 10];
+        let shift = table[at + 11];
+        let rectify = table[at + 12] != 0;
+        let first = (table[at + 2] + channel * side * side) as usize;
+        let count = comptime![(side * side) as usize];
+        let mut taps = Array::<f32>::new(count);
+        let mut tangents = Array::<f32>::new(count);
+        #[unroll]
+        for t in 0..count {
+            taps[t] = p[first + t];
+            if dual {
+                tangents[t] = q[first + t];
+            }
+        }
+        let mut pixel = UNIT_POS_X;
+        while pixel < area {
+            let row = pixel / width;
+            let column = pixel - row * width;
+            let mut sum = 0.0f32;
+            let mut tangent = 0.0f32;
+            #[unroll]
+            for ty in 0..side {
+                let (iy, inside) = reads(row, ty * dilation, stride, shift, h, back);
+                if inside {
+                    #[unroll]
+                    for tx in 0..side {
+                        let (ix, inside) = reads(column, tx * dilation, stride, shift, w, back);
+                        if inside {
+                            let t = comptime![(ty * side + tx) as usize];
+                            let place = (x + iy * w + ix) as usize;
+                            let value = a[place];
+                            let open = !rectify || value > 0.0;
+                            let value = select(open, value, 0.0);
+                            sum += taps[t] * value;
+                            if dual {
+                                let moving = select(open, b[place], 0.0);
+                                tangent += taps[t] * moving;
+                                if back {
+                                    sum += tangents[t] * moving;
+                                } else {
+                                    tangent += tangents[t] * value;
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            a[(y + pixel) as usize] = sum;
+            if dual {
+                b[(y + pixel) as usize] = tangent;
+            }
+            pixel += LANES;
+        }
+    }
+}
+
+/// Dense convolutions of several inputs. Record: y, its channels, the first to be set, how many; from one output's weights to the
+/// next's, from one input's; pixels of y in all images; height and width of x, of y; dilation, stride, minus the padding, whether x
+/// is rectified; how many inputs, then each: x, its channels, the first that is read, how many, its weights, what is added to places.
+#[cube(launch_unchecked)]
+pub fn dense(
+    a: &mut [f32],
+    b: &mut [f32],
+    p: &mut [f32],
+    q: &mut [f32],
+    table: &[u32],
+    #[comptime] side: u32,
+    #[comptime] back: bool,
+    #[comptime] dual: bool,
+) {
+    let at = table[CUBE_POS_Y as usize] as usize;
+    let count = table[at + 3];
+    let tiles = (count + comptime![OUTPUTS as u32 - 1]) / comptime![OUTPUTS as u32];
+    let first = CUBE_POS_X % tiles * comptime![OUTPUTS as u32];
+    let block = CUBE_POS_X / tiles * comptime![LANES * PIXELS as u32];
+    let pixels = table[at + 6];
+    if block < pixels {
+        let h = table[at + 7];
+        let w = table[at + 8];
+        let width = table[at + 10];
+        let area = table[at + 9] * width;
+        let dilation = table[at + 11];
+        let stride = table[at + 12];
+        let pad = table[at + 13];
+        let rectify = table[at + 14] != 0;
+        let along = table[at + 5];
+        let mut weights = Array::<u32>::new(OUTPUTS);
+        #[unroll]
+        for o in 0..OUTPUTS {
+            let output = least(first + comptime![o as u32], count - 1);
+            weights[o] = output * table[at + 4];
+        }
+        let mut sums = Array::<f32>::new(comptime![OUTPUTS * PIXELS]);
+        let mut tangents = Array::<f32>::new(comptime![OUTPUTS * PIXELS]);
+        #[unroll]
+        for s in 0..comptime![OUTPUTS * PIXELS] {
+            sums[s] = 0.0;
+            if dual {
+                tangents[s] = 0.0;
+            }
+        }
+        let mut images = Array::<u32>::new(PIXELS);
+        let mut rows = Array::<u32>::new(PIXELS);
+        let mut columns = Array::<u32>::new(PIXELS);
+        #[unroll]
+        for k in 0..PIXELS {
+            let pixel = block + comptime![k as u32 * LANES] + UNIT_POS_X;
+            let pixel = least(pixel, pixels - 1);
+            images[k] = pixel / area;
+            let within = pixel - images[k] * area;
+            rows[k] = within / width;
+            columns[k] = within - rows[k] * width;
+        }
+        let mut places = Array::<u32>::new(PIXELS);
+        let mut insides = Array::<u32>::new(PIXELS);
+        for e in 0..table[at + 15] {
+            let input = at + 16 + e as usize * 6;
+            let x = table[input];
+            let channels = table[input + 1];
+            let begin = table[input + 2];
+            let inputs = table[input + 3];
+            let shift = table[input + 5] + pad;
+            #[unroll]
+            for ty in 0..side {
+                #[unroll]
+                for tx in 0..side {
+                    #[unroll]
+                    for k in 0..PIXELS {
+                        let (iy, below) = reads(rows[k], ty * dilation, stride, shift, h, back);
+                        let (ix, beside) = reads(columns[k], tx * dilation, stride, shift, w, back);
+                        let inside = below && beside;
+                        let place = x + (images[k] * channels + begin) * h * w;
+                        places[k] = place + select(inside, iy * w + ix, 0);
+                        insides[k] = u32::cast_from(inside);
+                    }
+                    let mut weight = table[input + 4] + comptime![ty * side + tx];
+                    for _i in 0..inputs {
+                        let mut values = Array::<f32>::new(PIXELS);
+                        let mut movings = Array::<f32>::new(PIXELS);
+                        #[unroll]
+                        for k in 0..PIXELS {
+                            let value = a[places[k] as usize];
+                            let open = insides[k] != 0 && (!rectify || value > 0.0);
+                            values[k] = select(open, value, 0.0);
+                            if dual {
+                                movings[k] = select(open, b[places[k] as usize], 0.0);
+                            }
+                            places[k] += h * w;
+                        }
+                        #[unroll]
+                        for o in 0..OUTPUTS {
+                            let factor = p[(weight + weights[o]) as usize];
+                            #[unroll]
+                            for k in 0..PIXELS {
+                                sums[o * PIXELS + k] += factor * values[k];
+                            }
+                            if dual {
+                                let moving = q[(weight + weights[o]) as usize];
+                                #[unroll]
+                                for k in 0..PIXELS {
+                                    tangents[o * PIXELS + k] += factor * movings[k];
+                                    if back {
+                                        sums[o * PIXELS + k] += moving * movings[k];
+                                    } else {
+                                        tangents[o * PIXELS + k] += moving * values[k];
+                                    }
+                                }
+                            }
+                        }
+                        weight += along;
+                    }
+                }
+            }
+        }
+        let y = table[at];
+        #[unroll]
+        for k in 0..PIXELS {
+            let pixel = block + comptime![k as u32 * LANES] + UNIT_POS_X;
+            if pixel < pixels {
+                let within = rows[k] * width + columns[k];
+                #[unroll]
+                for o in 0..OUTPUTS {
+                    let output = first + comptime![o as u32];
+                    if output < count {
+                        let channel = images[k] * table[at + 1] + table[at + 2] + output;
+                        let place = (y + channel * area + within) as usize;
+                        a[place] = sums[o * PIXELS + k];
+                        if dual {
+                            b[place] = tangents[o * PIXELS + k];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

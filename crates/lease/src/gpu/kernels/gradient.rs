@@ -1,0 +1,243 @@
+//! Gradients of convolutions' weights, in two steps that always add in the same order: chunks of the images, then the chunks.
+
+use cubecl::prelude::*;
+
+use super::conv::reads;
+use super::{ADDERS, LANES, least};
+
+/// Rows and columns of a group's tile of a dense gradient.
+pub const TILE: u32 = 16;
+
+/// Those of dense convolutions. Record: x, its channels, y's adjoint, its channels, the first one, how many; images, height and width of x, of
+/// y; dilation, stride, minus the padding, whether x is rectified, images of a chunk, chunks, the first one's number, where the
+/// gradients go, weights of an output, the first of x's among them, weights in all.
+#[cube(launch_unchecked)]
+pub fn dense_weights(
+    a: &mut [f32],
+    b: &mut [f32],
+    p: &mut [f32],
+    _q: &mut [f32],
+    table: &[u32],
+    #[comptime] side: u32,
+    #[comptime] dual: bool,
+) {
+    let at = table[CUBE_POS_Y as usize] as usize;
+    let channels = table[at + 1];
+    let outputs = table[at + 5];
+    let columns = channels * comptime![side * side];
+    let across = (columns + TILE - 1) / TILE;
+    let down = (outputs + TILE - 1) / TILE;
+    let chunks = table[at + 16];
+    if CUBE_POS_X < across * down * chunks {
+        // Pixels that are staged at a time; a row more keeps threads of a column in different banks.
+        let pixels = comptime![if dual { 32u32 } else { 64u32 }];
+        let row_length = comptime![pixels + 1];
+        let size = comptime![(TILE * (pixels + 1)) as usize];
+        let loads = comptime![TILE * pixels / ADDERS];
+        let mut gs = Shared::<[f32]>::new_slice(size);
+        let mut xs = Shared::<[f32]>::new_slice(size);
+        let mut ts = Shared::<[f32]>::new_slice(comptime![if dual { size } else { 1 }]);
+        let mut ys = Shared::<[f32]>::new_slice(comptime![if dual { size } else { 1 }]);
+        let chunk = CUBE_POS_X % chunks;
+        let tile = CUBE_POS_X / chunks;
+        let first_column = tile % across * TILE;
+        let first_output = tile / across * TILE;
+        let begin = chunk * table[at + 15];
+        let images = least(table[at + 15], table[at + 6] - begin);
+        let h = table[at + 7];
+        let w = table[at + 8];
+        let width = table[at + 10];
+        let area = table[at + 9] * width;
+        let dilation = table[at + 11];
+        let stride = table[at + 12];
+        let shift = table[at + 13];
+        let rectify = table[at + 14] != 0;
+        let count = images * area;
+        let own_pixel = UNIT_POS % pixels;
+        let own_row = UNIT_POS / pixels;
+        let row = UNIT_POS / TILE;
+        let column = UNIT_POS % TILE;
+        let mut sum = 0.0f32;
+        let mut start = 0u32;
+        while start < count {
+            let i = start + own_pixel;
+            let there = i < count;
+            let i = select(there, i, 0);
+            let image = begin + i / area;
+            let within = i % area;
+            let y = within / width;
+            let x = within % width;
+            #[unroll]
+            for k in 0..loads {
+                let r = own_row + comptime![k * (ADDERS / pixels)];
+                let slot = (r * row_length + own_pixel) as usize;
+                let output = first_output + r;
+                let mut g = 0.0f32;
+                let mut t = 0.0f32;
+                if there && output < outputs {
+                    let channel = image * table[at + 3] + table[at + 4] + output;
+                    let place = (table[at + 2] + channel * area + within) as usize;
+                    g = a[place];
+                    if dual {
+                        t = b[place];
+                    }
+                }
+                gs[slot] = g;
+                if dual {
+                    ts[slot] = t;
+                }
+                let c = first_column + r;
+                let mut value = 0.0f32;
+                let mut moving = 0.0f32;
+                if there && c < columns {
+                    let channel = c / comptime![side * side];
+                    let tap = c % comptime![side * side];
+                    let (iy, below) = reads(y, tap / side * dilation, stride, shift, h, false);
+                    let (ix, beside) = reads(x, tap % side * dilation, stride, shift, w, false);
+                    if below && beside {
+                        let plane = image * channels + channel;
+                        let place = (table[at] + plane * h * w + iy * w + ix) as usize;
+                        let read = a[place];
+                        let open = !rectify || read > 0.0;
+                        value = select(open, read, 0.0);
+                        if dual {
+                            moving = select(open, b[place], 0.0);
+                        }
+                    }
+                }
+                xs[slot] = value;
+                if dual {
+                    ys[slot] = moving;
+                }
+            }
+            sync_cube();
+            for k in 0..pixels {
+                let of_g = (row * row_length + k) as usize;
+                let of_x = (column * row_length + k) as usize;
+                sum += gs[of_g] * xs[of_x];
+                if dual {
+                    sum += ts[of_g] * ys[of_x];
+                }
+            }
+            sync_cube();
+            start += pixels;
+        }
+        let output = first_output + row;
+        let c = first_column + column;
+        if output < outputs && c < columns {
+            let weight = output * table[at + 19] + table[at + 20] + c;
+            let to = table[at + 18] + (table[at + 17] + chunk) * table[at + 21] + weight;
+            p[to as usize] = sum;
+        }
+    }
+}
+
+/// Those of depthwise convolutions. Record: x, y's adjoint, channels, images, height and width of x, of y, dilation, stride, minus the
+/// padding, whether x is rectified, images of a chunk, chunks, the first one's number, where the gradients go.
+#[cube(launch_unchecked)]
+pub fn depthwise_weights(
+    a: &mut [f32],
+    b: &mut [f32],
+    p: &mut [f32],
+    _q: &mut [f32],
+    table: &[u32],
+    #[comptime] side: u32,
+    #[comptime] dual: bool,
+) {
+    let at = table[CUBE_POS_Y as usize] as usize;
+    let channels = table[at + 2];
+    let chunks = table[at + 13];
+    if CUBE_POS_X < channels * chunks {
+        let taps = comptime![(side * side) as usize];
+        let mut shared = Shared::<[f32]>::new_slice(comptime![(side * side * LANES) as usize]);
+        let channel = CUBE_POS_X / chunks;
+        let chunk = CUBE_POS_X % chunks;
+        let begin = chunk * table[at + 12];
+        let images = least(table[at + 12], table[at + 3] - begin);
+        let h = table[at + 4];
+        let w = table[at + 5];
+        let width = table[at + 7];
+        let area = table[at + 6] * width;
+        let dilation = table[at + 8];
+        let stride = table[at + 9];
+        let shift = table[at + 10];
+        let rectify = table[at + 11] != 0;
+        let count = images * area;
+        let mut sums = Array::<f32>::new(taps);
+        #[unroll]
+        for t in 0..taps {
+            sums[t] = 0.0;
+        }
+        let mut i = UNIT_POS_X;
+        while i < count {
+            let plane = (begin + i / area) * channels + channel;
+            let within = i % area;
+            let y = within / width;
+            let x = within % width;
+            let place = (table[at + 1] + plane * area + within) as usize;
+            let g = a[place];
+            let mut t = 0.0f32;
+            if dual {
+                t = b[place];
+            }
+            #[unroll]
+            for ty in 0..side {
+                let (iy, below) = reads(y, ty * dilation, stride, shift, h, false);
+                #[unroll]
+                for tx in 0..side {
+                    let (ix, beside) = reads(x, tx * dilation, stride, shift, w, false);
+                    if below && beside {
+                        let from = (table[at] + plane * h * w + iy * w + ix) as usize;
+                        let value = a[from];
+                        let open = !rectify || value > 0.0;
+                        let tap = comptime![(ty * side + tx) as usize];
+                        sums[tap] += select(open, g * value, 0.0);
+                        if dual {
+                            sums[tap] += select(open, t * b[from], 0.0);
+                        }
+                    }
+                }
+            }
+            i += LANES;
+        }
+        #[unroll]
+        for t in 0..taps {
+            shared[UNIT_POS_X as usize * taps + t] = sums[t];
+        }
+        sync_cube();
+        if UNIT_POS_X < comptime![side * side] {
+            let mut sum = 0.0f32;
+            for k in 0..LANES {
+                sum += shared[k as usize * taps + UNIT_POS_X as usize];
+            }
+            let weight = (table[at + 14] + chunk) * channels + channel;
+            let to = table[at + 15] + weight * comptime![side * side] + UNIT_POS_X;
+            p[to as usize] = sum;
+        }
+    }
+}
+
+/// Sums of lists of numbers. Record: where the sums go, how many, lists, then each: its first number of the first sum, numbers of a
+/// sum, from one to the next.
+#[cube(launch_unchecked)]
+pub fn totals(
+    _a: &mut [f32],
+    _b: &mut [f32],
+    p: &mut [f32],
+    _q: &mut [f32],
+    table: &[u32],
+) {
+    let at = table[CUBE_POS_Y as usize] as usize;
+    let i = CUBE_POS_X * LANES + UNIT_POS_X;
+    if i < table[at + 1] {
+        let mut sum = 0.0f32;
+        for l in 0..table[at + 2] {
+            let list = at + 3 + l as usize * 3;
+            let first = table[list] + i;
+            for k in 0..table[list + 1] {
+                sum += p[(first + k * table[list + 2]) as usize];
+            }
+        }
+        p[(table[at] + i) as usize] = sum;
+    }
+}
