@@ -8,8 +8,8 @@ use lease_kernels::plane::Size;
 
 use super::arena::Range;
 use super::forward::{Between, dense_kernel};
-use super::kernels::{LANES, NONE, norm, sweep};
-use super::program::{Batch, Builder, Kernel, TILE, minus, sources};
+use super::kernels::{LANES, NONE, PIXELS, norm, sweep};
+use super::program::{Batch, Builder, Kernel, minus, sources, tiles};
 
 /// The sums of lists that a gradient is: first number, numbers of a sum, from one to the next.
 type Lists = Vec<[usize; 3]>;
@@ -287,16 +287,14 @@ impl Builder<'_> {
         last: &mut Batch,
     ) {
         let g = back.adjoints[&id].start;
-        let pool = |source: Id, window, maxima: bool, batch: &mut Batch| {
-            if let Some(x) = read.get(&(id, 0)) {
-                let fields = [x.start as u32, g as u32];
-                let (record, pieces) = self.pooling(id, part, fields, (source, window));
-                batch.push(Kernel::PoolBack { maxima }, record, pieces);
-            }
-        };
         match self.graph.made(id) {
-            Made::MaxPool(source, window) => pool(source, window, true, batch),
-            Made::AvgPool(source, window) => pool(source, window, false, batch),
+            Made::MaxPool(source, window) | Made::AvgPool(source, window) => {
+                if let Some(x) = read.get(&(id, 0)) {
+                    let fields = [x.start as u32, g as u32];
+                    let (record, pieces) = self.pooling(id, part, fields, (source, window));
+                    batch.push(Kernel::PoolBack, record, pieces);
+                }
+            }
             Made::Gather => {
                 let taken = self.graph.gathered(id);
                 let of = self.graph.channels(id) as u32;
@@ -358,6 +356,7 @@ impl Builder<'_> {
         let kernel = Kernel::Dense {
             side: side as u32,
             back: true,
+            pixels: PIXELS,
         };
         if let Geometry::Separable(depthwise) = shape.geometry {
             let Some(x) = read.get(&(id, 0)) else {
@@ -405,8 +404,7 @@ impl Builder<'_> {
             let side = dense_kernel(shape.geometry)[0];
             let outputs = shape.outputs / shape.matrices.len();
             for channels in &shape.inputs {
-                let tiles = (channels * side * side).div_ceil(TILE) * outputs.div_ceil(TILE);
-                groups += tiles * shape.matrices.len();
+                groups += tiles(outputs, channels * side * side).1 * shape.matrices.len();
             }
         }
         let chunks = self.chunks(groups);
@@ -472,7 +470,7 @@ impl Builder<'_> {
                 lists.push([partial, chunks.count, length]);
                 let mut column = 0;
                 for (field, channels, before) in &fields {
-                    let tiles = (channels * taps).div_ceil(TILE) * outputs.div_ceil(TILE);
+                    let (across, tiles) = tiles(outputs, channels * taps);
                     for (part, batch) in batches.iter_mut().enumerate() {
                         let (first, own) = chunks.parts[part];
                         let fixed = [
@@ -503,8 +501,9 @@ impl Builder<'_> {
                             length,
                         ];
                         record.extend(rest.map(|n| n as u32));
-                        let side = side as u32;
-                        batch.push(Kernel::DenseWeights { side }, record, tiles * own);
+                        let [side, across] = [side, across].map(|n| n as u32);
+                        let kernel = Kernel::DenseWeights { side, across };
+                        batch.push(kernel, record, tiles * own);
                     }
                     column += channels * taps;
                 }

@@ -6,6 +6,7 @@ use lease_kernels::graph::{Geometry, Id, Made, StageShape, Term, Window};
 use lease_kernels::plane::Size;
 
 use super::arena::Range;
+use super::kernels::PIXELS;
 use super::program::{Batch, Builder, Kernel, sources};
 
 /// Results of separable convolutions' depthwise parts.
@@ -69,16 +70,22 @@ impl Builder<'_> {
 
     /// Makes those of these nodes again that are not there.
     pub fn make_again(&mut self, nodes: impl IntoIterator<Item = Id>) {
-        let mut missing: BTreeMap<usize, BTreeSet<Id>> = BTreeMap::new();
+        let mut missing: BTreeSet<Id> = BTreeSet::new();
         let mut open: Vec<Id> = nodes.into_iter().collect();
         while let Some(id) = open.pop() {
-            if !self.fields.contains_key(&id) {
-                missing.entry(self.stage_of[&id]).or_default().insert(id);
+            if !self.fields.contains_key(&id) && missing.insert(id) {
                 open.extend(sources(self.graph, id));
             }
         }
-        for nodes in missing.into_values() {
-            nodes.iter().for_each(|id| self.make_room(*id));
+        while !missing.is_empty() {
+            // Those whose sources are there.
+            let there = |s: &Id| self.fields.contains_key(s);
+            let ready = |id: &&Id| sources(self.graph, **id).iter().all(there);
+            let nodes: Vec<Id> = missing.iter().filter(ready).copied().collect();
+            for id in &nodes {
+                missing.remove(id);
+                self.make_room(*id);
+            }
             for part in 0..self.program.parts.len() {
                 let mut batch = Batch::default();
                 for id in &nodes {
@@ -184,8 +191,11 @@ impl Builder<'_> {
                     batch,
                 );
             }
-            Made::MaxPool(source, window) => self.pool(id, part, (source, window), true, batch),
-            Made::AvgPool(source, window) => self.pool(id, part, (source, window), false, batch),
+            Made::MaxPool(source, window) | Made::AvgPool(source, window) => {
+                let fields = [self.field(source), self.field(id)];
+                let (record, pieces) = self.pooling(id, part, fields, (source, window));
+                batch.push(Kernel::Pool, record, pieces);
+            }
             Made::Gather => {
                 let channels = self.graph.channels(id);
                 let (planes, pieces) = self.planes(part, channels);
@@ -232,22 +242,13 @@ impl Builder<'_> {
                 rectify,
                 &entries,
             );
-            let side = side as u32;
-            batch.push(Kernel::Dense { side, back: false }, record, pieces);
+            let kernel = Kernel::Dense {
+                side: side as u32,
+                back: false,
+                pixels: PIXELS,
+            };
+            batch.push(kernel, record, pieces);
         }
-    }
-
-    fn pool(
-        &self,
-        id: Id,
-        part: usize,
-        (source, window): (Id, Window),
-        maxima: bool,
-        batch: &mut Batch,
-    ) {
-        let fields = [self.field(source), self.field(id)];
-        let (record, pieces) = self.pooling(id, part, fields, (source, window));
-        batch.push(Kernel::Pool { maxima }, record, pieces);
     }
 
     /// The record of a pool, between these fields.
@@ -265,6 +266,7 @@ impl Builder<'_> {
         let shape = [before.h, before.w, after.h, after.w];
         record.extend(shape.map(|n| n as u32));
         record.extend([window.size, window.stride, window.pad].map(|n| n as u32));
+        record.push(u32::from(self.maxima.contains_key(&id)));
         (record, pieces)
     }
 

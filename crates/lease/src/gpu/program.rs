@@ -35,9 +35,9 @@ pub struct Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kernel {
     Depthwise { side: u32, back: bool },
-    Dense { side: u32, back: bool },
-    Pool { maxima: bool },
-    PoolBack { maxima: bool },
+    Dense { side: u32, back: bool, pixels: usize },
+    Pool,
+    PoolBack,
     Gather,
     State,
     Sums,
@@ -46,7 +46,7 @@ pub enum Kernel {
     Against,
     Forms,
     Result { means: bool },
-    DenseWeights { side: u32 },
+    DenseWeights { side: u32, across: u32 },
     DepthwiseWeights { side: u32 },
     Totals,
 }
@@ -306,6 +306,7 @@ impl<'a> Builder<'a> {
     /// Adds a launch of each of these kernels.
     pub fn launch(&mut self, part: usize, batch: Batch) {
         for (kernel, jobs) in batch.0 {
+            let (kernel, jobs) = spread(kernel, jobs);
             for jobs in alike(jobs) {
                 self.launch_one(kernel, part, &jobs);
             }
@@ -501,6 +502,19 @@ pub(super) fn sources(graph: &Graph, id: Id) -> Vec<Id> {
     }
 }
 
+/// Fewer pixels for each thread of a dense convolution where there would be too few threads.
+fn spread(kernel: Kernel, mut jobs: Vec<Job>) -> (Kernel, Vec<Job>) {
+    let Kernel::Dense { side, back, .. } = kernel else {
+        return (kernel, jobs);
+    };
+    let mut pixels = PIXELS;
+    while pixels > 1 && jobs.iter().map(|j| j.pieces).sum::<u32>() < GROUPS as u32 {
+        pixels /= 2;
+        jobs.iter_mut().for_each(|job| job.pieces *= 2);
+    }
+    (Kernel::Dense { side, back, pixels }, jobs)
+}
+
 /// Jobs in lots whose pieces are about as many, since a launch has as many of each job as of its largest.
 fn alike(jobs: Vec<Job>) -> Vec<Vec<Job>> {
     let mut lots: BTreeMap<u32, Vec<Job>> = BTreeMap::new();
@@ -512,5 +526,13 @@ fn alike(jobs: Vec<Job>) -> Vec<Vec<Job>> {
     lots.into_values().collect()
 }
 
-/// The weights' gradients are made in tiles of so many rows and columns.
-pub(super) const TILE: usize = gradient::TILE as usize;
+/// Of a gradient of so many rows and columns: the columns of its tiles, and how many tiles there are.
+pub(super) fn tiles(rows: usize, columns: usize) -> (usize, usize) {
+    let across = match columns {
+        0..=16 => 16,
+        17..=32 => 32,
+        _ => 64,
+    };
+    let down = rows.div_ceil(gradient::ROWS as usize);
+    (across, columns.div_ceil(across) * down)
+}

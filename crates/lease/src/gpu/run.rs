@@ -253,9 +253,11 @@ impl Pass {
         let (line, adders) = (CubeDim::new_1d(LANES), CubeDim::new_1d(ADDERS));
         match launch.kernel {
             Kernel::Depthwise { side, back } => go!(conv::depthwise, planes, side, back, dual),
-            Kernel::Dense { side, back } => go!(conv::dense, line, side, back, dual),
-            Kernel::Pool { maxima } => go!(pool::pool, planes, maxima, dual),
-            Kernel::PoolBack { maxima } => go!(pool::pool_back, planes, maxima, dual),
+            Kernel::Dense { side, back, pixels } => {
+                go!(conv::dense, line, side, back, pixels, dual)
+            }
+            Kernel::Pool => go!(pool::pool, planes, dual),
+            Kernel::PoolBack => go!(pool::pool_back, planes, dual),
             Kernel::Gather => go!(pool::gather, planes, dual),
             Kernel::State => go!(sweep::state, planes, dual),
             Kernel::Sums => go!(norm::sums, adders, dual),
@@ -264,7 +266,9 @@ impl Pass {
             Kernel::Against => go!(norm::against, adders, dual),
             Kernel::Forms => go!(norm::forms, line, dual),
             Kernel::Result { means } => go!(sweep::result, planes, means, dual),
-            Kernel::DenseWeights { side } => go!(gradient::dense_weights, adders, side, dual),
+            Kernel::DenseWeights { side, across } => {
+                go!(gradient::dense_weights, adders, side, across, dual)
+            }
             Kernel::DepthwiseWeights { side } => go!(gradient::depthwise_weights, line, side, dual),
             Kernel::Totals => go!(gradient::totals, line),
         }

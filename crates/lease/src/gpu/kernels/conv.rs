@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::{LANES, PIXELS, PLANES, least};
+use super::{LANES, PLANES, least};
 
 /// Output channels that a thread works on.
 pub const OUTPUTS: usize = 8;
@@ -76,27 +76,25 @@ pub fn depthwise(
             let mut tangent = 0.0f32;
             #[unroll]
             for ty in 0..side {
-                let (iy, inside) = reads(row, ty * dilation, stride, shift, h, back);
-                if inside {
-                    #[unroll]
-                    for tx in 0..side {
-                        let (ix, inside) = reads(column, tx * dilation, stride, shift, w, back);
-                        if inside {
-                            let t = comptime![(ty * side + tx) as usize];
-                            let place = (x + iy * w + ix) as usize;
-                            let value = a[place];
-                            let open = !rectify || value > 0.0;
-                            let value = select(open, value, 0.0);
-                            sum += taps[t] * value;
-                            if dual {
-                                let moving = select(open, b[place], 0.0);
-                                tangent += taps[t] * moving;
-                                if back {
-                                    sum += tangents[t] * moving;
-                                } else {
-                                    tangent += tangents[t] * value;
-                                }
-                            }
+                let (iy, below) = reads(row, ty * dilation, stride, shift, h, back);
+                #[unroll]
+                for tx in 0..side {
+                    // Without branches, so that all loads are under way at once.
+                    let (ix, beside) = reads(column, tx * dilation, stride, shift, w, back);
+                    let inside = below && beside;
+                    let t = comptime![(ty * side + tx) as usize];
+                    let place = (x + select(inside, iy * w + ix, 0)) as usize;
+                    let value = a[place];
+                    let open = inside && (!rectify || value > 0.0);
+                    let value = select(open, value, 0.0);
+                    sum += taps[t] * value;
+                    if dual {
+                        let moving = select(open, b[place], 0.0);
+                        tangent += taps[t] * moving;
+                        if back {
+                            sum += tangents[t] * moving;
+                        } else {
+                            tangent += tangents[t] * value;
                         }
                     }
                 }
@@ -122,15 +120,16 @@ pub fn dense(
     table: &[u32],
     #[comptime] side: u32,
     #[comptime] back: bool,
+    #[comptime] pixels: usize,
     #[comptime] dual: bool,
 ) {
     let at = table[CUBE_POS_Y as usize] as usize;
     let count = table[at + 3];
     let tiles = (count + comptime![OUTPUTS as u32 - 1]) / comptime![OUTPUTS as u32];
     let first = CUBE_POS_X % tiles * comptime![OUTPUTS as u32];
-    let block = CUBE_POS_X / tiles * comptime![LANES * PIXELS as u32];
-    let pixels = table[at + 6];
-    if block < pixels {
+    let block = CUBE_POS_X / tiles * comptime![LANES * pixels as u32];
+    let all = table[at + 6];
+    if block < all {
         let h = table[at + 7];
         let w = table[at + 8];
         let width = table[at + 10];
@@ -146,29 +145,29 @@ pub fn dense(
             let output = least(first + comptime![o as u32], count - 1);
             weights[o] = output * table[at + 4];
         }
-        let mut sums = Array::<f32>::new(comptime![OUTPUTS * PIXELS]);
-        let mut tangents = Array::<f32>::new(comptime![OUTPUTS * PIXELS]);
+        let mut sums = Array::<f32>::new(comptime![OUTPUTS * pixels]);
+        let mut tangents = Array::<f32>::new(comptime![OUTPUTS * pixels]);
         #[unroll]
-        for s in 0..comptime![OUTPUTS * PIXELS] {
+        for s in 0..comptime![OUTPUTS * pixels] {
             sums[s] = 0.0;
             if dual {
                 tangents[s] = 0.0;
             }
         }
-        let mut images = Array::<u32>::new(PIXELS);
-        let mut rows = Array::<u32>::new(PIXELS);
-        let mut columns = Array::<u32>::new(PIXELS);
+        let mut images = Array::<u32>::new(pixels);
+        let mut rows = Array::<u32>::new(pixels);
+        let mut columns = Array::<u32>::new(pixels);
         #[unroll]
-        for k in 0..PIXELS {
+        for k in 0..pixels {
             let pixel = block + comptime![k as u32 * LANES] + UNIT_POS_X;
-            let pixel = least(pixel, pixels - 1);
+            let pixel = least(pixel, all - 1);
             images[k] = pixel / area;
             let within = pixel - images[k] * area;
             rows[k] = within / width;
             columns[k] = within - rows[k] * width;
         }
-        let mut places = Array::<u32>::new(PIXELS);
-        let mut insides = Array::<u32>::new(PIXELS);
+        let mut places = Array::<u32>::new(pixels);
+        let mut insides = Array::<u32>::new(pixels);
         for e in 0..table[at + 15] {
             let input = at + 16 + e as usize * 6;
             let x = table[input];
@@ -181,7 +180,7 @@ pub fn dense(
                 #[unroll]
                 for tx in 0..side {
                     #[unroll]
-                    for k in 0..PIXELS {
+                    for k in 0..pixels {
                         let (iy, below) = reads(rows[k], ty * dilation, stride, shift, h, back);
                         let (ix, beside) = reads(columns[k], tx * dilation, stride, shift, w, back);
                         let inside = below && beside;
@@ -191,10 +190,10 @@ pub fn dense(
                     }
                     let mut weight = table[input + 4] + comptime![ty * side + tx];
                     for _i in 0..inputs {
-                        let mut values = Array::<f32>::new(PIXELS);
-                        let mut movings = Array::<f32>::new(PIXELS);
+                        let mut values = Array::<f32>::new(pixels);
+                        let mut movings = Array::<f32>::new(pixels);
                         #[unroll]
-                        for k in 0..PIXELS {
+                        for k in 0..pixels {
                             let value = a[places[k] as usize];
                             let open = insides[k] != 0 && (!rectify || value > 0.0);
                             values[k] = select(open, value, 0.0);
@@ -207,18 +206,18 @@ pub fn dense(
                         for o in 0..OUTPUTS {
                             let factor = p[(weight + weights[o]) as usize];
                             #[unroll]
-                            for k in 0..PIXELS {
-                                sums[o * PIXELS + k] += factor * values[k];
+                            for k in 0..pixels {
+                                sums[o * pixels + k] += factor * values[k];
                             }
                             if dual {
                                 let moving = q[(weight + weights[o]) as usize];
                                 #[unroll]
-                                for k in 0..PIXELS {
-                                    tangents[o * PIXELS + k] += factor * movings[k];
+                                for k in 0..pixels {
+                                    tangents[o * pixels + k] += factor * movings[k];
                                     if back {
-                                        sums[o * PIXELS + k] += moving * movings[k];
+                                        sums[o * pixels + k] += moving * movings[k];
                                     } else {
-                                        tangents[o * PIXELS + k] += moving * values[k];
+                                        tangents[o * pixels + k] += moving * values[k];
                                     }
                                 }
                             }
@@ -230,9 +229,9 @@ pub fn dense(
         }
         let y = table[at];
         #[unroll]
-        for k in 0..PIXELS {
+        for k in 0..pixels {
             let pixel = block + comptime![k as u32 * LANES] + UNIT_POS_X;
-            if pixel < pixels {
+            if pixel < all {
                 let within = rows[k] * width + columns[k];
                 #[unroll]
                 for o in 0..OUTPUTS {
@@ -240,9 +239,9 @@ pub fn dense(
                     if output < count {
                         let channel = images[k] * table[at + 1] + table[at + 2] + output;
                         let place = (y + channel * area + within) as usize;
-                        a[place] = sums[o * PIXELS + k];
+                        a[place] = sums[o * pixels + k];
                         if dual {
-                            b[place] = tangents[o * PIXELS + k];
+                            b[place] = tangents[o * pixels + k];
                         }
                     }
                 }

@@ -5,12 +5,13 @@ use cubecl::prelude::*;
 use super::conv::reads;
 use super::{ADDERS, LANES, least};
 
-/// Rows and columns of a group's tile of a dense gradient.
-pub const TILE: u32 = 16;
+/// Rows of a group's tile of a dense gradient.
+pub const ROWS: u32 = 16;
 
-/// Those of dense convolutions. Record: x, its channels, y's adjoint, its channels, the first one, how many; images, height and width of x, of
-/// y; dilation, stride, minus the padding, whether x is rectified, images of a chunk, chunks, the first one's number, where the
-/// gradients go, weights of an output, the first of x's among them, weights in all.
+/// Those of dense convolutions, in tiles of [`ROWS`] outputs and `across` weights of each; a thread has two of either. Record: x, its
+/// channels, y's adjoint, its channels, the first one, how many; images, height and width of x, of y; dilation, stride, minus the
+/// padding, whether x is rectified, images of a chunk, chunks, the first one's number, where the gradients go, weights of an output, the
+/// first of x's among them, weights in all.
 #[cube(launch_unchecked)]
 pub fn dense_weights(
     a: &mut [f32],
@@ -19,29 +20,30 @@ pub fn dense_weights(
     _q: &mut [f32],
     table: &[u32],
     #[comptime] side: u32,
+    #[comptime] across: u32,
     #[comptime] dual: bool,
 ) {
     let at = table[CUBE_POS_Y as usize] as usize;
     let channels = table[at + 1];
     let outputs = table[at + 5];
     let columns = channels * comptime![side * side];
-    let across = (columns + TILE - 1) / TILE;
-    let down = (outputs + TILE - 1) / TILE;
+    let beside = (columns + comptime![across - 1]) / across;
+    let down = (outputs + ROWS - 1) / ROWS;
     let chunks = table[at + 16];
-    if CUBE_POS_X < across * down * chunks {
+    if CUBE_POS_X < beside * down * chunks {
         // Pixels that are staged at a time; a row more keeps threads of a column in different banks.
         let pixels = comptime![if dual { 32u32 } else { 64u32 }];
         let row_length = comptime![pixels + 1];
-        let size = comptime![(TILE * (pixels + 1)) as usize];
-        let loads = comptime![TILE * pixels / ADDERS];
-        let mut gs = Shared::<[f32]>::new_slice(size);
-        let mut xs = Shared::<[f32]>::new_slice(size);
-        let mut ts = Shared::<[f32]>::new_slice(comptime![if dual { size } else { 1 }]);
-        let mut ys = Shared::<[f32]>::new_slice(comptime![if dual { size } else { 1 }]);
+        let of_g = comptime![(ROWS * (pixels + 1)) as usize];
+        let of_x = comptime![(across * (pixels + 1)) as usize];
+        let mut gs = Shared::<[f32]>::new_slice(of_g);
+        let mut xs = Shared::<[f32]>::new_slice(of_x);
+        let mut ts = Shared::<[f32]>::new_slice(comptime![if dual { of_g } else { 1 }]);
+        let mut ys = Shared::<[f32]>::new_slice(comptime![if dual { of_x } else { 1 }]);
         let chunk = CUBE_POS_X % chunks;
         let tile = CUBE_POS_X / chunks;
-        let first_column = tile % across * TILE;
-        let first_output = tile / across * TILE;
+        let first_column = tile % beside * across;
+        let first_output = tile / beside * ROWS;
         let begin = chunk * table[at + 15];
         let images = least(table[at + 15], table[at + 6] - begin);
         let h = table[at + 7];
@@ -55,9 +57,19 @@ pub fn dense_weights(
         let count = images * area;
         let own_pixel = UNIT_POS % pixels;
         let own_row = UNIT_POS / pixels;
-        let row = UNIT_POS / TILE;
-        let column = UNIT_POS % TILE;
-        let mut sum = 0.0f32;
+        // Threads that share a tile; where it takes fewer than there are, each lot of them has a share of the pixels.
+        let lot = comptime![ROWS / 2 * across / 2];
+        let lots = comptime![ADDERS / lot];
+        let of_lot = comptime![pixels / lots];
+        let unit = UNIT_POS % lot;
+        let first_pixel = UNIT_POS / lot * of_lot;
+        let row = unit / comptime![across / 2];
+        let column = unit % comptime![across / 2];
+        let mut sums = Array::<f32>::new(4usize);
+        #[unroll]
+        for k in 0..4usize {
+            sums[k] = 0.0;
+        }
         let mut start = 0u32;
         while start < count {
             let i = start + own_pixel;
@@ -68,66 +80,82 @@ pub fn dense_weights(
             let y = within / width;
             let x = within % width;
             #[unroll]
-            for k in 0..loads {
+            for k in 0..comptime![ROWS * pixels / ADDERS] {
                 let r = own_row + comptime![k * (ADDERS / pixels)];
                 let slot = (r * row_length + own_pixel) as usize;
                 let output = first_output + r;
-                let mut g = 0.0f32;
-                let mut t = 0.0f32;
-                if there && output < outputs {
-                    let channel = image * table[at + 3] + table[at + 4] + output;
-                    let place = (table[at + 2] + channel * area + within) as usize;
-                    g = a[place];
-                    if dual {
-                        t = b[place];
-                    }
-                }
-                gs[slot] = g;
+                let inside = there && output < outputs;
+                let channel = image * table[at + 3] + table[at + 4] + select(inside, output, 0);
+                let place = (table[at + 2] + channel * area + within) as usize;
+                gs[slot] = select(inside, a[place], 0.0);
                 if dual {
-                    ts[slot] = t;
+                    ts[slot] = select(inside, b[place], 0.0);
                 }
+            }
+            #[unroll]
+            for k in 0..comptime![across * pixels / ADDERS] {
+                let r = own_row + comptime![k * (ADDERS / pixels)];
+                let slot = (r * row_length + own_pixel) as usize;
                 let c = first_column + r;
-                let mut value = 0.0f32;
-                let mut moving = 0.0f32;
-                if there && c < columns {
-                    let channel = c / comptime![side * side];
-                    let tap = c % comptime![side * side];
-                    let (iy, below) = reads(y, tap / side * dilation, stride, shift, h, false);
-                    let (ix, beside) = reads(x, tap % side * dilation, stride, shift, w, false);
-                    if below && beside {
-                        let plane = image * channels + channel;
-                        let place = (table[at] + plane * h * w + iy * w + ix) as usize;
-                        let read = a[place];
-                        let open = !rectify || read > 0.0;
-                        value = select(open, read, 0.0);
-                        if dual {
-                            moving = select(open, b[place], 0.0);
-                        }
-                    }
-                }
-                xs[slot] = value;
+                let known = there && c < columns;
+                let c = select(known, c, 0);
+                let channel = c / comptime![side * side];
+                let tap = c % comptime![side * side];
+                let (iy, below) = reads(y, tap / side * dilation, stride, shift, h, false);
+                let (ix, after) = reads(x, tap % side * dilation, stride, shift, w, false);
+                let inside = known && below && after;
+                let plane = table[at] + (image * channels + channel) * h * w;
+                let place = (plane + select(inside, iy * w + ix, 0)) as usize;
+                let read = a[place];
+                let open = inside && (!rectify || read > 0.0);
+                xs[slot] = select(open, read, 0.0);
                 if dual {
-                    ys[slot] = moving;
+                    ys[slot] = select(open, b[place], 0.0);
                 }
             }
             sync_cube();
-            for k in 0..pixels {
-                let of_g = (row * row_length + k) as usize;
-                let of_x = (column * row_length + k) as usize;
-                sum += gs[of_g] * xs[of_x];
+            for k in 0..of_lot {
+                let pixel = first_pixel + k;
+                let g0 = (row * row_length + pixel) as usize;
+                let g1 = ((row + ROWS / 2) * row_length + pixel) as usize;
+                let x0 = (column * row_length + pixel) as usize;
+                let x1 = ((column + comptime![across / 2]) * row_length + pixel) as usize;
+                sums[0] += gs[g0] * xs[x0];
+                sums[1] += gs[g0] * xs[x1];
+                sums[2] += gs[g1] * xs[x0];
+                sums[3] += gs[g1] * xs[x1];
                 if dual {
-                    sum += ts[of_g] * ys[of_x];
+                    sums[0] += ts[g0] * ys[x0];
+                    sums[1] += ts[g0] * ys[x1];
+                    sums[2] += ts[g1] * ys[x0];
+                    sums[3] += ts[g1] * ys[x1];
                 }
             }
             sync_cube();
             start += pixels;
         }
-        let output = first_output + row;
-        let c = first_column + column;
-        if output < outputs && c < columns {
-            let weight = output * table[at + 19] + table[at + 20] + c;
-            let to = table[at + 18] + (table[at + 17] + chunk) * table[at + 21] + weight;
-            p[to as usize] = sum;
+        let mut lots_sums = Shared::<[f32]>::new_slice((4 * ADDERS) as usize);
+        #[unroll]
+        for k in 0..4usize {
+            lots_sums[UNIT_POS as usize * 4 + k] = sums[k];
+        }
+        sync_cube();
+        if UNIT_POS < lot {
+            #[unroll]
+            for k in 0..4u32 {
+                let output = first_output + row + comptime![k / 2 * (ROWS / 2)];
+                let c = first_column + column + comptime![k % 2 * (across / 2)];
+                let mut sum = 0.0f32;
+                #[unroll]
+                for l in 0..lots {
+                    sum += lots_sums[((unit + l * lot) * 4 + k) as usize];
+                }
+                if output < outputs && c < columns {
+                    let weight = output * table[at + 19] + table[at + 20] + c;
+                    let to = table[at + 18] + (table[at + 17] + chunk) * table[at + 21] + weight;
+                    p[to as usize] = sum;
+                }
+            }
         }
     }
 }
@@ -186,15 +214,15 @@ pub fn depthwise_weights(
                 #[unroll]
                 for tx in 0..side {
                     let (ix, beside) = reads(x, tx * dilation, stride, shift, w, false);
-                    if below && beside {
-                        let from = (table[at] + plane * h * w + iy * w + ix) as usize;
-                        let value = a[from];
-                        let open = !rectify || value > 0.0;
-                        let tap = comptime![(ty * side + tx) as usize];
-                        sums[tap] += select(open, g * value, 0.0);
-                        if dual {
-                            sums[tap] += select(open, t * b[from], 0.0);
-                        }
+                    // Without branches, so that all loads are under way at once.
+                    let inside = below && beside;
+                    let place = table[at] + plane * h * w + select(inside, iy * w + ix, 0);
+                    let value = a[place as usize];
+                    let open = inside && (!rectify || value > 0.0);
+                    let tap = comptime![(ty * side + tx) as usize];
+                    sums[tap] += select(open, g * value, 0.0);
+                    if dual {
+                        sums[tap] += select(open, t * b[place as usize], 0.0);
                     }
                 }
             }

@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 use super::{LANES, NONE, PLANES, greatest, least};
 
 /// Maxima of windows, or means. Record: x, y, where the maxima's places in their windows go, planes, height and width of x, of y,
-/// side of a window, stride, padding.
+/// side of a window, stride, padding, whether it is maxima.
 #[cube(launch_unchecked)]
 pub fn pool(
     a: &mut [f32],
@@ -13,7 +13,6 @@ pub fn pool(
     _p: &mut [f32],
     _q: &mut [f32],
     table: &[u32],
-    #[comptime] maxima: bool,
     #[comptime] dual: bool,
 ) {
     let at = table[CUBE_POS_Y as usize] as usize;
@@ -24,6 +23,7 @@ pub fn pool(
         let width = table[at + 7];
         let area = table[at + 6] * width;
         let side = table[at + 8];
+        let maxima = table[at + 11] != 0;
         let x = table[at] + plane * h * w;
         let y = table[at + 1] + plane * area;
         let places = table[at + 2] + plane * area;
@@ -35,6 +35,7 @@ pub fn pool(
             let mut found = 0u32;
             let mut sum = 0.0f32;
             let mut tangent = 0.0f32;
+            let mut taken = 0.0f32;
             let mut inside = 0u32;
             for ky in 0..side {
                 for kx in 0..side {
@@ -42,19 +43,14 @@ pub fn pool(
                     if row + ky < h && column + kx < w {
                         let place = (x + (row + ky) * w + column + kx) as usize;
                         let value = a[place];
-                        if maxima {
-                            if inside == 0 || value > best {
-                                best = value;
-                                found = ky * side + kx;
-                                if dual {
-                                    tangent = b[place];
-                                }
-                            }
-                        } else {
-                            sum += value;
-                            if dual {
-                                tangent += b[place];
-                            }
+                        let better = inside == 0 || value > best;
+                        best = select(better, value, best);
+                        found = select(better, ky * side + kx, found);
+                        sum += value;
+                        if dual {
+                            let moving = b[place];
+                            taken = select(better, moving, taken);
+                            tangent += moving;
                         }
                         inside += 1;
                     }
@@ -65,7 +61,7 @@ pub fn pool(
                 a[out] = best;
                 a[(places + pixel) as usize] = f32::cast_from(found);
                 if dual {
-                    b[out] = tangent;
+                    b[out] = taken;
                 }
             } else {
                 a[out] = sum / f32::cast_from(inside);
@@ -86,7 +82,6 @@ pub fn pool_back(
     _p: &mut [f32],
     _q: &mut [f32],
     table: &[u32],
-    #[comptime] maxima: bool,
     #[comptime] dual: bool,
 ) {
     let at = table[CUBE_POS_Y as usize] as usize;
@@ -97,6 +92,7 @@ pub fn pool_back(
         let height = table[at + 6];
         let width = table[at + 7];
         let side = table[at + 8];
+        let maxima = table[at + 11] != 0;
         let stride = table[at + 9];
         let pad = table[at + 10];
         let x = table[at] + plane * h * w;
@@ -116,16 +112,17 @@ pub fn pool_back(
                     let ox = left / stride;
                     if top % stride == 0 && left % stride == 0 && oy < height && ox < width {
                         let out = oy * width + ox;
-                        let factor = if maxima {
+                        let mut factor = 0.0f32;
+                        if maxima {
                             let found = u32::cast_from(a[(places + out) as usize]);
-                            select(found == ky * side + kx, 1.0f32, 0.0f32)
+                            factor = select(found == ky * side + kx, 1.0, 0.0);
                         } else {
                             let bottom = least(top + side, h + pad);
                             let right = least(left + side, w + pad);
                             let rows = bottom - greatest(top, pad);
                             let columns = right - greatest(left, pad);
-                            1.0 / f32::cast_from(rows * columns)
-                        };
+                            factor += 1.0 / f32::cast_from(rows * columns);
+                        }
                         sum += factor * a[(y + out) as usize];
                         if dual {
                             tangent += factor * b[(y + out) as usize];
