@@ -508,7 +508,7 @@ fn spread(kernel: Kernel, mut jobs: Vec<Job>) -> (Kernel, Vec<Job>) {
         return (kernel, jobs);
     };
     let mut pixels = PIXELS;
-    while pixels > 1 && jobs.iter().map(|j| j.pieces).sum::<u32>() < GROUPS as u32 {
+    while pixels > 2 && jobs.iter().map(|j| j.pieces).sum::<u32>() < GROUPS as u32 {
         pixels /= 2;
         jobs.iter_mut().for_each(|job| job.pieces *= 2);
     }

@@ -7,6 +7,18 @@ use super::{LANES, PLANES, least};
 /// Output channels that a thread works on.
 pub const OUTPUTS: usize = 8;
 
+/// Their weights are read four at a time.
+const QUADS: usize = OUTPUTS / 4;
+
+/// Inputs whose weights a group has near it at a time, unless their taps are many.
+const STAGED: u32 = 32;
+
+/// Inputs whose numbers are under way at the same time.
+const AT_ONCE: u32 = 4;
+
+/// Four numbers.
+type Quad = Vector<f32, Const<4>>;
+
 /// Where along one dimension a tap reads for a result at `o`: the place, and whether it is inside of `n`. Backward, which results
 /// a pixel's tap went to. Strides are 1 or 2.
 #[cube]
@@ -139,12 +151,11 @@ pub fn dense(
         let pad = table[at + 13];
         let rectify = table[at + 14] != 0;
         let along = table[at + 5];
-        let mut weights = Array::<u32>::new(OUTPUTS);
-        #[unroll]
-        for o in 0..OUTPUTS {
-            let output = least(first + comptime![o as u32], count - 1);
-            weights[o] = output * table[at + 4];
-        }
+        let taps = comptime![side * side];
+        let most = comptime![Ord::clamp(STAGED * 9 / (side * side), 1, STAGED)];
+        let staging = comptime![(most * side * side) as usize * QUADS];
+        let mut weights = Shared::<[Quad]>::new_slice(staging);
+        let mut tangent_weights = Shared::<[Quad]>::new_slice(comptime![if dual { staging } else { 1 }]);
         let mut sums = Array::<f32>::new(comptime![OUTPUTS * pixels]);
         let mut tangents = Array::<f32>::new(comptime![OUTPUTS * pixels]);
         #[unroll]
@@ -175,56 +186,116 @@ pub fn dense(
             let begin = table[input + 2];
             let inputs = table[input + 3];
             let shift = table[input + 5] + pad;
-            #[unroll]
-            for ty in 0..side {
-                #[unroll]
-                for tx in 0..side {
+            let mut staged = 0u32;
+            while staged < inputs {
+                let here = least(inputs - staged, most);
+                sync_cube();
+                // In the order of taps, inputs and outputs; zeros for outputs that there are not.
+                let mut slot = UNIT_POS;
+                while slot < here * comptime![taps * QUADS as u32] {
+                    let quad = slot % comptime![QUADS as u32];
+                    let pair = slot / comptime![QUADS as u32];
+                    let weight = (staged + pair % here) * along + pair / here + table[input + 4];
+                    let mut values = Quad::empty();
+                    let mut movings = Quad::empty();
                     #[unroll]
-                    for k in 0..pixels {
-                        let (iy, below) = reads(rows[k], ty * dilation, stride, shift, h, back);
-                        let (ix, beside) = reads(columns[k], tx * dilation, stride, shift, w, back);
-                        let inside = below && beside;
-                        let place = x + (images[k] * channels + begin) * h * w;
-                        places[k] = place + select(inside, iy * w + ix, 0);
-                        insides[k] = u32::cast_from(inside);
+                    for k in 0..4usize {
+                        let output = first + quad * 4 + comptime![k as u32];
+                        let there = output < count;
+                        let from = weight + select(there, output, 0) * table[at + 4];
+                        values.insert(k, select(there, p[from as usize], 0.0));
+                        if dual {
+                            movings.insert(k, select(there, q[from as usize], 0.0));
+                        }
                     }
-                    let mut weight = table[input + 4] + comptime![ty * side + tx];
-                    for _i in 0..inputs {
-                        let mut values = Array::<f32>::new(pixels);
-                        let mut movings = Array::<f32>::new(pixels);
+                    weights[slot as usize] = values;
+                    if dual {
+                        tangent_weights[slot as usize] = movings;
+                    }
+                    slot += LANES;
+                }
+                sync_cube();
+                #[unroll]
+                for ty in 0..side {
+                    #[unroll]
+                    for tx in 0..side {
                         #[unroll]
                         for k in 0..pixels {
-                            let value = a[places[k] as usize];
-                            let open = insides[k] != 0 && (!rectify || value > 0.0);
-                            values[k] = select(open, value, 0.0);
-                            if dual {
-                                movings[k] = select(open, b[places[k] as usize], 0.0);
-                            }
-                            places[k] += h * w;
+                            let (iy, below) = reads(rows[k], ty * dilation, stride, shift, h, back);
+                            let (ix, beside) =
+                                reads(columns[k], tx * dilation, stride, shift, w, back);
+                            let inside = below && beside;
+                            let plane = images[k] * channels + begin + staged;
+                            places[k] = x + plane * h * w + select(inside, iy * w + ix, 0);
+                            insides[k] = u32::cast_from(inside);
                         }
-                        #[unroll]
-                        for o in 0..OUTPUTS {
-                            let factor = p[(weight + weights[o]) as usize];
+                        let weight = comptime![ty * side + tx] * here;
+                        let mut i = 0u32;
+                        while i < here {
+                            let mut values = Array::<f32>::new(comptime![AT_ONCE as usize * pixels]);
+                            let mut movings =
+                                Array::<f32>::new(comptime![AT_ONCE as usize * pixels]);
                             #[unroll]
-                            for k in 0..pixels {
-                                sums[o * pixels + k] += factor * values[k];
-                            }
-                            if dual {
-                                let moving = q[(weight + weights[o]) as usize];
+                            for n in 0..AT_ONCE {
+                                let there = i + n < here;
+                                let plane = select(there, i + n, i) * h * w;
                                 #[unroll]
                                 for k in 0..pixels {
-                                    tangents[o * pixels + k] += factor * movings[k];
-                                    if back {
-                                        sums[o * pixels + k] += moving * movings[k];
-                                    } else {
-                                        tangents[o * pixels + k] += moving * values[k];
+                                    let slot = comptime![n as usize * pixels + k];
+                                    let place = (places[k] + plane) as usize;
+                                    let value = a[place];
+                                    let inside = there && insides[k] != 0;
+                                    let open = inside && (!rectify || value > 0.0);
+                                    values[slot] = select(open, value, 0.0);
+                                    if dual {
+                                        movings[slot] = select(open, b[place], 0.0);
                                     }
                                 }
                             }
+                            #[unroll]
+                            for n in 0..AT_ONCE {
+                                let own = weight + select(i + n < here, i + n, i);
+                                #[unroll]
+                                for quad in 0..QUADS {
+                                    let from = own * comptime![QUADS as u32] + comptime![quad as u32];
+                                    let factors = weights[from as usize];
+                                    #[unroll]
+                                    for o in 0..4usize {
+                                        let factor = factors.extract(o);
+                                        #[unroll]
+                                        for k in 0..pixels {
+                                            let slot = comptime![n as usize * pixels + k];
+                                            let to = comptime![(quad * 4 + o) * pixels + k];
+                                            sums[to] += factor * values[slot];
+                                            if dual {
+                                                tangents[to] += factor * movings[slot];
+                                            }
+                                        }
+                                    }
+                                    if dual {
+                                        let factors = tangent_weights[from as usize];
+                                        #[unroll]
+                                        for o in 0..4usize {
+                                            let factor = factors.extract(o);
+                                            #[unroll]
+                                            for k in 0..pixels {
+                                                let slot = comptime![n as usize * pixels + k];
+                                                let to = comptime![(quad * 4 + o) * pixels + k];
+                                                if back {
+                                                    sums[to] += factor * movings[slot];
+                                                } else {
+                                                    tangents[to] += factor * values[slot];
+                                                }
+                                            }
+                                        }
+                                    }
+                                }
+                            }
+                            i += AT_ONCE;
                         }
-                        weight += along;
                     }
                 }
+                staged += most;
             }
         }
         let y = table[at];

@@ -8,7 +8,7 @@ use super::{ADDERS, LANES, least};
 /// Rows of a group's tile of a dense gradient.
 pub const ROWS: u32 = 16;
 
-/// Those of dense convolutions, in tiles of [`ROWS`] outputs and `across` weights of each; a thread has two of either. Record: x, its
+/// Those of dense convolutions, in tiles of [`ROWS`] outputs and `across` weights of each; a thread has four of either. Record: x, its
 /// channels, y's adjoint, its channels, the first one, how many; images, height and width of x, of y; dilation, stride, minus the
 /// padding, whether x is rectified, images of a chunk, chunks, the first one's number, where the gradients go, weights of an output, the
 /// first of x's among them, weights in all.
@@ -58,16 +58,16 @@ pub fn dense_weights(
         let own_pixel = UNIT_POS % pixels;
         let own_row = UNIT_POS / pixels;
         // Threads that share a tile; where it takes fewer than there are, each lot of them has a share of the pixels.
-        let lot = comptime![ROWS / 2 * across / 2];
+        let lot = comptime![ROWS / 4 * across / 4];
         let lots = comptime![ADDERS / lot];
         let of_lot = comptime![pixels / lots];
         let unit = UNIT_POS % lot;
         let first_pixel = UNIT_POS / lot * of_lot;
-        let row = unit / comptime![across / 2];
-        let column = unit % comptime![across / 2];
-        let mut sums = Array::<f32>::new(4usize);
+        let row = unit / comptime![across / 4];
+        let column = unit % comptime![across / 4];
+        let mut sums = Array::<f32>::new(16usize);
         #[unroll]
-        for k in 0..4usize {
+        for k in 0..16usize {
             sums[k] = 0.0;
         }
         let mut start = 0u32;
@@ -116,46 +116,63 @@ pub fn dense_weights(
             sync_cube();
             for k in 0..of_lot {
                 let pixel = first_pixel + k;
-                let g0 = (row * row_length + pixel) as usize;
-                let g1 = ((row + ROWS / 2) * row_length + pixel) as usize;
-                let x0 = (column * row_length + pixel) as usize;
-                let x1 = ((column + comptime![across / 2]) * row_length + pixel) as usize;
-                sums[0] += gs[g0] * xs[x0];
-                sums[1] += gs[g0] * xs[x1];
-                sums[2] += gs[g1] * xs[x0];
-                sums[3] += gs[g1] * xs[x1];
-                if dual {
-                    sums[0] += ts[g0] * ys[x0];
-                    sums[1] += ts[g0] * ys[x1];
-                    sums[2] += ts[g1] * ys[x0];
-                    sums[3] += ts[g1] * ys[x1];
+                let mut own_xs = Array::<f32>::new(4usize);
+                let mut own_ys = Array::<f32>::new(4usize);
+                #[unroll]
+                for c in 0..4u32 {
+                    let column = column + comptime![c * (across / 4)];
+                    let from = (column * row_length + pixel) as usize;
+                    own_xs[c as usize] = xs[from];
+                    if dual {
+                        own_ys[c as usize] = ys[from];
+                    }
+                }
+                #[unroll]
+                for r in 0..4u32 {
+                    let from = ((row + comptime![r * (ROWS / 4)]) * row_length + pixel) as usize;
+                    let g = gs[from];
+                    #[unroll]
+                    for c in 0..4u32 {
+                        sums[(r * 4 + c) as usize] += g * own_xs[c as usize];
+                    }
+                    if dual {
+                        let t = ts[from];
+                        #[unroll]
+                        for c in 0..4u32 {
+                            sums[(r * 4 + c) as usize] += t * own_ys[c as usize];
+                        }
+                    }
                 }
             }
             sync_cube();
             start += pixels;
         }
-        let mut lots_sums = Shared::<[f32]>::new_slice((4 * ADDERS) as usize);
+        let mut of_lots = Shared::<[f32]>::new_slice((4 * ADDERS) as usize);
         #[unroll]
-        for k in 0..4usize {
-            lots_sums[UNIT_POS as usize * 4 + k] = sums[k];
-        }
-        sync_cube();
-        if UNIT_POS < lot {
+        for r in 0..4u32 {
             #[unroll]
-            for k in 0..4u32 {
-                let output = first_output + row + comptime![k / 2 * (ROWS / 2)];
-                let c = first_column + column + comptime![k % 2 * (across / 2)];
-                let mut sum = 0.0f32;
+            for c in 0..4u32 {
+                of_lots[(UNIT_POS * 4 + c) as usize] = sums[(r * 4 + c) as usize];
+            }
+            sync_cube();
+            if UNIT_POS < lot {
+                let output = first_output + row + comptime![r * (ROWS / 4)];
                 #[unroll]
-                for l in 0..lots {
-                    sum += lots_sums[((unit + l * lot) * 4 + k) as usize];
-                }
-                if output < outputs && c < columns {
-                    let weight = output * table[at + 19] + table[at + 20] + c;
-                    let to = table[at + 18] + (table[at + 17] + chunk) * table[at + 21] + weight;
-                    p[to as usize] = sum;
+                for c in 0..4u32 {
+                    let weight = first_column + column + comptime![c * (across / 4)];
+                    let mut sum = 0.0f32;
+                    #[unroll]
+                    for l in 0..lots {
+                        sum += of_lots[((unit + l * lot) * 4 + c) as usize];
+                    }
+                    if output < outputs && weight < columns {
+                        let weight = output * table[at + 19] + table[at + 20] + weight;
+                        let first = table[at + 18] + (table[at + 17] + chunk) * table[at + 21];
+                        p[(first + weight) as usize] = sum;
+                    }
                 }
             }
+            sync_cube();
         }
     }
 }
