@@ -9,7 +9,7 @@ use lease_kernels::plane::Size;
 use super::arena::Range;
 use super::forward::{Between, dense_kernel};
 use super::kernels::{LANES, NONE, PIXELS, norm, sweep};
-use super::program::{Batch, Builder, Kernel, minus, sources, tiles};
+use super::program::{Batch, Builder, Kernel, sources};
 
 /// The sums of lists that a gradient is: first number, numbers of a sum, from one to the next.
 type Lists = Vec<[usize; 3]>;
@@ -18,16 +18,16 @@ type Lists = Vec<[usize; 3]>;
 type Read = BTreeMap<(Id, usize), Range>;
 
 /// A backward pass while it is planned.
-struct Back {
-    wanted: Wanted,
+pub(super) struct Back {
+    pub wanted: Wanted,
     needs: BTreeMap<Id, bool>,
     /// For each node, what its adjoint is the sum of.
     contributions: BTreeMap<Id, Vec<[u32; sweep::CONTRIBUTION as usize]>>,
-    adjoints: BTreeMap<Id, Range>,
+    pub adjoints: BTreeMap<Id, Range>,
     /// What is given back after a stage.
     given: BTreeMap<usize, Vec<Range>>,
     /// Gradients by their place and how many numbers follow.
-    totals: BTreeMap<(usize, usize), Lists>,
+    pub totals: BTreeMap<(usize, usize), Lists>,
 }
 
 impl Builder<'_> {
@@ -391,126 +391,6 @@ impl Builder<'_> {
                 batch.push(kernel, record, pieces);
             }
             first += channels;
-        }
-    }
-
-    /// The gradients of a stage's convolutions' weights.
-    fn weights(&mut self, units: &[Id], between: &Between, carried: &Between, back: &mut Back) {
-        let mut groups = 0;
-        for id in units {
-            let Made::Conv { shape, .. } = self.graph.made(*id) else {
-                continue;
-            };
-            let side = dense_kernel(shape.geometry)[0];
-            let outputs = shape.outputs / shape.matrices.len();
-            for channels in &shape.inputs {
-                groups += tiles(outputs, channels * side * side).1 * shape.matrices.len();
-            }
-        }
-        let chunks = self.chunks(groups);
-        let parts = self.program.parts.len();
-        let mut batches: Vec<Batch> = (0..parts).map(|_| Batch::default()).collect();
-        for id in units {
-            let Made::Conv {
-                sources,
-                rectify,
-                shape,
-            } = self.graph.made(*id)
-            else {
-                continue;
-            };
-            let g = back.adjoints[id].start;
-            let after = self.sizes[id];
-            let inputs: usize = shape.inputs.iter().sum();
-            let gradients = self.program.places.gradients;
-            let mut fields: Vec<(usize, usize, Size)> = Vec::new();
-            let mut rectify_dense = rectify;
-            if let Geometry::Separable(kernel) = shape.geometry {
-                let taps = kernel.taps();
-                let partial = self.numbers(chunks.count * inputs * taps);
-                let place = gradients + shape.taps;
-                let lists = back.totals.entry((place, inputs * taps)).or_default();
-                lists.push([partial, chunks.count, inputs * taps]);
-                let before = self.sizes[&sources[0]];
-                for (part, batch) in batches.iter_mut().enumerate() {
-                    let (first, own) = chunks.parts[part];
-                    let fixed = [
-                        self.fields[&sources[0]].start,
-                        carried[id].start,
-                        inputs,
-                        self.images(part),
-                        before.h,
-                        before.w,
-                        after.h,
-                        after.w,
-                        kernel.dilation,
-                        kernel.stride,
-                    ];
-                    let mut record: Vec<u32> = fixed.map(|n| n as u32).into();
-                    record.extend([minus(kernel.pad()), u32::from(rectify)]);
-                    record.extend([chunks.images, own, first, partial].map(|n| n as u32));
-                    let side = kernel.size as u32;
-                    batch.push(Kernel::DepthwiseWeights { side }, record, inputs * own);
-                }
-                fields.push((between[id].start, inputs, after));
-                rectify_dense = false;
-            } else {
-                for source in sources {
-                    let channels = self.graph.channels(*source);
-                    fields.push((self.fields[source].start, channels, self.sizes[source]));
-                }
-            }
-            let [side, dilation, stride, pad] = dense_kernel(shape.geometry);
-            let taps = side * side;
-            let outputs = shape.outputs / shape.matrices.len();
-            for (m, matrix) in shape.matrices.iter().enumerate() {
-                let length = outputs * inputs * taps;
-                let partial = self.numbers(chunks.count * length);
-                let lists = back.totals.entry((gradients + matrix, length)).or_default();
-                lists.push([partial, chunks.count, length]);
-                let mut column = 0;
-                for (field, channels, before) in &fields {
-                    let (across, tiles) = tiles(outputs, channels * taps);
-                    for (part, batch) in batches.iter_mut().enumerate() {
-                        let (first, own) = chunks.parts[part];
-                        let fixed = [
-                            *field,
-                            *channels,
-                            g,
-                            shape.outputs,
-                            m * outputs,
-                            outputs,
-                            self.images(part),
-                            before.h,
-                            before.w,
-                            after.h,
-                            after.w,
-                            dilation,
-                            stride,
-                        ];
-                        let mut record: Vec<u32> = fixed.map(|n| n as u32).into();
-                        let shift = minus(pad).wrapping_add(m as u32);
-                        record.extend([shift, u32::from(rectify_dense)]);
-                        let rest = [
-                            chunks.images,
-                            own,
-                            first,
-                            partial,
-                            inputs * taps,
-                            column,
-                            length,
-                        ];
-                        record.extend(rest.map(|n| n as u32));
-                        let [side, across] = [side, across].map(|n| n as u32);
-                        let kernel = Kernel::DenseWeights { side, across };
-                        batch.push(kernel, record, tiles * own);
-                    }
-                    column += channels * taps;
-                }
-            }
-        }
-        for (part, batch) in batches.into_iter().enumerate() {
-            self.launch(part, batch);
         }
     }
 

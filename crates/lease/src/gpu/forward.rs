@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lease_kernels::graph::{Geometry, Id, Made, StageShape, Term, Window};
+use lease_kernels::graph::{Geometry, Id, Made, StageShape, Term};
 use lease_kernels::plane::Size;
 
 use super::arena::Range;
@@ -249,25 +249,6 @@ impl Builder<'_> {
             };
             batch.push(kernel, record, pieces);
         }
-    }
-
-    /// The record of a pool, between these fields.
-    pub fn pooling(
-        &self,
-        id: Id,
-        part: usize,
-        [x, y]: [u32; 2],
-        (source, window): (Id, Window),
-    ) -> (Vec<u32>, usize) {
-        let (planes, pieces) = self.planes(part, self.graph.channels(id));
-        let (before, after) = (self.sizes[&source], self.sizes[&id]);
-        let places = self.maxima.get(&id).map_or(0, |range| range.start);
-        let mut record = vec![x, y, places as u32, planes];
-        let shape = [before.h, before.w, after.h, after.w];
-        record.extend(shape.map(|n| n as u32));
-        record.extend([window.size, window.stride, window.pad].map(|n| n as u32));
-        record.push(u32::from(self.maxima.contains_key(&id)));
-        (record, pieces)
     }
 
     fn state(&self, id: Id, part: usize, terms: &[Term], rectify: bool, batch: &mut Batch) {

@@ -14,4 +14,6 @@ mod backward;
 mod forward;
 mod kernels;
 pub mod program;
+mod records;
 pub mod run;
+mod weights;

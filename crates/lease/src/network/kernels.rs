@@ -235,10 +235,9 @@ impl Compiled {
     }
 
     fn running(&self, running: &Vector) -> Arc<[Sums]> {
-        let read = |slot: &Slot<1>| -> Vec<f32> {
-            let data = running.part(slot).into_data();
-            data.iter::<f32>().collect()
-        };
+        // All at once: a device has to finish before it is read from.
+        let all: Vec<f32> = running.flat().into_data().iter::<f32>().collect();
+        let read = |slot: &Slot<1>| all[slot.place()..][..slot.shape()[0]].to_vec();
         let of = |slots: &Option<Running>| match slots {
             Some((mean, variance)) => Sums {
                 mean: read(mean),
