@@ -276,14 +276,12 @@ impl<C: CheckpointStrategy> GraphOps for Autodiff<CubeBackend, C> {
         coefficients: FloatTensor<Self>,
         plan: Plan,
     ) -> FloatTensor<Self> {
-        let nodes = [images.node(), weights.node(), coefficients.node()];
-        let [input, of_weights, of_coefficients] =
-            nodes.each_ref().map(|node| !node.requirement.is_none());
         let wanted = Wanted {
-            weights: of_weights,
-            coefficients: of_coefficients,
-            input,
+            weights: weights.is_tracked(),
+            coefficients: coefficients.is_tracked(),
+            input: images.is_tracked(),
         };
+        let nodes = [images.node(), weights.node(), coefficients.node()];
         let tensors = [
             images.into_primitive(),
             weights.into_primitive(),
