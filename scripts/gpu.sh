@@ -48,19 +48,17 @@ for program in "${programs[@]}"; do
     step 2 "$program" devices
     step 14 "$program" verify --device "$device" crates/lease/tests/data/cases/*
     step 16 "$program" bench --device "$device" --runs 3 "${nasbench[@]}" "${tell[@]}"
+    step 24 "$program" bench --device "$device" --runs 3 "${darts[@]}" "${tell[@]}"
 done
 torch() {
     step "$1" "$python" reference/pytorch_gpu_bench.py --iters 5 --threads "$(nproc)" "${@:2}"
 }
 if timeout 40 "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    torch 12 "${nasbench[@]}"
-    torch 20 "${darts[@]}"
+    torch 30 "${nasbench[@]}"
+    torch 50 "${darts[@]}"
 else
     echo "$python has no PyTorch that sees a GPU: not measured"
 fi
-for program in "${programs[@]}"; do
-    step 40 "$program" bench --device "$device" --runs 3 "${darts[@]}" "${tell[@]}"
-done
 
 shares=0
 for s in "${steps[@]}"; do shares=$((shares + ${s%% *})); done

@@ -65,7 +65,7 @@ impl Arena {
     }
 
     /// How many numbers it needs.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.end
     }
 }
@@ -78,12 +78,15 @@ mod tests {
     fn what_is_given_back_is_taken_again() {
         let mut arena = Arena::default();
         let [a, b, c] = [100, 200, 300].map(|n| arena.take(n));
-        assert_eq!([a.start, b.start, c.start, arena.len()], [0, 128, 384, 704]);
+        assert_eq!(
+            [a.start, b.start, c.start, arena.size()],
+            [0, 128, 384, 704]
+        );
         arena.give(a);
         arena.give(b);
         assert_eq!(arena.take(380).start, 0);
         arena.give(c);
         assert_eq!(arena.take(640).start, 384);
-        assert_eq!((arena.len(), arena.free.len()), (1024, 0));
+        assert_eq!((arena.size(), arena.free.len()), (1024, 0));
     }
 }

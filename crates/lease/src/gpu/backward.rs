@@ -105,8 +105,7 @@ impl Builder<'_> {
             for id in nodes {
                 let channels = self.graph.channels(*id);
                 let (planes, pieces) = self.planes(part, channels);
-                let rectified =
-                    matches!(self.graph.made(*id), Made::State { rectify: true, .. });
+                let rectified = matches!(self.graph.made(*id), Made::State { rectify: true, .. });
                 let contributions = &back.contributions[id];
                 let mut record = vec![
                     back.adjoints[id].start as u32,
@@ -273,7 +272,10 @@ impl Builder<'_> {
             back.given.entry(of).or_default().push(*range);
         }
         let own = units.iter().map(|id| back.adjoints[id]);
-        let done = between.into_values().chain(carried.into_values()).chain(own);
+        let done = between
+            .into_values()
+            .chain(carried.into_values())
+            .chain(own);
         back.given.entry(stage).or_default().extend(done);
     }
 

@@ -34,8 +34,15 @@ pub struct Setting {
 /// A kernel, with what it is compiled for. Of those in one launch's place, smaller ones run first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kernel {
-    Depthwise { side: u32, back: bool },
-    Dense { side: u32, back: bool, pixels: usize },
+    Depthwise {
+        side: u32,
+        back: bool,
+    },
+    Dense {
+        side: u32,
+        back: bool,
+        pixels: usize,
+    },
     Pool,
     PoolBack,
     Gather,
@@ -45,9 +52,16 @@ pub enum Kernel {
     Adjoint,
     Against,
     Forms,
-    Result { means: bool },
-    DenseWeights { side: u32, across: u32 },
-    DepthwiseWeights { side: u32 },
+    Result {
+        means: bool,
+    },
+    DenseWeights {
+        side: u32,
+        across: u32,
+    },
+    DepthwiseWeights {
+        side: u32,
+    },
     Totals,
 }
 
@@ -114,7 +128,10 @@ pub(super) struct Batch(BTreeMap<Kernel, Vec<Job>>);
 impl Batch {
     pub fn push(&mut self, kernel: Kernel, record: Vec<u32>, pieces: usize) {
         let pieces = pieces as u32;
-        self.0.entry(kernel).or_default().push(Job { record, pieces });
+        self.0
+            .entry(kernel)
+            .or_default()
+            .push(Job { record, pieces });
     }
 }
 
@@ -216,10 +233,10 @@ impl<'a> Builder<'a> {
         self.lay_out();
         self.forward();
         self.backward();
-        self.program.fields = self.arena.len();
+        self.program.fields = self.arena.size();
         let launches = self.program.forward.iter().chain(&self.program.backward);
         let groups = launches.flat_map(|l| l.groups).max().unwrap_or(0);
-        let fits = self.arena.len() <= self.setting.most && groups as usize <= MOST_GROUPS;
+        let fits = self.arena.size() <= self.setting.most && groups as usize <= MOST_GROUPS;
         (fits || each == 1).then_some(self.program)
     }
 
@@ -369,7 +386,11 @@ impl<'a> Builder<'a> {
                     chunks.count,
                     *sums,
                 ];
-                batch.push(Kernel::Sums, record.map(|n| n as u32).into(), channels * own);
+                batch.push(
+                    Kernel::Sums,
+                    record.map(|n| n as u32).into(),
+                    channels * own,
+                );
             }
             self.launch(part, batch);
         }
@@ -417,7 +438,11 @@ fn alike(jobs: Vec<Job>) -> Vec<Vec<Job>> {
     let mut lots: BTreeMap<u32, Vec<Job>> = BTreeMap::new();
     let few = jobs.iter().map(|j| j.pieces).sum::<u32>() < GROUPS as u32;
     for job in jobs {
-        let lot = if few { 0 } else { job.pieces.max(1).ilog2() / 3 };
+        let lot = if few {
+            0
+        } else {
+            job.pieces.max(1).ilog2() / 3
+        };
         lots.entry(lot).or_default().push(job);
     }
     lots.into_values().collect()

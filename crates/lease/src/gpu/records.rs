@@ -1,6 +1,6 @@
 //! What jobs' records hold: where a program's things are, as the kernels read it.
 
-use lease_kernels::graph::{Id, Normalise, Term, Window, Wholes};
+use lease_kernels::graph::{Id, Normalise, Term, Wholes, Window};
 use lease_kernels::plane::Size;
 
 use super::kernels::{LANES, NONE, PIXELS, conv};

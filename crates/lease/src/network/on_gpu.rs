@@ -53,11 +53,7 @@ fn load(pass: &Pass, tensor: &CubeTensor, tangents: Option<bool>, at: usize, len
     }
 }
 
-fn forward(
-    tensors: [CubeTensor; 3],
-    plan: &Plan,
-    wanted: Option<Wanted>,
-) -> (CubeTensor, Kept) {
+fn forward(tensors: [CubeTensor; 3], plan: &Plan, wanted: Option<Wanted>) -> (CubeTensor, Kept) {
     let [images, weights, coefficients] = tensors.map(into_contiguous);
     let shape: [usize; 4] = images.shape().dims();
     let dual = plan.tangents.contains(&true);
@@ -217,7 +213,13 @@ impl Backward<CubeBackend, 3> for GraphBackward {
         let Some(pass) = pass.take() else { return };
         let places = &pass.program().places;
         let own = plan.tangents.contains(&true).then_some(true);
-        load(&pass, &g, own, places.result_gradients, places.results_length);
+        load(
+            &pass,
+            &g,
+            own,
+            places.result_gradients,
+            places.results_length,
+        );
         let n = kept.weights + kept.coefficients;
         pass.clear((Memory::Numbers, false, places.gradients), n);
         pass.run(&pass.program().backward);
@@ -296,9 +298,7 @@ impl<C: CheckpointStrategy> GraphOps for Autodiff<CubeBackend, C> {
                 };
                 prepared.finish(state, results)
             }
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(forward(tensors, &plan, None).0)
-            }
+            OpsKind::UnTracked(prepared) => prepared.finish(forward(tensors, &plan, None).0),
         }
     }
 }

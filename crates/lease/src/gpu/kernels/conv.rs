@@ -155,7 +155,8 @@ pub fn dense(
         let most = comptime![Ord::clamp(STAGED * 9 / (side * side), 1, STAGED)];
         let staging = comptime![(most * side * side) as usize * QUADS];
         let mut weights = Shared::<[Quad]>::new_slice(staging);
-        let mut tangent_weights = Shared::<[Quad]>::new_slice(comptime![if dual { staging } else { 1 }]);
+        let mut tangent_weights =
+            Shared::<[Quad]>::new_slice(comptime![if dual { staging } else { 1 }]);
         let mut sums = Array::<f32>::new(comptime![OUTPUTS * pixels]);
         let mut tangents = Array::<f32>::new(comptime![OUTPUTS * pixels]);
         #[unroll]
@@ -232,7 +233,8 @@ pub fn dense(
                         let weight = comptime![ty * side + tx] * here;
                         let mut i = 0u32;
                         while i < here {
-                            let mut values = Array::<f32>::new(comptime![AT_ONCE as usize * pixels]);
+                            let mut values =
+                                Array::<f32>::new(comptime![AT_ONCE as usize * pixels]);
                             let mut movings =
                                 Array::<f32>::new(comptime![AT_ONCE as usize * pixels]);
                             #[unroll]
@@ -257,7 +259,8 @@ pub fn dense(
                                 let own = weight + select(i + n < here, i + n, i);
                                 #[unroll]
                                 for quad in 0..QUADS {
-                                    let from = own * comptime![QUADS as u32] + comptime![quad as u32];
+                                    let from =
+                                        own * comptime![QUADS as u32] + comptime![quad as u32];
                                     let factors = weights[from as usize];
                                     #[unroll]
                                     for o in 0..4usize {

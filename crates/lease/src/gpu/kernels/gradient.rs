@@ -265,13 +265,7 @@ pub fn depthwise_weights(
 /// Sums of lists of numbers. Record: where the sums go, how many, lists, then each: its first number of the first sum, numbers of a
 /// sum, from one to the next.
 #[cube(launch_unchecked)]
-pub fn totals(
-    _a: &mut [f32],
-    _b: &mut [f32],
-    p: &mut [f32],
-    _q: &mut [f32],
-    table: &[u32],
-) {
+pub fn totals(_a: &mut [f32], _b: &mut [f32], p: &mut [f32], _q: &mut [f32], table: &[u32]) {
     let at = table[CUBE_POS_Y as usize] as usize;
     let i = CUBE_POS_X * LANES + UNIT_POS_X;
     if i < table[at + 1] {

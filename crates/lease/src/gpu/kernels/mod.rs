@@ -6,6 +6,12 @@
 //! What a record holds is said at its kernel, in order. A field is `[images, channels, height, width]`; places count numbers.
 //! `dual` is whether tangents are worked on; without it `b` and `q` are never touched.
 
+#![allow(
+    clippy::manual_div_ceil,
+    clippy::manual_is_multiple_of,
+    reason = "the language of kernels has no such methods"
+)]
+
 pub mod conv;
 pub mod copy;
 pub mod gradient;

@@ -73,7 +73,8 @@ pub fn sums(
             i += ADDERS;
         }
         let squares = total(&mut shared, squares);
-        let to = (table[at + 8] + (channel * table[at + 7] + table[at + 6] + chunk) * SUMS) as usize;
+        let to =
+            (table[at + 8] + (channel * table[at + 7] + table[at + 6] + chunk) * SUMS) as usize;
         if UNIT_POS == 0 {
             p[to] = f32::cast_from(count);
             p[to + 1] = mean;
@@ -356,17 +357,14 @@ pub fn forms(
         p[to + step] = r * (wt - r * pr * w);
         p[to + 2 * step] = x * r;
         p[to + 3 * step] = cross;
-        p[to + 4 * step] =
-            r * r * pr * mean_t - r * mean_y - cross * own.moving - x * r * own.mean;
+        p[to + 4 * step] = r * r * pr * mean_t - r * mean_y - cross * own.moving - x * r * own.mean;
         p[to + 5 * step] = 0.0 - r * mean_t - cross * own.mean;
         let along = r * gz + r * (tc - pr * r * tz);
         let across = r * tz;
         let to = (table[at + 5] + channel) as usize;
         p[to] = k * along + kt * across;
         p[to + step] = k * g + kt * t;
-        p[to + 2 * step] = own.own * along
-            + own.own_tangent * across
-            + own.shift * g
-            + own.shift_tangent * t;
+        p[to + 2 * step] =
+            own.own * along + own.own_tangent * across + own.shift * g + own.shift_tangent * t;
     }
 }

@@ -64,9 +64,8 @@ pub fn state(
                 let shift = k * of.shift - scale * of.mean;
                 let weight_tangent = kt * of.own + k * of.own_tangent;
                 let slope = of.r * (weight_tangent - scale * of.projection);
-                let shift_tangent = kt * of.shift + k * of.shift_tangent
-                    - scale * of.moving
-                    - slope * of.mean;
+                let shift_tangent =
+                    kt * of.shift + k * of.shift_tangent - scale * of.moving - slope * of.mean;
                 let from = table[term] + plane * area;
                 #[unroll]
                 for k in 0..PIXELS {
