@@ -15,9 +15,19 @@ pub(super) type Between = BTreeMap<Id, Range>;
 impl Builder<'_> {
     pub fn forward(&mut self) {
         let last = self.last_reads();
+        // What comes from the host is there before the first launch, so its memory is nobody else's until it is read.
+        for id in self.graph.nodes() {
+            if let Made::Input | Made::Noise { .. } = self.graph.made(id) {
+                self.make_room(id);
+            }
+        }
         for stage in 0..self.stages.len() {
             let nodes = self.stages[stage].clone();
-            nodes.iter().for_each(|id| self.make_room(*id));
+            for id in &nodes {
+                if !self.fields.contains_key(id) {
+                    self.make_room(*id);
+                }
+            }
             let between = self.between(&nodes);
             for part in 0..self.program.parts.len() {
                 let mut batch = Batch::default();
@@ -33,8 +43,9 @@ impl Builder<'_> {
             self.normalise(&nodes);
             let kept = self.setting.wanted.is_some();
             let done = |id: &Id| {
+                let made = self.stage_of[id] <= stage;
                 let read = last.get(id).is_none_or(|last| *last <= stage);
-                read && (!kept || self.is_made_again(*id))
+                made && read && (!kept || self.is_made_again(*id))
             };
             let fields = self.fields.keys().copied().filter(done);
             for id in fields.collect::<Vec<Id>>() {
