@@ -371,18 +371,14 @@ impl Builder<'_> {
             let between = carried[&id].start;
             let (record, pieces) = dense(between, inputs, 0, after);
             batch.push(kernel, record, pieces);
-            let (record, pieces) = self.depthwise(
+            self.depthwise(
                 part,
                 [between, x.start, self.weight(shape.taps), inputs],
                 (after, self.sizes[&sources[0]]),
-                [depthwise.dilation, depthwise.stride, depthwise.pad()],
+                (depthwise, true),
                 false,
+                last,
             );
-            let kernel = Kernel::Depthwise {
-                side: depthwise.size as u32,
-                back: true,
-            };
-            last.push(kernel, record, pieces);
             return;
         }
         let mut first = 0;

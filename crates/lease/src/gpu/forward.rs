@@ -150,7 +150,7 @@ impl Builder<'_> {
             return;
         };
         let source = sources[0];
-        let (record, pieces) = self.depthwise(
+        self.depthwise(
             part,
             [
                 self.field(source) as usize,
@@ -159,11 +159,10 @@ impl Builder<'_> {
                 self.graph.channels(source),
             ],
             (self.sizes[&source], self.sizes[&id]),
-            [kernel.dilation, kernel.stride, kernel.pad()],
+            (kernel, false),
             rectify,
+            batch,
         );
-        let side = kernel.size as u32;
-        batch.push(Kernel::Depthwise { side, back: false }, record, pieces);
     }
 
     fn node_forward(&mut self, id: Id, part: usize, between: &Between, batch: &mut Batch) {

@@ -37,6 +37,7 @@ pub enum Kernel {
     Depthwise {
         side: u32,
         back: bool,
+        near: bool,
     },
     Dense {
         side: u32,
@@ -61,6 +62,7 @@ pub enum Kernel {
     },
     DepthwiseWeights {
         side: u32,
+        near: bool,
     },
     Totals,
 }

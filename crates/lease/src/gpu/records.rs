@@ -1,10 +1,10 @@
 //! What jobs' records hold: where a program's things are, as the kernels read it.
 
-use lease_kernels::graph::{Id, Normalise, Term, Wholes, Window};
+use lease_kernels::graph::{Id, Normalise, SquareKernel, Term, Wholes, Window};
 use lease_kernels::plane::Size;
 
 use super::kernels::{LANES, NONE, PIXELS, conv};
-use super::program::{Builder, minus};
+use super::program::{Batch, Builder, Kernel, minus};
 
 impl Builder<'_> {
     /// The states of the results: means or not, the state, where among the results it begins, channels of its result, the first of
@@ -53,16 +53,17 @@ impl Builder<'_> {
         (record, blocks * count.div_ceil(conv::OUTPUTS))
     }
 
-    /// The record of a depthwise convolution of x to y.
+    /// Adds a depthwise convolution of x to y, or what carries its adjoint back.
     pub fn depthwise(
         &self,
         part: usize,
         [x, y, taps, channels]: [usize; 4],
         (before, after): (Size, Size),
-        [dilation, stride, pad]: [usize; 3],
+        (kernel, back): (SquareKernel, bool),
         rectify: bool,
-    ) -> (Vec<u32>, usize) {
-        let (planes, pieces) = self.planes(part, channels);
+        batch: &mut Batch,
+    ) {
+        let (planes, mut pieces) = self.planes(part, channels);
         let fixed = [
             x,
             y,
@@ -73,12 +74,18 @@ impl Builder<'_> {
             before.w,
             after.h,
             after.w,
-            dilation,
-            stride,
+            kernel.dilation,
+            kernel.stride,
         ];
         let mut record: Vec<u32> = fixed.map(|n| n as u32).into();
-        record.extend([minus(pad), u32::from(rectify)]);
-        (record, pieces)
+        record.extend([minus(kernel.pad()), u32::from(rectify)]);
+        let near = is_near(kernel, before);
+        if near {
+            let together = conv::near_planes(self.setting.dual);
+            pieces = planes.div_ceil(together) as usize;
+        }
+        let side = kernel.size as u32;
+        batch.push(Kernel::Depthwise { side, back, near }, record, pieces);
     }
 
     /// The place of a weight.
@@ -127,4 +134,9 @@ impl Builder<'_> {
         record.push(u32::from(self.maxima.contains_key(&id)));
         (record, pieces)
     }
+}
+
+/// Whether planes of this size are brought near for a depthwise convolution.
+pub(super) fn is_near(kernel: SquareKernel, size: Size) -> bool {
+    kernel.stride == 1 && size.padded(kernel.pad()).area() <= conv::NEAR as usize
 }

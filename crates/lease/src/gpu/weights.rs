@@ -6,6 +6,7 @@ use lease_kernels::plane::Size;
 use super::backward::Back;
 use super::forward::{Between, dense_kernel};
 use super::program::{Batch, Builder, Chunks, Kernel, minus, tiles};
+use super::records::is_near;
 
 /// What a convolution reads: field, channels, size.
 type Read = (usize, usize, Size);
@@ -112,8 +113,9 @@ impl Builder<'_> {
             let mut record: Vec<u32> = fixed.map(|n| n as u32).into();
             record.extend([minus(kernel.pad()), u32::from(conv.rectify)]);
             record.extend([chunks.images, own, first, partial].map(|n| n as u32));
-            let side = kernel.size as u32;
-            batch.push(Kernel::DepthwiseWeights { side }, record, channels * own);
+            let (side, near) = (kernel.size as u32, is_near(kernel, before));
+            let kernel = Kernel::DepthwiseWeights { side, near };
+            batch.push(kernel, record, channels * own);
         }
     }
 

@@ -120,6 +120,107 @@ pub fn depthwise(
     }
 }
 
+/// Pixels of a plane with its padding that a group has room for near it.
+pub const NEAR: u32 = 1600;
+
+/// Planes that a group of [`depthwise_near`] works on.
+pub fn near_planes(dual: bool) -> u32 {
+    if dual { PLANES / 2 } else { PLANES }
+}
+
+/// The same as [`depthwise`] at stride 1, where a plane with its padding has at most [`NEAR`] pixels: they are brought near once,
+/// rectified, and taps read them there.
+#[cube(launch_unchecked)]
+pub fn depthwise_near(
+    a: &mut [f32],
+    b: &mut [f32],
+    p: &mut [f32],
+    q: &mut [f32],
+    table: &[u32],
+    #[comptime] side: u32,
+    #[comptime] back: bool,
+    #[comptime] dual: bool,
+) {
+    let at = table[CUBE_POS_Y as usize] as usize;
+    let together = comptime![near_planes(dual)];
+    let plane = CUBE_POS_X * together + UNIT_POS_Y;
+    let there = plane < table[at + 4];
+    let h = table[at + 5];
+    let w = table[at + 6];
+    let pad = 0 - table[at + 11];
+    let wide = w + 2 * pad;
+    let slot = UNIT_POS_Y * NEAR;
+    let room = comptime![(NEAR * near_planes(dual)) as usize];
+    let mut near = Shared::<[f32]>::new_slice(room);
+    let mut moving = Shared::<[f32]>::new_slice(comptime![if dual { room } else { 1 }]);
+    if there {
+        let rectify = table[at + 12] != 0;
+        let x = table[at] + plane * h * w;
+        let mut i = UNIT_POS_X;
+        while i < wide * (h + 2 * pad) {
+            let row = i / wide - pad;
+            let column = i % wide - pad;
+            let inside = row < h && column < w;
+            let place = (x + select(inside, row * w + column, 0)) as usize;
+            let value = a[place];
+            let open = inside && (!rectify || value > 0.0);
+            near[(slot + i) as usize] = select(open, value, 0.0);
+            if dual {
+                moving[(slot + i) as usize] = select(open, b[place], 0.0);
+            }
+            i += LANES;
+        }
+    }
+    sync_cube();
+    if there {
+        let dilation = table[at + 9];
+        let y = table[at + 1] + plane * h * w;
+        let first = (table[at + 2] + plane % table[at + 3] * side * side) as usize;
+        let count = comptime![(side * side) as usize];
+        let mut taps = Array::<f32>::new(count);
+        let mut tangents = Array::<f32>::new(count);
+        #[unroll]
+        for t in 0..count {
+            // What carries adjoints back has them the other way round.
+            let from = comptime![if back { count - 1 - t } else { t }];
+            taps[t] = p[first + from];
+            if dual {
+                tangents[t] = q[first + from];
+            }
+        }
+        let mut pixel = UNIT_POS_X;
+        while pixel < h * w {
+            let corner = slot + pixel / w * wide + pixel % w;
+            let mut sum = 0.0f32;
+            let mut tangent = 0.0f32;
+            #[unroll]
+            for ty in 0..side {
+                #[unroll]
+                for tx in 0..side {
+                    let t = comptime![(ty * side + tx) as usize];
+                    let from = (corner + ty * dilation * wide + tx * dilation) as usize;
+                    let value = near[from];
+                    sum += taps[t] * value;
+                    if dual {
+                        let moved = moving[from];
+                        tangent += taps[t] * moved;
+                        if back {
+                            sum += tangents[t] * moved;
+                        } else {
+                            tangent += tangents[t] * value;
+                        }
+                    }
+                }
+            }
+            a[(y + pixel) as usize] = sum;
+            if dual {
+                b[(y + pixel) as usize] = tangent;
+            }
+            pixel += LANES;
+        }
+    }
+}
+
 /// Dense convolutions of several inputs. Record: y, its channels, the first to be set, how many; from one output's weights to the
 /// next's, from one input's; pixels of y in all images; height and width of x, of y; dilation, stride, minus the padding, whether x
 /// is rectified; how many inputs, then each: x, its channels, the first that is read, how many, its weights, what is added to places.
