@@ -163,6 +163,8 @@ pub(super) struct Builder<'a> {
     pub program: Program,
     /// Whether launches go to the backward pass.
     pub back: bool,
+    /// Groups that a launch of sums should have at least.
+    pub groups: usize,
 }
 
 /// How the images of each part are cut into chunks.
@@ -179,22 +181,32 @@ pub(super) fn minus(n: usize) -> u32 {
 }
 
 impl Program {
-    /// The program of a graph.
+    /// The program of a graph: for as few parts of the images as fit into buffers, and with as many chunks of sums.
     pub fn new(graph: &Graph, setting: &Setting) -> Self {
-        let mut parts = 1;
+        let (mut parts, mut groups) = (1, GROUPS);
         loop {
             let each = setting.images.div_ceil(parts);
-            let builder = Builder::new(graph, setting, each);
-            if let Some(program) = builder.build(each) {
+            let program = Builder::new(graph, setting, each, groups).build();
+            if program.params > setting.most && groups > 1 {
+                groups /= 4;
+            } else if program.fits(setting.most) || each == 1 {
                 return program;
+            } else {
+                parts += 1;
             }
-            parts += 1;
         }
+    }
+
+    /// Whether its fields are no larger than a buffer can be, and its launches no larger than those.
+    fn fits(&self, most: usize) -> bool {
+        let launches = self.forward.iter().chain(&self.backward);
+        let groups = launches.flat_map(|l| l.groups).max().unwrap_or(0);
+        self.fields <= most && groups as usize <= MOST_GROUPS
     }
 }
 
 impl<'a> Builder<'a> {
-    fn new(graph: &'a Graph, setting: &'a Setting, each: usize) -> Self {
+    fn new(graph: &'a Graph, setting: &'a Setting, each: usize, groups: usize) -> Self {
         let mut stage_of: BTreeMap<Id, usize> = BTreeMap::new();
         let mut stages: Vec<Vec<Id>> = Vec::new();
         for id in graph.nodes() {
@@ -225,21 +237,18 @@ impl<'a> Builder<'a> {
                 table: Vec::new(),
             },
             back: false,
+            groups,
             graph,
             setting,
         }
     }
 
-    /// The program, unless its fields are larger than a buffer can be, or its launches than a launch can be.
-    fn build(mut self, each: usize) -> Option<Program> {
+    fn build(mut self) -> Program {
         self.lay_out();
         self.forward();
         self.backward();
         self.program.fields = self.arena.size();
-        let launches = self.program.forward.iter().chain(&self.program.backward);
-        let groups = launches.flat_map(|l| l.groups).max().unwrap_or(0);
-        let fits = self.arena.size() <= self.setting.most && groups as usize <= MOST_GROUPS;
-        (fits || each == 1).then_some(self.program)
+        self.program
     }
 
     /// Numbers that are not images, in all parts.
@@ -307,7 +316,7 @@ impl<'a> Builder<'a> {
     /// Chunks such that jobs with so many groups for each chunk give a GPU enough to do.
     pub fn chunks(&self, groups: usize) -> Chunks {
         let most = self.program.parts[0].len();
-        let wanted = (GROUPS / groups.max(1)).clamp(1, most);
+        let wanted = (self.groups / groups.max(1)).clamp(1, most);
         let images = most.div_ceil(wanted);
         let mut count = 0;
         let parts = self.program.parts.iter().map(|part| {
