@@ -1,4 +1,4 @@
-//! What every network is made of: vectors of weights, dual numbers, layers, the graph for the CPU's kernels; and the
+//! What every network is made of: vectors of weights, dual numbers, layers, the graph for kernels; and the
 //! audience.
 //!
 //! A network is a layout of named weights and a function of them. Weights live outside, in
