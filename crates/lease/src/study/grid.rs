@@ -314,7 +314,7 @@ mod tests {
             let refused = made(&["small:method=lease,cells=3"], grid).unwrap_err();
             assert!(refused.contains(told), "{grid}: {refused}");
         }
-        let twice = made(&["lease", "lease-gamma-1"], "gamma=1").unwrap_err();
+        let twice = made(&["lease", "lease-gamma-1:method=darts"], "gamma=1").unwrap_err();
         assert!(twice.contains("`lease-gamma-1`"), "{twice}");
     }
 }
