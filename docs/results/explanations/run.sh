@@ -40,7 +40,7 @@ audience() { # NETWORK SETTINGS…
 }
 
 train digits --train-channels 8 --train-batch 32 --train-epochs 20
-train shapes --dataset shapes --train-channels 8 --train-batch 32 --train-epochs 8
+train shapes --dataset shapes --train-channels 8
 train cifar10 --dataset cifar10 --path "${CIFAR:?the folder with CIFAR-10}" --limit 20000 --test-limit 2000 \
     --train-channels 16 --train-batch 128 --train-epochs 12
 
