@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the results of this folder again, in a folder that is given; about half an hour on two idle cores. What is there already is
+# Makes the results of this folder again, in a folder that is given; an hour or more on two idle cores. What is there already is
 # left out, so that an interrupted one goes on. LEASE is the program, CIFAR the folder with CIFAR-10 in its binary version.
 set -euo pipefail
 out=${1:?the folder for the results}
