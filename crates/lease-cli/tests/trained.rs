@@ -69,6 +69,13 @@ fn images_are_classified_and_unreadable_ones_passed_over_with_a_status_that_says
     for told in ["3.png", "there is no no-such.png", "2 of the images"] {
         assert!(stderr.contains(told), "{stderr}");
     }
+    let nothing = refused(lease(&[
+        "predict",
+        &network,
+        &format!("{blue}/3.png"),
+        "no-such.png",
+    ]));
+    assert!(nothing.contains("no image could be read"), "{nothing}");
     let mut rows = stdout.lines();
     let header = "image,class_1,probability_1,class_2,probability_2";
     assert_eq!(rows.next(), Some(header));

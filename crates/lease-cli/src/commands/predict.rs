@@ -15,7 +15,7 @@ use crate::terminal::{self, Level};
 /// Classify images by a trained network.
 ///
 /// Results go to standard output in the order of the images. Files that cannot be read are told on standard error and passed
-/// over; the exit status is then 3.
+/// over; the exit status is then 3, and 1 where none can be read.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The folder that `lease train` left, or a run folder of `lease run`
@@ -83,10 +83,12 @@ fn predict(arguments: &Arguments) -> Result<Ended, Error> {
     };
     let writer = Writer::new(arguments.format, &trained, top, &files.images);
     let (started, mut done) = (Instant::now(), 0);
-    writer.header();
     let mut tell = |file: &Path, outcome: Result<Answer, DataError>| match outcome {
         Ok(answer) => {
             done += 1;
+            if done == 1 {
+                writer.header();
+            }
             if answer.oddities.has(Oddity::Damaged) {
                 let told =
                     "is damaged within: what is missing was filled in before it was looked at";
@@ -100,11 +102,19 @@ fn predict(arguments: &Arguments) -> Result<Ended, Error> {
         }
     };
     trained.predict(&files.images, arguments.batch, &mut tell);
+    if done == 0 {
+        return Err(DataError::Invalid {
+            path: arguments.images[0].clone(),
+            reason: "no image could be read; give image files, or folders of them".into(),
+        }
+        .into());
+    }
     let seconds = started.elapsed().as_secs_f64();
+    let images = if done == 1 { "image" } else { "images" };
     terminal::say(
         Level::Info,
         format_args!(
-            "{done} images in {seconds:.2} s, {:.0} a second",
+            "{done} {images} in {seconds:.2} s, {:.0} a second",
             f64::from(done) / seconds
         ),
     );
