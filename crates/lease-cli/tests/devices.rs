@@ -69,7 +69,7 @@ mod on_a_gpu {
     }
 
     #[test]
-    fn a_search_and_a_training_come_to_their_ends_and_resume() {
+    fn a_search_a_training_a_prediction_and_an_explanation_come_to_their_ends() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("search");
         let tiny = ["--device", "gpu", "--cells", "3", "--epochs", "1"];
@@ -93,6 +93,25 @@ mod on_a_gpu {
         command.args(TINY_TRAINING);
         done(command);
         assert!(trained.join("result.json").is_file());
+
+        let trained = trained.to_str().unwrap();
+        let image = folder.path().join("image.png");
+        image::RgbImage::new(20, 20).save(&image).unwrap();
+        let image = image.to_str().unwrap();
+        let told = done(lease(&["predict", trained, image, "--device", "gpu"]));
+        assert!(String::from_utf8_lossy(&told.stdout).contains("image.png"));
+        let explained = folder.path().join("explained");
+        done(lease(&[
+            "explain",
+            trained,
+            "--device",
+            "gpu",
+            "--count",
+            "4",
+            "--out",
+            explained.to_str().unwrap(),
+        ]));
+        assert!(explained.join("explanations.json").is_file());
     }
 
     #[test]
