@@ -15,8 +15,19 @@ use pulp::{Simd, WithSimd};
 use crate::simd::{lanes, load, run};
 use crate::{LANES, Lanes};
 
-/// Added to a variance before its root is taken.
-const EPSILON: f64 = 1e-5;
+/// Added to a variance before its root is taken (PyTorch's default).
+pub const EPSILON: f64 = 1e-5;
+
+/// What numbers of this variance are multiplied by: r.
+pub fn reciprocal(variance: f64) -> f64 {
+    1.0 / (variance + EPSILON).sqrt()
+}
+
+/// The unbiased variance of so many numbers, from r.
+pub fn unbiased(reciprocal: f64, count: f64) -> f32 {
+    let variance = (reciprocal * reciprocal).recip() - EPSILON;
+    (variance * (count / (count - 1.0).max(1.0))) as f32
+}
 
 /// One block's sums over one image, centred on the image's own mean, so that f32 suffices.
 #[derive(Clone, Copy, Default)]
@@ -200,7 +211,7 @@ impl Norm {
             }
             for l in 0..LANES {
                 let c = b * LANES + l;
-                let scale = 1.0 / (squares[l] / count + EPSILON).sqrt();
+                let scale = reciprocal(squares[l] / count);
                 norm.mean[c] = mean[l];
                 norm.scale[c] = scale;
                 norm.tangent_mean[c] = tangent_mean[l];
@@ -216,7 +227,7 @@ impl Norm {
         let mut norm = Self::none(channels);
         for (c, (mean, variance)) in mean.iter().zip(variance).enumerate() {
             norm.mean[c] = f64::from(*mean);
-            norm.scale[c] = 1.0 / (f64::from(*variance) + EPSILON).sqrt();
+            norm.scale[c] = reciprocal(f64::from(*variance));
         }
         norm
     }
@@ -238,8 +249,7 @@ impl Norm {
 
     /// The first `channels` means and unbiased variances: what running statistics are made of.
     pub fn statistics(&self, channels: usize) -> Statistics {
-        let unbiased = self.count / (self.count - 1.0).max(1.0);
-        let variance = |r: &f64| (((r * r).recip() - EPSILON) * unbiased) as f32;
+        let variance = |r: &f64| unbiased(*r, self.count);
         Statistics {
             mean: self.mean[..channels].iter().map(|m| *m as f32).collect(),
             variance: self.scale[..channels].iter().map(variance).collect(),

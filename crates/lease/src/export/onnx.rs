@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lease_kernels::graph::{Geometry, Id, Made, Normalise, StageShape, Term, Wholes, Window};
+use lease_kernels::norm::EPSILON;
 use lease_kernels::plane::Size;
 use prost::Message;
 
@@ -24,9 +25,6 @@ const IR_VERSION: i64 = 8;
 
 /// The name of the network's input, `[batch, channels, height, width]`.
 pub const INPUT: &str = "images";
-
-/// Added to a variance before its root is taken.
-const EPSILON: f32 = 1e-5;
 
 /// The name of the output, `[batch, classes]`.
 pub fn output(inside: Inside) -> &'static str {
@@ -375,7 +373,7 @@ impl<'a> Sheet<'a> {
                 };
                 let (mean, variance) = (self.statistic(&mean), self.statistic(&variance));
                 let inputs = [&x[..], &scale, &shift, &mean, &variance];
-                let epsilon = vec![Attribute::float("epsilon", EPSILON)];
+                let epsilon = vec![Attribute::float("epsilon", EPSILON as f32)];
                 self.add("BatchNormalization", &inputs, epsilon)
             }
         };

@@ -329,15 +329,85 @@ fn flat(values: Vec<f32>) -> Primitive {
     Primitive::from_data(TensorData::new(values, [n]))
 }
 
-/// What a pass leaves for its backward pass. Taken out once, so that its memory is freed on the way.
-struct Kept {
-    saved: Mutex<Option<Saved>>,
-    images: [usize; 4],
-    weights: usize,
-    coefficients: usize,
+/// What a pass leaves for its backward pass.
+pub(super) struct Kept<T> {
+    pass: Mutex<Option<T>>,
+    pub(super) images: [usize; 4],
+    pub(super) weights: usize,
+    pub(super) coefficients: usize,
 }
 
-fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kept) {
+impl<T> Kept<T> {
+    /// Keeps a pass over images of this shape, by so many weights and coefficients.
+    pub(super) fn new(pass: T, images: [usize; 4], weights: usize, coefficients: usize) -> Self {
+        Self {
+            pass: Mutex::new(Some(pass)),
+            images,
+            weights,
+            coefficients,
+        }
+    }
+
+    /// The pass, once, so that its memory is freed on the way.
+    pub(super) fn take(&self) -> Option<T> {
+        let mut pass = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
+        pass.take()
+    }
+}
+
+/// The state of a backward pass.
+pub(super) struct State<T> {
+    pub(super) kept: Arc<Kept<T>>,
+    pub(super) plan: Plan,
+}
+
+impl<T> Clone for State<T> {
+    fn clone(&self) -> Self {
+        Self {
+            kept: self.kept.clone(),
+            plan: self.plan.clone(),
+        }
+    }
+}
+
+impl<T> fmt::Debug for State<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.plan.fmt(f)
+    }
+}
+
+/// The results of a network by a backend's `forward`, which is told the wanted gradients if there are any, with its backward pass.
+pub(super) fn differentiable<B, C, T, G>(
+    backward: G,
+    inputs: [FloatTensor<Autodiff<B, C>>; 3],
+    plan: Plan,
+    forward: impl FnOnce([FloatTensor<B>; 3], &Plan, Option<Wanted>) -> (FloatTensor<B>, Kept<T>),
+) -> FloatTensor<Autodiff<B, C>>
+where
+    B: Backend,
+    C: CheckpointStrategy,
+    T: Send + 'static,
+    G: Backward<B, 3, State = State<T>>,
+{
+    let [images, weights, coefficients] = &inputs;
+    let wanted = Wanted {
+        weights: weights.is_tracked(),
+        coefficients: coefficients.is_tracked(),
+        input: images.is_tracked(),
+    };
+    let nodes = inputs.each_ref().map(|input| input.node());
+    let tensors = inputs.map(|input| input.into_primitive());
+    match backward.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => {
+            let (results, kept) = forward(tensors, &plan, Some(wanted));
+            let kept = Arc::new(kept);
+            prepared.finish(State { kept, plan }, results)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(forward(tensors, &plan, None).0),
+    }
+}
+
+fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kept<Saved>) {
     let [images, weights, coefficients] = tensors.map(|t| t.to_contiguous());
     let shape = images.shape();
     let split = |tensor: &Primitive, dual: bool| {
@@ -369,12 +439,7 @@ fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kep
         let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
         *noted = saved.statistics(&plan.graph);
     }
-    let kept = Kept {
-        saved: Mutex::new(Some(saved)),
-        images: [shape[0], shape[1], shape[2], shape[3]],
-        weights: weights.len(),
-        coefficients: coefficients.len(),
-    };
+    let kept = Kept::new(saved, shape.dims(), weights.len(), coefficients.len());
     (flat(results), kept)
 }
 
@@ -389,31 +454,17 @@ impl GraphOps for Flex {
     }
 }
 
-/// The state of a backward pass.
-#[derive(Clone)]
-struct State {
-    kept: Arc<Kept>,
-    plan: Plan,
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.plan.fmt(f)
-    }
-}
-
 #[derive(Debug)]
 struct GraphBackward;
 
 impl Backward<Flex, 3> for GraphBackward {
-    type State = State;
+    type State = State<Saved>;
 
-    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<State<Saved>, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let [images, weights, coefficients] = ops.parents;
         let State { kept, plan } = ops.state;
         let g = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let mut saved = kept.saved.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(saved) = saved.take() else { return };
+        let Some(saved) = kept.take() else { return };
         let wanted = Wanted {
             weights: weights.is_some(),
             coefficients: coefficients.is_some(),
@@ -461,25 +512,10 @@ impl<C: CheckpointStrategy> GraphOps for Autodiff<Flex, C> {
         coefficients: FloatTensor<Self>,
         plan: Plan,
     ) -> FloatTensor<Self> {
-        let nodes = [images.node(), weights.node(), coefficients.node()];
-        let tensors = [
-            images.into_primitive(),
-            weights.into_primitive(),
-            coefficients.into_primitive(),
-        ];
-        match GraphBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let (results, kept) = forward(tensors.each_ref(), &plan, true);
-                let state = State {
-                    kept: Arc::new(kept),
-                    plan,
-                };
-                prepared.finish(state, results)
-            }
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(forward(tensors.each_ref(), &plan, false).0)
-            }
-        }
+        let inputs = [images, weights, coefficients];
+        differentiable::<_, C, _, _>(GraphBackward, inputs, plan, |tensors, plan, wanted| {
+            forward(tensors.each_ref(), plan, wanted.is_some())
+        })
     }
 }
 

@@ -10,14 +10,12 @@ use burn::tensor::module::{batch_norm, batch_norm_train};
 use burn::tensor::ops::ConvOptions;
 
 use lease_kernels::graph::{Geometry, Id, SquareKernel, Term};
+use lease_kernels::norm::EPSILON;
 
 use super::dual::Dual;
 use super::kernels::{Emitter, normalise};
 use super::vector::{Init, Layout, Leaves, Slot, Vector};
 use crate::rng::Draw;
-
-/// Added to a variance before its root is taken (PyTorch's default).
-const EPSILON: f64 = 1e-5;
 
 /// What batch normalisation normalises by.
 #[derive(Clone, Copy, Default)]

@@ -1,12 +1,11 @@
 //! Networks on GPUs: [`GraphOps`] by the kernels of [`crate::gpu`].
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, TensorMetadata};
 use burn::tensor::{DType, Shape};
@@ -14,23 +13,12 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use lease_kernels::graph::{Statistics as Sums, Wanted};
+use lease_kernels::norm::{reciprocal, unbiased};
 
-use super::kernels::{GraphOps, Plan};
+use super::kernels::{GraphOps, Kept, Plan, State, differentiable};
 use super::noise;
 use crate::gpu::program::Setting;
 use crate::gpu::run::{Memory, Pass};
-
-/// Added to a variance before its root is taken.
-const EPSILON: f64 = 1e-5;
-
-/// What a pass leaves for its backward pass.
-struct Kept {
-    /// Taken out once, so that its memory is freed then.
-    pass: Mutex<Option<Pass>>,
-    images: [usize; 4],
-    weights: usize,
-    coefficients: usize,
-}
 
 /// A tensor of numbers that a pass has in its memory.
 fn tensor(like: &CubeTensor, shape: Shape, fill: impl FnOnce(&CubeTensor)) -> CubeTensor {
@@ -53,7 +41,11 @@ fn load(pass: &Pass, tensor: &CubeTensor, tangents: Option<bool>, at: usize, len
     }
 }
 
-fn forward(tensors: [CubeTensor; 3], plan: &Plan, wanted: Option<Wanted>) -> (CubeTensor, Kept) {
+fn forward(
+    tensors: [CubeTensor; 3],
+    plan: &Plan,
+    wanted: Option<Wanted>,
+) -> (CubeTensor, Kept<Pass>) {
     let [images, weights, coefficients] = tensors.map(into_contiguous);
     let shape: [usize; 4] = images.shape().dims();
     let dual = plan.tangents.contains(&true);
@@ -105,12 +97,7 @@ fn forward(tensors: [CubeTensor; 3], plan: &Plan, wanted: Option<Wanted>) -> (Cu
             pass.store(from, (&to.handle, usize::from(tangents) * n), n);
         }
     });
-    let kept = Kept {
-        pass: Mutex::new(Some(pass)),
-        images: shape,
-        weights: setting.weights,
-        coefficients: setting.coefficients,
-    };
+    let kept = Kept::new(pass, shape, setting.weights, setting.coefficients);
     (results, kept)
 }
 
@@ -127,9 +114,7 @@ fn upload(pass: &Pass, plan: &Plan, dual: bool) {
     if let Some(running) = &plan.running {
         let mut values = Vec::with_capacity(places.statistics_length);
         for Sums { mean, variance } in running.iter() {
-            let r = variance
-                .iter()
-                .map(|v| (f64::from(*v) + EPSILON).sqrt().recip() as f32);
+            let r = variance.iter().map(|v| reciprocal(f64::from(*v)) as f32);
             values.extend(mean.iter().copied().chain(r));
             values.resize(values.len() + 2 * mean.len(), 0.0);
         }
@@ -162,11 +147,7 @@ fn statistics(pass: &Pass, plan: &Plan, images: usize) -> Vec<Sums> {
             let (own, others) = rest.split_at(4 * channels);
             rest = others;
             let count = (images * sizes[&id].area()) as f64;
-            let unbiased = count / (count - 1.0).max(1.0);
-            let variance = |r: &f32| {
-                let r = f64::from(*r);
-                (((r * r).recip() - EPSILON) * unbiased) as f32
-            };
+            let variance = |r: &f32| unbiased(f64::from(*r), count);
             Sums {
                 mean: own[..channels].to_vec(),
                 variance: own[channels..2 * channels].iter().map(variance).collect(),
@@ -186,31 +167,17 @@ impl GraphOps for CubeBackend {
     }
 }
 
-/// The state of a backward pass.
-#[derive(Clone)]
-struct State {
-    kept: Arc<Kept>,
-    plan: Plan,
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.plan.fmt(f)
-    }
-}
-
 #[derive(Debug)]
 struct GraphBackward;
 
 impl Backward<CubeBackend, 3> for GraphBackward {
-    type State = State;
+    type State = State<Pass>;
 
-    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<State<Pass>, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let [images, weights, coefficients] = ops.parents;
         let State { kept, plan } = ops.state;
         let g = into_contiguous(gradients.consume::<CubeBackend>(&ops.node));
-        let mut pass = kept.pass.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(pass) = pass.take() else { return };
+        let Some(pass) = kept.take() else { return };
         let places = &pass.program().places;
         let own = plan.tangents.contains(&true).then_some(true);
         load(
@@ -278,27 +245,7 @@ impl<C: CheckpointStrategy> GraphOps for Autodiff<CubeBackend, C> {
         coefficients: FloatTensor<Self>,
         plan: Plan,
     ) -> FloatTensor<Self> {
-        let wanted = Wanted {
-            weights: weights.is_tracked(),
-            coefficients: coefficients.is_tracked(),
-            input: images.is_tracked(),
-        };
-        let nodes = [images.node(), weights.node(), coefficients.node()];
-        let tensors = [
-            images.into_primitive(),
-            weights.into_primitive(),
-            coefficients.into_primitive(),
-        ];
-        match GraphBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let (results, kept) = forward(tensors, &plan, Some(wanted));
-                let state = State {
-                    kept: Arc::new(kept),
-                    plan,
-                };
-                prepared.finish(state, results)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(forward(tensors, &plan, None).0),
-        }
+        let inputs = [images, weights, coefficients];
+        differentiable::<_, C, _, _>(GraphBackward, inputs, plan, forward)
     }
 }

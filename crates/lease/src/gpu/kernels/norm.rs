@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 use super::{ADDERS, LANES, NONE, least, total};
 
 /// Added to a variance before its root is taken.
-const EPSILON: f32 = 1e-5;
+const EPSILON: f32 = lease_kernels::norm::EPSILON as f32;
 
 /// Numbers that a chunk of a channel leaves, here and in [`against`].
 pub const SUMS: u32 = 5;
