@@ -128,6 +128,38 @@ pub fn near_planes(dual: bool) -> u32 {
     if dual { PLANES / 2 } else { PLANES }
 }
 
+/// Brings the plane at `x` with its padding near, to `slot`, rectified or not, and its tangents.
+#[cube]
+pub fn bring_near(
+    a: &mut [f32],
+    b: &mut [f32],
+    near: &mut Shared<[f32]>,
+    moving: &mut Shared<[f32]>,
+    slot: u32,
+    x: u32,
+    h: u32,
+    w: u32,
+    pad: u32,
+    rectify: bool,
+    #[comptime] dual: bool,
+) {
+    let wide = w + 2 * pad;
+    let mut i = UNIT_POS_X;
+    while i < wide * (h + 2 * pad) {
+        let row = i / wide - pad;
+        let column = i % wide - pad;
+        let inside = row < h && column < w;
+        let place = (x + select(inside, row * w + column, 0)) as usize;
+        let value = a[place];
+        let open = inside && (!rectify || value > 0.0);
+        near[(slot + i) as usize] = select(open, value, 0.0);
+        if dual {
+            moving[(slot + i) as usize] = select(open, b[place], 0.0);
+        }
+        i += LANES;
+    }
+}
+
 /// The same as [`depthwise`] at stride 1, where a plane with its padding has at most [`NEAR`] pixels: they are brought near once,
 /// rectified, and taps read them there.
 #[cube(launch_unchecked)]
@@ -156,20 +188,19 @@ pub fn depthwise_near(
     if there {
         let rectify = table[at + 12] != 0;
         let x = table[at] + plane * h * w;
-        let mut i = UNIT_POS_X;
-        while i < wide * (h + 2 * pad) {
-            let row = i / wide - pad;
-            let column = i % wide - pad;
-            let inside = row < h && column < w;
-            let place = (x + select(inside, row * w + column, 0)) as usize;
-            let value = a[place];
-            let open = inside && (!rectify || value > 0.0);
-            near[(slot + i) as usize] = select(open, value, 0.0);
-            if dual {
-                moving[(slot + i) as usize] = select(open, b[place], 0.0);
-            }
-            i += LANES;
-        }
+        bring_near(
+            a,
+            b,
+            &mut near,
+            &mut moving,
+            slot,
+            x,
+            h,
+            w,
+            pad,
+            rectify,
+            dual,
+        );
     }
     sync_cube();
     if there {

@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::conv::{NEAR, reads};
+use super::conv::{NEAR, bring_near, reads};
 use super::{ADDERS, LANES, least};
 
 /// Rows of a group's tile of a dense gradient.
@@ -194,7 +194,6 @@ pub fn depthwise_weights(
     let chunks = table[at + 13];
     if CUBE_POS_X < channels * chunks {
         let taps = comptime![(side * side) as usize];
-        let mut shared = Shared::<[f32]>::new_slice(comptime![(side * side * LANES) as usize]);
         let channel = CUBE_POS_X / chunks;
         let chunk = CUBE_POS_X % chunks;
         let begin = chunk * table[at + 12];
@@ -245,20 +244,26 @@ pub fn depthwise_weights(
             }
             i += LANES;
         }
-        #[unroll]
-        for t in 0..taps {
-            shared[UNIT_POS_X as usize * taps + t] = sums[t];
+        let kernel = (table[at + 14] + chunk) * channels + channel;
+        store_taps(p, &sums, table[at + 15], kernel, comptime![side * side]);
+    }
+}
+
+/// Writes the sums over a group's threads of a kernel's taps, always added in the same order, as that kernel of those at `to`.
+#[cube]
+fn store_taps(p: &mut [f32], sums: &Array<f32>, to: u32, kernel: u32, #[comptime] taps: u32) {
+    let mut shared = Shared::<[f32]>::new_slice(comptime![(taps * LANES) as usize]);
+    #[unroll]
+    for t in 0..comptime![taps as usize] {
+        shared[(UNIT_POS_X * taps) as usize + t] = sums[t];
+    }
+    sync_cube();
+    if UNIT_POS_X < taps {
+        let mut sum = 0.0f32;
+        for k in 0..LANES {
+            sum += shared[(k * taps + UNIT_POS_X) as usize];
         }
-        sync_cube();
-        if UNIT_POS_X < comptime![side * side] {
-            let mut sum = 0.0f32;
-            for k in 0..LANES {
-                sum += shared[k as usize * taps + UNIT_POS_X as usize];
-            }
-            let weight = (table[at + 14] + chunk) * channels + channel;
-            let to = table[at + 15] + weight * comptime![side * side] + UNIT_POS_X;
-            p[to as usize] = sum;
-        }
+        p[(to + kernel * taps + UNIT_POS_X) as usize] = sum;
     }
 }
 
@@ -278,7 +283,6 @@ pub fn depthwise_weights_near(
     let chunks = table[at + 13];
     if CUBE_POS_X < channels * chunks {
         let taps = comptime![(side * side) as usize];
-        let mut shared = Shared::<[f32]>::new_slice(comptime![(side * side * LANES) as usize]);
         let mut near = Shared::<[f32]>::new_slice(NEAR as usize);
         let mut moving =
             Shared::<[f32]>::new_slice(comptime![if dual { NEAR as usize } else { 1 }]);
@@ -301,20 +305,20 @@ pub fn depthwise_weights_near(
             let plane = ((begin + image) * channels + channel) * h * w;
             let x = table[at] + plane;
             sync_cube();
-            let mut i = UNIT_POS_X;
-            while i < wide * (h + 2 * pad) {
-                let row = i / wide - pad;
-                let column = i % wide - pad;
-                let inside = row < h && column < w;
-                let place = (x + select(inside, row * w + column, 0)) as usize;
-                let value = a[place];
-                let open = inside && (!rectify || value > 0.0);
-                near[i as usize] = select(open, value, 0.0);
-                if dual {
-                    moving[i as usize] = select(open, b[place], 0.0);
-                }
-                i += LANES;
-            }
+            let to = 0u32;
+            bring_near(
+                a,
+                b,
+                &mut near,
+                &mut moving,
+                to,
+                x,
+                h,
+                w,
+                pad,
+                rectify,
+                dual,
+            );
             sync_cube();
             let y = table[at + 1] + plane;
             let mut pixel = UNIT_POS_X;
@@ -340,20 +344,8 @@ pub fn depthwise_weights_near(
                 pixel += LANES;
             }
         }
-        #[unroll]
-        for t in 0..taps {
-            shared[UNIT_POS_X as usize * taps + t] = sums[t];
-        }
-        sync_cube();
-        if UNIT_POS_X < comptime![side * side] {
-            let mut sum = 0.0f32;
-            for k in 0..LANES {
-                sum += shared[k as usize * taps + UNIT_POS_X as usize];
-            }
-            let weight = (table[at + 14] + chunk) * channels + channel;
-            let to = table[at + 15] + weight * comptime![side * side] + UNIT_POS_X;
-            p[to as usize] = sum;
-        }
+        let kernel = (table[at + 14] + chunk) * channels + channel;
+        store_taps(p, &sums, table[at + 15], kernel, comptime![side * side]);
     }
 }
 
