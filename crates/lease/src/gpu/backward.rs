@@ -38,7 +38,7 @@ impl Builder<'_> {
         self.back = true;
         let mut back = Back {
             wanted,
-            needs: self.needs(wanted),
+            needs: self.graph.nodes().zip(self.graph.needs(wanted)).collect(),
             contributions: BTreeMap::new(),
             adjoints: BTreeMap::new(),
             given: BTreeMap::new(),
@@ -70,28 +70,6 @@ impl Builder<'_> {
         let input = self.stages[0].first();
         let adjoint = input.and_then(|id| back.adjoints.get(id));
         self.program.places.input_adjoint = adjoint.map(|range| range.start);
-    }
-
-    /// Which nodes' adjoints lead to wanted gradients.
-    fn needs(&self, wanted: Wanted) -> BTreeMap<Id, bool> {
-        let mut needs: BTreeMap<Id, bool> = BTreeMap::new();
-        for id in self.graph.nodes() {
-            let own = match self.graph.made(id) {
-                Made::Input => wanted.input,
-                Made::Noise { .. } => false,
-                Made::Conv { .. } => wanted.weights,
-                Made::State { terms, .. } => terms.iter().any(|t| {
-                    wanted.coefficients && t.coefficient.is_some()
-                        || wanted.weights && matches!(t.normalise, Normalise::Affine { .. })
-                }),
-                _ => false,
-            };
-            let noise = matches!(self.graph.made(id), Made::Noise { .. });
-            let from = sources(self.graph, id);
-            let all = own || !noise && from.iter().any(|s| needs[s]);
-            needs.insert(id, all);
-        }
-        needs
     }
 
     /// The adjoints of a stage's nodes.
@@ -406,9 +384,5 @@ impl Builder<'_> {
 
 /// Whether a term's sums are wanted.
 fn wants_sums(back: &Back, term: &Term) -> bool {
-    let normalised = term.normalise != Normalise::Not && back.needs[&term.source];
-    let affine = matches!(term.normalise, Normalise::Affine { .. });
-    normalised
-        || back.wanted.coefficients && term.coefficient.is_some()
-        || back.wanted.weights && affine
+    back.wanted.sums(term, back.needs[&term.source])
 }

@@ -23,6 +23,15 @@ pub struct Wanted {
     pub input: bool,
 }
 
+impl Wanted {
+    /// Whether the sums of a state's adjoint against a term's source are; `needed` is whether the source's adjoint is.
+    pub fn sums(self, term: &Term, needed: bool) -> bool {
+        let normalised = term.normalise != Normalise::Not && needed;
+        let affine = matches!(term.normalise, Normalise::Affine { .. });
+        normalised || self.coefficients && term.coefficient.is_some() || self.weights && affine
+    }
+}
+
 /// What a backward pass gives.
 pub struct Gradients {
     /// Of the input, and of its tangent in a dual pass.
@@ -93,8 +102,8 @@ impl Graph {
         work.gradients
     }
 
-    /// Which nodes' adjoints lead to wanted gradients.
-    fn needs(&self, wanted: Wanted) -> Vec<bool> {
+    /// Which nodes' adjoints lead to wanted gradients, in the order of [`Graph::nodes`].
+    pub fn needs(&self, wanted: Wanted) -> Vec<bool> {
         let mut needs: Vec<bool> = Vec::with_capacity(self.entries.len());
         for (i, entry) in self.entries.iter().enumerate() {
             needs.push(match &entry.node {

@@ -128,11 +128,7 @@ impl<'a> Work<'a> {
     }
 
     fn wants_sums(&self, term: &Term) -> bool {
-        let normalised = term.normalise != Normalise::Not && self.needs[term.source.0];
-        let affine = matches!(term.normalise, Normalise::Affine { .. });
-        normalised
-            || self.wanted.coefficients && term.coefficient.is_some()
-            || self.wanted.weights && affine
+        self.wanted.sums(term, self.needs[term.source.0])
     }
 
     /// The gradients of a state's coefficients, scales and shifts.
