@@ -5,6 +5,9 @@ use crate::rng::{Purpose, below, stream};
 /// Resamplings.
 const RESAMPLINGS: usize = 10_000;
 
+/// Values below which the [`interval`] of their mean is known to be too narrow.
+pub const FEW: usize = 8;
+
 /// The mean of some values.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64

@@ -11,6 +11,7 @@ use lease::explain::{
     Subject, Written, free, presets, write,
 };
 use lease::run::{Kind, RunFolder};
+use lease::statistics;
 use lease::study::listening::Listening;
 use lease::study::{self, ComparisonConfig};
 
@@ -378,9 +379,6 @@ fn row(measure: &Measure) {
     }
 }
 
-/// Images below which an interval by resampling them is known to be too narrow, as for seeds.
-const FEW_IMAGES: usize = 8;
-
 /// What the main figure says.
 fn verdict(measures: &Measures) -> Vec<String> {
     let Some(road) = measures.measures.first() else {
@@ -409,7 +407,7 @@ fn verdict(measures: &Measures) -> Vec<String> {
             range(d.interval)
         ));
     }
-    if images < FEW_IMAGES {
+    if images < statistics::FEW {
         lines.push(format!(
             "With {images} images such intervals are too narrow: take this as a hint."
         ));

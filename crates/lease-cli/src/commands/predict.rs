@@ -10,7 +10,7 @@ use lease::training::{Answer, BATCH, Files, Trained};
 use serde_json::json;
 
 use crate::Ended;
-use crate::terminal::{self, Level};
+use crate::terminal::{self, Level, counted};
 
 /// Classify images by a trained network.
 ///
@@ -110,12 +110,12 @@ fn predict(arguments: &Arguments) -> Result<Ended, Error> {
         .into());
     }
     let seconds = started.elapsed().as_secs_f64();
-    let images = if done == 1 { "image" } else { "images" };
     terminal::say(
         Level::Info,
         format_args!(
-            "{done} {images} in {seconds:.2} s, {:.0} a second",
-            f64::from(done) / seconds
+            "{} in {seconds:.2} s, {:.0} a second",
+            counted(done, "image"),
+            done as f64 / seconds
         ),
     );
     if failed == 0 {

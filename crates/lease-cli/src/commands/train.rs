@@ -21,7 +21,7 @@ use crate::Ended;
 use crate::peers;
 use crate::settings::Settings;
 use crate::terminal::progress::Console;
-use crate::terminal::{self, Level, reading, signals};
+use crate::terminal::{self, Level, counted, reading, signals};
 
 /// Train a derived network from scratch and report its test error. The same command goes on with a
 /// training that was interrupted.
@@ -145,13 +145,12 @@ fn drawn(space: Option<&str>, seed: u64, upper: &Layers) -> Result<Genotype, Err
 /// What came out.
 fn report(result: &TrainResult) {
     terminal::result(format_args!(
-        "Test accuracy {:.2} % (error {:.2} %) on {} images; {} parameters, {} epoch{}, seed {}",
+        "Test accuracy {:.2} % (error {:.2} %) on {} images; {} parameters, {}, seed {}",
         100.0 * result.test_accuracy,
         100.0 * (1.0 - result.test_accuracy),
         result.test_images,
         result.parameters,
-        result.epochs,
-        if result.epochs == 1 { "" } else { "s" },
+        counted(result.epochs, "epoch"),
         result.seed
     ));
     if let Some(balanced) = result.balanced_accuracy {

@@ -20,6 +20,12 @@ use clap::ValueEnum;
 pub use lease::report::quoted;
 use serde_json::{Value, json};
 
+/// So many things, of which one is called by its name and several by that with an s.
+pub fn counted(number: usize, name: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {name}{s}")
+}
+
 /// How the program speaks.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Style {

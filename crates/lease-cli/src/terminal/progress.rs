@@ -12,7 +12,7 @@ use lease::training::{self, TrainMetrics};
 use serde_json::{Value, json};
 
 use super::cells::Place;
-use super::{Level, event, json_wanted, quiet, say};
+use super::{Level, counted, event, json_wanted, quiet, say};
 
 /// How often a plain line about a step is written, over all searches and trainings.
 pub(super) const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -246,8 +246,10 @@ impl training::Observer for Console {
         let fields =
             json!({ "parameters": parameters, "epochs": epochs, "steps": steps, "done": done });
         self.event("training", fields);
-        let s = if epochs == 1 { "" } else { "s" };
-        self.tell(&format!("{parameters} parameters, {epochs} epoch{s}"));
+        self.tell(&format!(
+            "{parameters} parameters, {}",
+            counted(epochs, "epoch")
+        ));
     }
 
     fn note(&mut self, message: &str) {

@@ -44,6 +44,7 @@ pub use photos::presets;
 pub use picture::{
     MOST_IMAGE_BYTES, MOST_SIDE, Oddities, Oddity, Picture, Reading, Resized, decode_image,
 };
+pub(crate) use settings::called;
 pub use settings::{Augment, DataConfig, DataSettings, DatasetKind, reader};
 pub use shapes::ShapesSettings;
 pub use split::{BatchOrder, Partition, Split};

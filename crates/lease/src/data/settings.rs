@@ -99,6 +99,15 @@ fn colour(text: &str) -> Option<[u8; 3]> {
     (opacity == 255).then_some([red, green, blue])
 }
 
+/// What images are called: a folder or a table by its own name, other data sets by theirs.
+pub(crate) fn called(dataset: &str, path: &str) -> String {
+    let name = Path::new(path).file_name();
+    match (dataset, name) {
+        ("folder" | "csv", Some(name)) => name.to_string_lossy().into(),
+        _ => dataset.into(),
+    }
+}
+
 impl DataSettings {
     /// The size of the images, where they are not those that the data set has by itself, and how they are brought to it.
     pub fn frame(&self) -> Option<Frame> {
@@ -107,16 +116,10 @@ impl DataSettings {
         (!own).then(|| self.reading().frame)
     }
 
-    /// What the images are called: a folder or a table by its own name, other data sets by theirs.
+    /// What the images are called.
     pub fn called(&self) -> String {
-        let name = Path::new(&self.path).file_name();
-        match (self.dataset, name) {
-            (DatasetKind::Folder | DatasetKind::Csv, Some(name)) => name.to_string_lossy().into(),
-            _ => {
-                let (_, values) = self.table();
-                values["dataset"].as_str().unwrap_or_default().into()
-            }
-        }
+        let (_, values) = self.table();
+        called(values["dataset"].as_str().unwrap_or_default(), &self.path)
     }
 
     /// Why this data set does not read a setting of its section; nothing if it does.

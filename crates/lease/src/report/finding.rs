@@ -3,7 +3,7 @@
 use super::chart::{counted, grouped, percent};
 use super::read::{ComparisonData, RunData, TrainingData, images};
 use crate::space::nas_bench_201::Cell;
-use crate::statistics::share_variance;
+use crate::statistics::{FEW, share_variance};
 use crate::study::baseline::Beside;
 use crate::study::compare::{differences, summaries};
 
@@ -223,9 +223,9 @@ fn told_apart(comparison: &ComparisonData) -> String {
         .map(|d| format!("{} by {} points", d.method, signed(d.mean)))
         .collect();
     let seeds = all.iter().map(|d| d.seeds).min().unwrap_or(0);
-    let few = match seeds {
-        0..8 => " With so few seeds intervals are too narrow: take this as a hint.",
-        _ => "",
+    let few = match seeds < FEW {
+        true => " With so few seeds intervals are too narrow: take this as a hint.",
+        false => "",
     };
     match apart.len() {
         0 => format!(

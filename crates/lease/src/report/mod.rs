@@ -15,12 +15,10 @@ pub use serve::Server;
 pub use show::show;
 
 use crate::Error;
+pub use crate::run::REPORT;
 use crate::run::RunError;
 use crate::run::files::write_atomically;
 use read::Subject;
-
-/// The file of the page in a folder.
-pub const REPORT: &str = "report.html";
 
 /// A path as a shell reads it.
 pub fn quoted(path: &Path) -> String {

@@ -144,6 +144,12 @@ const ABOUT: &str = "run.json";
 /// The settings.
 const CONFIGURATION: &str = "config.toml";
 
+/// A comparison's tables: Markdown, JSON and CSV.
+pub const TABLES: [&str; 3] = ["comparison.md", "comparison.json", "comparison.csv"];
+
+/// The page about a run, a training or a comparison.
+pub const REPORT: &str = "report.html";
+
 /// The log of measures.
 const METRICS: &str = "metrics.jsonl";
 
@@ -242,13 +248,12 @@ impl RunFolder {
     pub fn for_comparison(path: &Path) -> Result<(), RunError> {
         let all = listed(path)?;
         let of_run = |file: &PathBuf| named(file, ABOUT) || named(file, METRICS);
-        let written = [
-            "comparison.md",
-            "comparison.csv",
-            "comparison.json",
-            "report.html",
-        ];
-        let ours = |file: &PathBuf| written.iter().any(|name| named(file, name));
+        let ours = |file: &PathBuf| {
+            TABLES
+                .into_iter()
+                .chain([REPORT])
+                .any(|name| named(file, name))
+        };
         let seed = |file: &PathBuf| {
             file.file_name()
                 .is_some_and(|f| f.to_string_lossy().starts_with("seed"))

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::space::Standing;
-use crate::statistics::{interval, mean};
+use crate::statistics::{FEW, interval, mean};
 
 /// One cell of the comparison: what one method found with one seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,9 +78,6 @@ pub struct Difference {
     pub interval: Option<[f64; 2]>,
 }
 
-/// Seeds below which a bootstrap's interval is known to be too narrow.
-const FEW_SEEDS: usize = 8;
-
 impl Difference {
     /// That of a method from another over pairs, one a seed.
     pub fn of(method: &str, against: &str, pairs: &[f64]) -> Self {
@@ -98,7 +95,7 @@ impl Difference {
         let Some([low, high]) = self.interval else {
             return "one seed in common: nothing can be said".into();
         };
-        let few = if self.seeds < FEW_SEEDS {
+        let few = if self.seeds < FEW {
             format!(
                 "; with {} seeds such an interval is too narrow, so take this as a hint",
                 self.seeds

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::compare::{Found, differences, summaries};
 use super::plan::{lock, lock_of_cell};
 use crate::Error;
-use crate::run::Lock;
 use crate::run::files::{remove_partial, write_atomically};
+use crate::run::{Lock, TABLES};
 
 /// Writes `comparison.md`, `.json` and `.csv` into a comparison's folder, with the differences from the method `against`,
 /// one process at a time, and returns the first.
@@ -21,14 +21,15 @@ pub fn write(folder: &Path, found: &[Found], against: &str) -> Result<String, Er
         let _ = std::fs::remove_file(lock_of_cell(folder, &cell.method, cell.seed));
     }
     let text = markdown(found, against);
-    write_atomically(&folder.join("comparison.md"), text.as_bytes())?;
+    let [markdown_file, json_file, csv_file] = TABLES.map(|name| folder.join(name));
+    write_atomically(&markdown_file, text.as_bytes())?;
     let json = serde_json::json!({
         "cells": found, "methods": summaries(found), "differences": differences(found, against),
     });
     let json = serde_json::to_string_pretty(&json).map_err(std::io::Error::other)?;
-    write_atomically(&folder.join("comparison.json"), json.as_bytes())?;
+    write_atomically(&json_file, json.as_bytes())?;
     let csv = csv(found).map_err(std::io::Error::other)?;
-    write_atomically(&folder.join("comparison.csv"), &csv)?;
+    write_atomically(&csv_file, &csv)?;
     Ok(text)
 }
 

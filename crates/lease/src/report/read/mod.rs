@@ -22,6 +22,7 @@ pub use run::{Mixtures, RunData};
 pub use training::TrainingData;
 
 use crate::Error;
+use crate::data::called;
 use crate::run::files::contents;
 
 /// What a folder holds.
@@ -114,18 +115,12 @@ pub fn setting(config: &Table, section: &str, key: &str) -> Option<String> {
     }
 }
 
-/// What the images are called: a folder or a table by its own name, other data sets by theirs.
+/// What the images are called.
 pub fn images(about: &Value, config: &Table) -> Option<String> {
     let named = about["dataset"].as_str().map(str::to_string);
     let kind = setting(config, "data", "dataset").or(named)?;
-    match kind.as_str() {
-        "folder" | "csv" => {
-            let path = setting(config, "data", "path")?;
-            let name = Path::new(&path).file_name()?.to_string_lossy().into_owned();
-            Some(name)
-        }
-        _ => Some(kind),
-    }
+    let path = setting(config, "data", "path").unwrap_or_default();
+    Some(called(&kind, &path))
 }
 
 /// The folders in a folder, sorted.
