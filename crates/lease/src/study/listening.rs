@@ -467,7 +467,9 @@ impl Listened {
     /// As the file system reports.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         write(&folder.join("audience.json"), self)?;
-        write_atomically(&folder.join("audience.md"), self.markdown().as_bytes())?;
+        // Markdown would take them for the bounds of cells.
+        let text = self.markdown().replace("|δ|", "\\|δ\\|");
+        write_atomically(&folder.join("audience.md"), text.as_bytes())?;
         Ok(())
     }
 
