@@ -37,6 +37,14 @@ impl Field {
         }
     }
 
+    /// The same with tangents beside its values: whatever was in their memory before.
+    pub fn with_tangents(self) -> Self {
+        Self {
+            tangent: Some(Buffer::stale(self.value.len())),
+            ..self
+        }
+    }
+
     /// A field of zeros.
     pub fn zeros(images: usize, blocks: usize, size: Size, dual: bool) -> Self {
         let mut field = Self::stale(images, blocks, size, dual);
@@ -64,22 +72,23 @@ impl Field {
     ) -> Self {
         let images = value.len() / (channels * size.area());
         let mut field = Self::zeros(images, crate::blocks(channels), size, dual);
-        let per = field.per_image();
-        let fill = |planes: &[f32], out: &mut [Lanes]| {
-            let all = planes.chunks_exact(size.area()).enumerate();
-            for (k, plane) in all {
-                let (i, c) = (k / channels, k % channels);
-                let out = &mut out[i * per + c / LANES * size.area()..];
-                for (pixel, x) in out.iter_mut().zip(plane) {
-                    pixel[c % LANES] = *x;
-                }
-            }
-        };
-        fill(value, &mut field.value);
+        fill(&mut field.value, value, channels, size);
         if let (Some(tangent), Some(out)) = (tangent, &mut field.tangent) {
-            fill(tangent, out);
+            fill(out, tangent, channels, size);
         }
         field
+    }
+
+    /// The same with these planes as tangents, or zeros.
+    pub fn with_tangent_planes(self, tangent: Option<&[f32]>, channels: usize) -> Self {
+        let mut out = Buffer::zeros(self.value.len());
+        if let Some(tangent) = tangent {
+            fill(&mut out, tangent, channels, self.size);
+        }
+        Self {
+            tangent: Some(out),
+            ..self
+        }
     }
 
     /// Appends one image's planes, `[channels, height, width]`, of the values or of the tangents.
@@ -106,6 +115,18 @@ impl Field {
         Pair {
             value: &self.value[range.clone()],
             tangent: self.tangent.as_ref().map(|t| &t[range]),
+        }
+    }
+}
+
+/// Fills the blocks of a batch with planes, `[images, channels, height, width]`.
+fn fill(out: &mut [Lanes], planes: &[f32], channels: usize, size: Size) {
+    let per = crate::blocks(channels) * size.area();
+    for (k, plane) in planes.chunks_exact(size.area()).enumerate() {
+        let (i, c) = (k / channels, k % channels);
+        let out = &mut out[i * per + c / LANES * size.area()..];
+        for (pixel, x) in out.iter_mut().zip(plane) {
+            pixel[c % LANES] = *x;
         }
     }
 }
@@ -185,13 +206,29 @@ impl<'a> PairMut<'a> {
         }
     }
 
-    /// Does the same to value and tangent.
-    pub fn each(&mut self, from: Pair, work: impl Fn(&[Lanes], &mut [Lanes])) {
-        work(from.value, self.value);
+    /// Does the same to value and tangent, or to the tangent alone.
+    pub fn each_of(&mut self, halves: Halves, from: Pair, work: impl Fn(&[Lanes], &mut [Lanes])) {
+        if halves == Halves::Both {
+            work(from.value, self.value);
+        }
         if let (Some(from), Some(to)) = (from.tangent, self.tangent.as_deref_mut()) {
             work(from, to);
         }
     }
+
+    /// Does the same to value and tangent.
+    pub fn each(&mut self, from: Pair, work: impl Fn(&[Lanes], &mut [Lanes])) {
+        self.each_of(Halves::Both, from, work);
+    }
+}
+
+/// What of values and tangents is worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    /// Values, and tangents where there are any.
+    Both,
+    /// Tangents: the values are there already.
+    Tangents,
 }
 
 /// Memory for one image's value and tangent.

@@ -123,6 +123,30 @@ impl Point {
         }
     }
 
+    /// Images, if there are any.
+    fn of_images(&self) -> Option<&[f32]> {
+        Some(self.images.as_slice()).filter(|images| !images.is_empty())
+    }
+
+    fn lengths(&self) -> (usize, usize) {
+        (self.weights.len(), self.coefficients.len())
+    }
+
+    /// Gradients, those of the images without their tangents'.
+    fn from_gradients(gradients: Gradients) -> Self {
+        let mut images = Vec::new();
+        if let Some(field) = gradients.input {
+            for i in 0..field.images {
+                field.read_planes(i, 3, false, &mut images);
+            }
+        }
+        Self {
+            weights: gradients.weights,
+            coefficients: gradients.coefficients,
+            images,
+        }
+    }
+
     fn dot(&self, other: &Self) -> (f64, f64) {
         let pairs = [
             (&self.weights, &other.weights),
@@ -143,6 +167,21 @@ const ALL: Wanted = Wanted {
     input: true,
 };
 
+/// What a pass computes at a point along a direction.
+fn along<'a>(at: &'a Point, direction: Option<&'a Point>) -> Pass<'a> {
+    let tangents = |of: fn(&Point) -> &[f32]| direction.map(of).filter(|t| !t.is_empty());
+    Pass {
+        weights: &at.weights,
+        weight_tangents: tangents(|d| &d.weights),
+        coefficients: &at.coefficients,
+        coefficient_tangents: tangents(|d| &d.coefficients),
+        drop: &[],
+        noise: None,
+        running: None,
+        keep: true,
+    }
+}
+
 /// The results at a point, with tangents if there is a direction, and the gradient of Σ seed · results, or of
 /// Σ seed · their tangents.
 fn pass(
@@ -152,42 +191,34 @@ fn pass(
     direction: Option<&Point>,
     seed: &[f32],
 ) -> (Vec<f32>, Point) {
-    let tangents = direction.map(|d| d.images.as_slice());
+    let tangents = direction.and_then(Point::of_images);
     let input = Field::from_planes(&at.images, tangents, 3, size, direction.is_some());
-    let images = input.images;
-    let pass = Pass {
-        weights: &at.weights,
-        weight_tangents: direction.map(|d| d.weights.as_slice()),
-        coefficients: &at.coefficients,
-        coefficient_tangents: direction.map(|d| d.coefficients.as_slice()),
-        drop: &[],
-        noise: None,
-        running: None,
-        keep: true,
-    };
-    let (results, saved) = network.graph.forward(input, &pass);
+    let (results, saved) = network.graph.forward(input, &along(at, direction));
     let adjoint = match direction {
         Some(_) => [&vec![0.0; seed.len()], seed].concat(),
         None => seed.to_vec(),
     };
-    let lengths = (at.weights.len(), at.coefficients.len());
-    let Gradients {
-        input,
-        weights,
-        coefficients,
-    } = network.graph.backward(saved, &adjoint, lengths, ALL);
-    let mut planes = Vec::new();
-    if let Some(field) = input {
-        for i in 0..images {
-            field.read_planes(i, 3, false, &mut planes);
-        }
-    }
-    let gradient = Point {
-        weights,
-        coefficients,
-        images: planes,
-    };
-    (results, gradient)
+    let gradients = network.graph.backward(saved, &adjoint, at.lengths(), ALL);
+    (results, Point::from_gradients(gradients))
+}
+
+/// The same along a direction, after a pass without it.
+fn pass_again(
+    network: &Network,
+    size: Size,
+    at: &Point,
+    direction: &Point,
+    seed: &[f32],
+) -> (Vec<f32>, Point) {
+    let graph = &network.graph;
+    let input = Field::from_planes(&at.images, None, 3, size, false);
+    let (_, saved) = graph.forward(input, &along(at, None));
+    let (_, saved) = graph.backward_keeping(saved, seed, at.lengths(), ALL);
+    let (results, saved) =
+        graph.forward_again(saved, direction.of_images(), &along(at, Some(direction)));
+    let adjoint = [&vec![0.0; seed.len()], seed].concat();
+    let gradients = graph.backward(saved, &adjoint, at.lengths(), ALL);
+    (results, Point::from_gradients(gradients))
 }
 
 /// Sums of products in f32 agree to this share of their size.
@@ -254,5 +285,35 @@ fn the_second_derivative_is_symmetric() {
             size_vhu.max(size_uhv).sqrt(),
             "⟨v, Hu⟩ and ⟨u, Hv⟩",
         );
+    });
+}
+
+#[test]
+fn tangents_after_a_pass_without_them_are_those_of_one_with_both_to_the_bit() {
+    over_shapes(|network, size, rng, pixels| {
+        let at = Point::random(network, pixels, rng);
+        let every = Point::random(network, pixels, rng);
+        let images_alone = Point {
+            weights: Vec::new(),
+            coefficients: Vec::new(),
+            ..every.clone()
+        };
+        let shapes = network.graph.output_shapes(size);
+        let images = pixels / size.area();
+        let results: usize = shapes.iter().map(|(c, s)| images * c * s.area()).sum();
+        let seed: Vec<f32> = (0..results).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let weights_alone = Point {
+            images: Vec::new(),
+            coefficients: Vec::new(),
+            ..every.clone()
+        };
+        for direction in [every, images_alone, weights_alone] {
+            let (both, gradient) = pass(network, size, &at, Some(&direction), &seed);
+            let (again, of_again) = pass_again(network, size, &at, &direction, &seed);
+            assert_eq!(both, again);
+            assert_eq!(gradient.weights, of_again.weights);
+            assert_eq!(gradient.coefficients, of_again.coefficients);
+            assert_eq!(gradient.images, of_again.images);
+        }
     });
 }

@@ -6,7 +6,7 @@ use super::image::{Readers, forms, sums_of};
 use super::{
     Graph, Group, Id, Level, Node, Normalise, Output, Saved, Statistics, Term, Unit, Weighted,
 };
-use crate::field::{Field, Pair, PairMut, Part, Share, Spare, share_out};
+use crate::field::{Field, Halves, Pair, PairMut, Part, Share, Spare, share_out};
 use crate::norm::{ImageSums, Norm, Weighting};
 use crate::plane::{Rows, Size};
 use crate::stage::{Forms, Stage};
@@ -44,6 +44,7 @@ impl Graph {
         let n = self.entries.len();
         let mut saved = Saved {
             dual: input.tangent.is_some(),
+            halves: Halves::Both,
             images: input.images,
             sizes: self.sizes(input.size),
             fields: (0..n).map(|_| None).collect(),
@@ -53,12 +54,33 @@ impl Graph {
             terms: (0..n).map(|_| Vec::new()).collect(),
             drop: pass.drop.to_vec(),
         };
+        saved.fields[0] = Some(input);
+        self.worked_out(saved, pass)
+    }
+
+    /// A pass on dual numbers whose values are those of an earlier one, which was without tangents and kept: the same bits as
+    /// [`Graph::forward`], for tangents alone. `tangents` are the input's planes, or none where they are zero.
+    pub fn forward_again(
+        &self,
+        mut values: Saved,
+        tangents: Option<&[f32]>,
+        pass: &Pass,
+    ) -> (Vec<f32>, Saved) {
+        (values.dual, values.halves) = (true, Halves::Tangents);
+        let input = values.fields[0].take();
+        let channels = self.channels(Id(0));
+        values.fields[0] = input.map(|input| input.with_tangent_planes(tangents, channels));
+        let stages = values.stages.par_iter_mut().flatten();
+        stages.for_each(|stage| stage.set_tangents(pass.weight_tangents));
+        self.worked_out(values, pass)
+    }
+
+    fn worked_out(&self, mut saved: Saved, pass: &Pass) -> (Vec<f32>, Saved) {
         if let Some(running) = pass.running {
             for (id, statistics) in self.normalised().zip(running) {
                 saved.norms[id.0] = Some(Norm::running(&statistics.mean, &statistics.variance));
             }
         }
-        saved.fields[0] = Some(input);
         let last = if pass.keep {
             Vec::new()
         } else {
@@ -125,13 +147,7 @@ impl Graph {
         if units.is_empty() {
             return;
         }
-        let mut fields: Vec<Field> = units
-            .iter()
-            .map(|u| {
-                let n = blocks(self.channels(*u));
-                Field::stale(saved.images, n, saved.sizes[u.0], saved.dual)
-            })
-            .collect();
+        let mut fields: Vec<Field> = units.iter().map(|u| saved.to_write(self, *u)).collect();
         let by_batch = pass.running.is_none();
         let forms: Vec<Forms> = level.groups.iter().map(|g| read_forms(self, g)).collect();
         let together = Readers::together(self, saved, &level.groups);
@@ -152,7 +168,7 @@ impl Graph {
                     for (unit, mut outs) in group.units.iter().zip(outs.by_ref()) {
                         let after = saved.sizes[unit.0].area();
                         if let Some(stage) = &saved.stages[unit.0] {
-                            stage.forward(prepared, &mut outs, scratch);
+                            stage.forward(prepared, &mut outs, scratch, saved.halves);
                         }
                         for ((prepared, out), i) in
                             prepared.iter().zip(&mut outs).zip(images.clone())
@@ -168,18 +184,19 @@ impl Graph {
                                     unit: Unit::MaxPool(window),
                                     ..
                                 } => {
-                                    let mut own = vec![[0; LANES]; out.value.len()];
-                                    max_image(x, size, *window, out.again(), &mut own);
-                                    places[number].push(own);
+                                    // Those of an earlier pass, where its values are there.
+                                    let known = saved.places[unit.0].get(i);
+                                    let found = max_image(x, size, *window, out.again(), known);
+                                    places[number].extend(found);
                                 }
                                 Node::Unit {
                                     unit: Unit::AvgPool(window),
                                     ..
-                                } => avg_image(x, size, *window, out.again()),
+                                } => avg_image(x, size, *window, out.again(), saved.halves),
                                 Node::Unit {
                                     unit: Unit::Gather(lanes),
                                     ..
-                                } => gather_image(x, after, lanes, out.again()),
+                                } => gather_image(x, after, lanes, out.again(), saved.halves),
                                 Node::Unit {
                                     unit: Unit::Noise { number, .. },
                                     ..
@@ -187,7 +204,7 @@ impl Graph {
                                     let draw =
                                         pass.noise.map(|f| move |x: &mut _| f(*number, i, x));
                                     let planes = (self.channels(*unit), after);
-                                    noise_image(draw, planes, out.again());
+                                    noise_image(draw, planes, out.again(), saved.halves);
                                 }
                                 _ => {}
                             }
@@ -244,14 +261,14 @@ impl Graph {
             return;
         }
         let size = saved.sizes[id.0];
-        let mut field = Field::stale(saved.images, blocks(self.channels(id)), size, saved.dual);
+        let mut field = saved.to_write(self, id);
         let normalised = self.entries[id.0].normalised && pass.running.is_none();
         let sums = share_out(saved.images, Share::SINGLY, vec![&mut field], |mut part| {
             let mut sums = Vec::new();
             for i in part.images.clone() {
                 for mut out in part.image(i) {
                     let rows = Rows::whole(size.area());
-                    saved.state_image(self, id, i, false, (out.again(), rows));
+                    saved.state_image(self, id, i, false, (out.again(), rows), saved.halves);
                     if normalised {
                         sums_of(out.read(), size.area(), &mut sums);
                     }
@@ -320,6 +337,17 @@ impl Graph {
 }
 
 impl Saved {
+    /// A node's field to be written: with the values of an earlier pass, where these are there.
+    fn to_write(&mut self, graph: &Graph, id: Id) -> Field {
+        match self.fields[id.0].take() {
+            Some(field) => field.with_tangents(),
+            None => {
+                let n = blocks(graph.channels(id));
+                Field::stale(self.images, n, self.sizes[id.0], self.dual)
+            }
+        }
+    }
+
     /// Appends one output's values, or tangents.
     fn read(&self, graph: &Graph, output: &Output, tangents: bool, results: &mut Vec<f32>) {
         for i in 0..self.images {
@@ -375,20 +403,38 @@ fn read_forms(graph: &Graph, group: &Group) -> Forms {
     }
 }
 
-fn max_image(x: Pair, size: Size, window: Window, mut out: PairMut, places: &mut [Places]) {
+/// Maxima and their tangents, or only these where it is known where the maxima lie; returns where, if that was found.
+fn max_image(
+    x: Pair,
+    size: Size,
+    window: Window,
+    mut out: PairMut,
+    known: Option<&Vec<Places>>,
+) -> Option<Vec<Places>> {
     let (area, after) = (size.area(), window.after(size).area());
+    let mut found = match known {
+        Some(_) => Vec::new(),
+        None => vec![[0; LANES]; out.value.len()],
+    };
     for b in 0..x.value.len() / area {
         let (x, range) = (x.plane(b, area), b * after..(b + 1) * after);
-        let places = &mut places[range.clone()];
-        max_pool(x.value, size, window, &mut out.value[range.clone()], places);
+        let places = match known {
+            Some(places) => &places[range.clone()],
+            None => {
+                let places = &mut found[range.clone()];
+                max_pool(x.value, size, window, &mut out.value[range.clone()], places);
+                places
+            }
+        };
         if let (Some(t), Some(out)) = (x.tangent, out.tangent.as_deref_mut()) {
             take_maxima(t, size, window, places, &mut out[range]);
         }
     }
+    known.is_none().then_some(found)
 }
 
-fn gather_image(x: Pair, area: usize, lanes: &[usize], mut out: PairMut) {
-    out.each(x, |x, out| {
+fn gather_image(x: Pair, area: usize, lanes: &[usize], mut out: PairMut, halves: Halves) {
+    out.each_of(halves, x, |x, out| {
         // Lanes past the last channel stay zero.
         out.fill([0.0; LANES]);
         for (to, from) in lanes.iter().enumerate() {
@@ -401,13 +447,20 @@ fn gather_image(x: Pair, area: usize, lanes: &[usize], mut out: PairMut) {
     });
 }
 
-/// One image of a noise of so many channels and pixels.
+/// One image of a noise of so many channels and pixels, which has no tangents.
 fn noise_image(
     draw: Option<impl FnOnce(&mut [f32])>,
     (channels, area): (usize, usize),
-    mut out: PairMut,
+    out: PairMut,
+    halves: Halves,
 ) {
-    out.fill_zero();
+    if let Some(tangent) = out.tangent {
+        tangent.fill([0.0; LANES]);
+    }
+    if halves == Halves::Tangents {
+        return;
+    }
+    out.value.fill([0.0; LANES]);
     let Some(draw) = draw else { return };
     let mut planes = vec![0.0; channels * area];
     draw(&mut planes);
@@ -419,9 +472,9 @@ fn noise_image(
     }
 }
 
-fn avg_image(x: Pair, size: Size, window: Window, mut out: PairMut) {
+fn avg_image(x: Pair, size: Size, window: Window, mut out: PairMut, halves: Halves) {
     let (area, after) = (size.area(), window.after(size).area());
-    out.each(x, |x, out| {
+    out.each_of(halves, x, |x, out| {
         let planes = x.chunks_exact(area).zip(out.chunks_exact_mut(after));
         for (x, out) in planes {
             avg_pool(x, size, window, out);

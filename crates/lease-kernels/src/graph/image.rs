@@ -2,7 +2,7 @@
 
 use super::{Graph, Group, Id, Node, Saved, scaled};
 use crate::combine::{Store, combine_into};
-use crate::field::{Pair, PairMut, most};
+use crate::field::{Halves, Pair, PairMut, most};
 use crate::norm::{ImageSums, image_sums};
 use crate::plane::{Rows, gate, place};
 use crate::stage::{Forms, Prepared, Scratch, StageShape};
@@ -17,8 +17,8 @@ pub(super) fn sums_of(z: Pair, area: usize, sums: &mut Vec<ImageSums>) {
 }
 
 impl Saved {
-    /// One image of a state, worked out from its terms; rectified if it is, or if its reader wants it so. It is written
-    /// to these rows of each block's plane.
+    /// One image of a state, or of its tangent alone, worked out from its terms; rectified if it is, or if its reader wants it
+    /// so. It is written to these rows of each block's plane.
     pub(super) fn state_image(
         &self,
         graph: &Graph,
@@ -26,6 +26,7 @@ impl Saved {
         i: usize,
         rectified: bool,
         (mut out, rows): (PairMut, Rows),
+        halves: Halves,
     ) {
         let rectify =
             rectified || matches!(graph.entries[id.0].node, Node::State { rectify: true, .. });
@@ -63,7 +64,9 @@ impl Saved {
             }
             let range = b * rows.plane..(b + 1) * rows.plane;
             let value = &mut out.value[range.clone()];
-            combine_into(&constant, &values, (&mut *value, rows), store);
+            if halves == Halves::Both {
+                combine_into(&constant, &values, (&mut *value, rows), store);
+            }
             if let Some(out) = out.tangent.as_deref_mut() {
                 let out = &mut out[range];
                 let store = if rectify {
@@ -104,7 +107,10 @@ impl Saved {
                         out.each(x, |from, to| place(from, to, rows));
                     }
                 }
-                None => self.state_image(graph, *source, i, group.rectify, (out, rows)),
+                None => {
+                    let to = (out, rows);
+                    self.state_image(graph, *source, i, group.rectify, to, Halves::Both);
+                }
             }
         }
         prepared.complete();

@@ -17,7 +17,7 @@ mod image;
 mod sums;
 
 use crate::conv::Kernel;
-use crate::field::Field;
+use crate::field::{Field, Halves};
 use crate::norm::{Affine, Norm, Weighting};
 use crate::plane::Size;
 use crate::stage::Stage;
@@ -446,6 +446,8 @@ impl Graph {
 /// What a forward pass keeps for the backward pass.
 pub struct Saved {
     dual: bool,
+    /// What it has worked out.
+    halves: Halves,
     images: usize,
     sizes: Vec<Size>,
     /// Units before normalisation, and kept states.
@@ -483,6 +485,11 @@ impl Saved {
             (Some(norm), Normalise::Plain | Normalise::Affine { .. }) => norm.clone(),
             _ => Norm::none(channels),
         }
+    }
+
+    /// Whether it is of so many images of this size, with these factors of path dropout.
+    pub fn is_of(&self, images: usize, size: Size, drop: &[f32]) -> bool {
+        self.images == images && self.sizes.first() == Some(&size) && self.drop == drop
     }
 
     /// The statistics of all normalised nodes of the graph, in order.

@@ -3,7 +3,7 @@
 mod shape;
 
 use crate::conv::{InOut, Kernel, View, depthwise, depthwise_taps};
-use crate::field::{Memory, Pair, PairMut};
+use crate::field::{Halves, Memory, Pair, PairMut};
 use crate::plane::{Rows, Size, frame, place, widen};
 use crate::{LANES, Lanes, blocks};
 
@@ -238,6 +238,11 @@ impl Stage {
         }
     }
 
+    /// The same weights with these tangents.
+    pub fn set_tangents(&mut self, tangents: Option<&[f32]>) {
+        self.tangent = tangents.map(|t| self.shape.pack(t));
+    }
+
     /// What carries gradients back.
     pub fn back(&self) -> Back {
         Back {
@@ -246,8 +251,14 @@ impl Stage {
         }
     }
 
-    /// The results of some images and their tangents, in planes.
-    pub fn forward(&self, xs: &[Prepared], zs: &mut [PairMut], scratch: &mut Scratch) {
+    /// The results of some images and their tangents, in planes, or these alone.
+    pub fn forward(
+        &self,
+        xs: &[Prepared],
+        zs: &mut [PairMut],
+        scratch: &mut Scratch,
+        halves: Halves,
+    ) {
         let Some(size) = xs.first().map(|x| x.size) else {
             return;
         };
@@ -257,19 +268,34 @@ impl Stage {
             Geometry::Dense(kernel) if self.shape.geometry.pad().is_some() => {
                 let pad = xs[0].padded().1;
                 let view = View::padded(kernel, size, pad);
-                self.matrix_forward(xs.iter().map(|x| x.padded().0), &view, zs);
+                self.matrix_forward(xs.iter().map(|x| x.padded().0), &view, zs, halves);
             }
-            Geometry::Dense(_) => self.matrix_forward(xs.iter().map(|x| x.plain.read()), &view, zs),
-            Geometry::Reduce => self.matrix_forward(xs.iter().map(Prepared::samples), &view, zs),
+            Geometry::Dense(_) => {
+                self.matrix_forward(xs.iter().map(|x| x.plain.read()), &view, zs, halves);
+            }
+            Geometry::Reduce => {
+                self.matrix_forward(xs.iter().map(Prepared::samples), &view, zs, halves);
+            }
             Geometry::Separable(kernel) => {
-                let us = self.between(kernel, xs, &mut scratch.u);
-                self.matrix_forward(us.iter().copied(), &view, zs);
+                // Tangents of the matrix are multiplied by values.
+                let between = match self.tangent {
+                    Some(_) => Halves::Both,
+                    None => halves,
+                };
+                let us = self.between(kernel, xs, &mut scratch.u, between);
+                self.matrix_forward(us.iter().copied(), &view, zs, halves);
             }
         }
     }
 
     /// What lies between the two parts of a separable stage, for some images.
-    fn between<'a>(&self, kernel: Kernel, xs: &[Prepared], u: &'a mut Memory) -> Vec<Pair<'a>> {
+    fn between<'a>(
+        &self,
+        kernel: Kernel,
+        xs: &[Prepared],
+        u: &'a mut Memory,
+        halves: Halves,
+    ) -> Vec<Pair<'a>> {
         let pixels = xs
             .first()
             .map_or(0, |x| x.size.strided(kernel.stride).area());
@@ -277,7 +303,7 @@ impl Stage {
             .write()
             .split(self.shape.input_blocks() * pixels, xs.len());
         let each = xs.iter().zip(us).map(|(x, mut u)| {
-            self.taps_forward(kernel, x, u.again());
+            self.taps_forward(kernel, x, u.again(), halves);
             u.into_read()
         });
         each.collect()
@@ -288,8 +314,10 @@ impl Stage {
         xs: impl Iterator<Item = Pair<'a>> + Clone,
         view: &View,
         zs: &mut [PairMut],
+        halves: Halves,
     ) {
-        self.value.dense(&mut both(xs.clone(), zs), view, false);
+        self.value
+            .dense(&mut both(xs.clone(), zs, halves), view, false);
         if let Some(tangent) = &self.tangent {
             let pairs = xs.zip(zs.iter_mut());
             let across = pairs.filter_map(|(x, z)| Some((x.value, z.tangent.as_deref_mut()?)));
@@ -297,7 +325,7 @@ impl Stage {
         }
     }
 
-    fn taps_forward(&self, kernel: Kernel, x: &Prepared, u: PairMut) {
+    fn taps_forward(&self, kernel: Kernel, x: &Prepared, u: PairMut, halves: Halves) {
         let (size, (x, pad)) = (x.size, x.padded());
         let (outer, pixels) = (size.padded(pad).area(), size.strided(kernel.stride).area());
         let taps = kernel.taps();
@@ -307,7 +335,9 @@ impl Stage {
                 depthwise(kernel, x, (size, pad), taps, u, add);
             }
         };
-        each(x.value, &self.value.taps, u.value, false);
+        if halves == Halves::Both {
+            each(x.value, &self.value.taps, u.value, false);
+        }
         if let (Some(x_tangent), Some(out)) = (x.tangent, u.tangent) {
             each(x_tangent, &self.value.taps, out, false);
             if let Some(tangent) = &self.tangent {
@@ -401,7 +431,7 @@ impl Stage {
                 let into = View::framed(after, frame);
                 back.matrix(zs.iter().copied(), &into, &mut gs, false);
                 if let Some(gradients) = gradients {
-                    let us = self.between(kernel, xs, &mut scratch.u);
+                    let us = self.between(kernel, xs, &mut scratch.u, Halves::Both);
                     matrix_gradients(us.into_iter(), &view, zs, gradients);
                     for (x, g) in xs.iter().zip(&gs) {
                         taps_gradients(kernel, x, (g.read(), frame), gradients);
@@ -423,11 +453,17 @@ impl Stage {
     }
 }
 
-/// Some images' inputs and results, of values and of tangents.
-fn both<'x: 'z, 'z>(xs: impl Iterator<Item = Pair<'x>>, zs: &'z mut [PairMut]) -> Vec<InOut<'z>> {
+/// Some images' inputs and results, of values and of tangents, or of these.
+fn both<'x: 'z, 'z>(
+    xs: impl Iterator<Item = Pair<'x>>,
+    zs: &'z mut [PairMut],
+    halves: Halves,
+) -> Vec<InOut<'z>> {
     let mut all = Vec::with_capacity(2 * zs.len());
     for (x, z) in xs.zip(zs) {
-        all.push((x.value, &mut *z.value));
+        if halves == Halves::Both {
+            all.push((x.value, &mut *z.value));
+        }
         if let (Some(x), Some(z)) = (x.tangent, z.tangent.as_deref_mut()) {
             all.push((x, z));
         }
@@ -512,7 +548,8 @@ impl Back {
         xs: &mut [PairMut],
         add: bool,
     ) {
-        self.value.dense(&mut both(zs.clone(), xs), view, add);
+        self.value
+            .dense(&mut both(zs.clone(), xs, Halves::Both), view, add);
         if let Some(tangent) = &self.tangent {
             let pairs = zs.zip(xs.iter_mut());
             let across = pairs.filter_map(|(z, x)| Some((z.tangent?, &mut *x.value)));

@@ -53,6 +53,8 @@ struct Contribution {
 struct Work<'a> {
     graph: &'a Graph,
     saved: Saved,
+    /// Whether all of that is kept, or freed on the way.
+    keep: bool,
     wanted: Wanted,
     needs: Vec<bool>,
     /// Adjoints of states.
@@ -75,8 +77,32 @@ impl Graph {
         (weights, coefficients): (usize, usize),
         wanted: Wanted,
     ) -> Gradients {
+        self.gradients(saved, results, (weights, coefficients), wanted, false)
+            .0
+    }
+
+    /// The same, with what was saved, whole: for [`Graph::forward_again`].
+    pub fn backward_keeping(
+        &self,
+        saved: Saved,
+        results: &[f32],
+        lengths: (usize, usize),
+        wanted: Wanted,
+    ) -> (Gradients, Saved) {
+        self.gradients(saved, results, lengths, wanted, true)
+    }
+
+    fn gradients(
+        &self,
+        saved: Saved,
+        results: &[f32],
+        (weights, coefficients): (usize, usize),
+        wanted: Wanted,
+        keep: bool,
+    ) -> (Gradients, Saved) {
         let n = self.entries.len();
         let mut work = Work {
+            keep,
             graph: self,
             needs: self.needs(wanted),
             adjoints: (0..n).map(|_| None).collect(),
@@ -99,7 +125,7 @@ impl Graph {
             work.units(level);
         }
         work.gradients.input = work.adjoints[0].take();
-        work.gradients
+        (work.gradients, work.saved)
     }
 
     /// Which nodes' adjoints lead to wanted gradients, in the order of [`Graph::nodes`].

@@ -98,7 +98,9 @@ impl<'a> Work<'a> {
             self.adjoints[id.0] = Some(g);
         }
         // All that reads this state has been worked on.
-        self.saved.fields[id.0] = None;
+        if !self.keep {
+            self.saved.fields[id.0] = None;
+        }
     }
 
     /// The terms that are other states as they are, and how their adjoints follow.

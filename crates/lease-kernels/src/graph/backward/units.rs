@@ -112,9 +112,11 @@ impl<'a> Work<'a> {
     /// Frees what a level's units kept, and the adjoints of states that no unit waits for any more.
     fn forget(&mut self, level: &Level) {
         for unit in level.groups.iter().flat_map(|g| &g.units) {
-            self.saved.fields[unit.0] = None;
-            self.saved.places[unit.0] = Vec::new();
-            self.saved.stages[unit.0] = None;
+            if !self.keep {
+                self.saved.fields[unit.0] = None;
+                self.saved.places[unit.0] = Vec::new();
+                self.saved.stages[unit.0] = None;
+            }
             for contribution in std::mem::take(&mut self.contributions[unit.0]) {
                 let waiting = &mut self.waiting[contribution.state.0];
                 *waiting -= 1;
