@@ -16,7 +16,7 @@ use lease::method::{
     Batches, Examples, Gamma, Iteration, Method, Models, Part, Point, Starts, UnrolledStep,
     Unrolling,
 };
-use lease::network::{Audience, Layout, ResNetShape, Stem, Vector};
+use lease::network::{Audience, Layout, Memo, ResNetShape, Stem, Vector};
 use lease::rng::{Purpose, stream, symmetric};
 use lease::space::darts::{Supernet, SupernetShape};
 use lease::space::mixing::{Draw, Relaxation};
@@ -144,6 +144,7 @@ fn setting_of(explainer: Arc<dyn Explainer>, shape: [usize; 4]) -> Setting {
             models,
             batches,
             starts,
+            memo: None,
         }],
         team: Team::alone(1),
         at,
@@ -260,6 +261,77 @@ fn in_two_parts() -> Setting {
 #[test]
 fn batches_in_parts_are_differentiated_as_a_whole() {
     differentiated_through_explanations(in_two_parts());
+}
+
+/// The same in the precision that kernels compute in.
+fn in_f32(mut setting: Setting) -> Setting {
+    let single = |v: &Vector| v.with(v.flat().cast(DType::F32));
+    let at = &setting.at;
+    setting.at = Point {
+        explainer: single(&at.explainer),
+        audience: single(&at.audience),
+        architecture: single(&at.architecture),
+    };
+    for part in &mut setting.parts {
+        let batches = &mut part.batches;
+        for batch in [
+            &mut batches.explainer_train,
+            &mut batches.audience_train,
+            &mut batches.explainer_val,
+            &mut batches.audience_val,
+        ] {
+            batch.images = batch.images.clone().cast(DType::F32);
+            batch.one_hot = batch.one_hot.clone().cast(DType::F32);
+        }
+        if let Some(starts) = &mut part.starts {
+            starts.train = starts.train.clone().cast(DType::F32);
+            starts.val = starts.val.clone().cast(DType::F32);
+        }
+    }
+    setting
+}
+
+#[test]
+fn the_architecture_gradient_is_the_same_to_the_bit_where_earlier_passes_are_kept() {
+    let darts = Supernet::new(&shape(2, 4)).unwrap();
+    let bench = nas_bench_201::Network::supernet(&nas_bench_201::Shape {
+        channels: 2,
+        cells: 1,
+        classes: CLASSES,
+        image: [EVEN[1], EVEN[2], EVEN[3]],
+        partial: 1,
+        stem: Stem::Cifar,
+    });
+    let settings = [
+        in_two_parts(),
+        setting_of(Arc::new(darts), EVEN),
+        setting_of(Arc::new(bench.unwrap()), EVEN),
+    ];
+    for setting in settings {
+        let mut setting = in_f32(setting);
+        let mut gradient = |memo: Option<fn() -> Memo>| {
+            for part in &mut setting.parts {
+                part.memo = memo.map(|new| new());
+            }
+            let iteration = setting.iteration();
+            let stages = iteration.stages();
+            let audience = stages.audience.as_ref().unwrap();
+            let memos = || {
+                let attacks = audience.explanations.iter().map(|e| &e.memo);
+                setting.parts.iter().map(|p| &p.memo).chain(attacks)
+            };
+            let filled = memos().all(|m| m.as_ref().is_some_and(|m| !m.is_empty()));
+            assert_eq!(filled, memo.is_some(), "passes are kept");
+            let explainer = iteration.explainer_term(&stages);
+            let listener = iteration.audience_term(&stages, audience);
+            assert!(listener.reach.explainer.norm() > 0.0, "it is heard");
+            let total = iteration.architecture_gradient(&explainer, Some(&listener));
+            assert!(memos().flatten().all(Memo::is_empty), "and used");
+            (total.total.to_f64(), listener.reach.architecture.to_f64())
+        };
+        let anew = gradient(None);
+        assert_eq!(anew, gradient(Some(Memo::default)));
+    }
 }
 
 fn differentiated_through_explanations(setting: Setting) {

@@ -132,7 +132,8 @@ impl Iteration<'_> {
     pub fn stages(&self) -> Stages {
         let learned = self.team.mean(self.parts.iter().map(|part| {
             let loss = stage1::loss(part.models.learner(), &part.batches.explainer_train);
-            gradient(loss, [&self.at.explainer, &self.at.architecture], [0])
+            let explainer = self.at.explainer.remembering(part.memo.as_ref());
+            gradient(loss, [&explainer, &self.at.architecture], [0])
         }));
         let [explainer_gradient] = learned.vectors;
         let explainer = stage1::step(
@@ -198,8 +199,10 @@ impl Iteration<'_> {
                 stage2::constant(start, how, attack)
             }
             Explained::Attack | Explained::Shuffled => {
-                let a = &self.at.architecture;
-                explain(&*part.models.explainer, explainer, a, images, start, attack)
+                let (f, a) = (&*part.models.explainer, &self.at.architecture);
+                // A signed attack passes nothing back.
+                let keep = part.memo.is_some() && !attack.signed;
+                explain(f, [explainer, a], images, start, (attack, keep))
             }
         }
     }

@@ -10,7 +10,7 @@ use burn::tensor::{DType, TensorData};
 use super::product::Gradient;
 use super::{Batches, Models, Starts};
 use crate::collective::{Number, Sum, Team};
-use crate::network::Vector;
+use crate::network::{Memo, Vector};
 
 /// One part of an iteration's batches, with what is drawn for its images.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Part {
     pub batches: Batches,
     /// Δ0; none without an audience.
     pub starts: Option<Starts>,
+    /// Where the passes of stages I and II leave what stage IV would compute again; none where memory is short.
+    pub memo: Option<Memo>,
 }
 
 impl Team {

@@ -80,7 +80,7 @@ impl MixedProduct {
     }
 }
 
-fn backward<const N: usize, const M: usize>(
+pub(super) fn backward<const N: usize, const M: usize>(
     scalar: &Tensor<1>,
     leaves: &[Leaves; N],
     wrt: [usize; M],

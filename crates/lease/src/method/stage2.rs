@@ -2,10 +2,13 @@
 //! J = Σ_i ℓ(f(x_i + δ_i), f(x_i)), the cross-entropy of the perturbed against the clean prediction; or, by an absolute
 //! step, clamp(Δ0 + η_δ g, −ε, ε).
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use burn::tensor::{Bool, Tensor, TensorData};
 
-use super::product::gradient;
-use crate::network::{Dual, Leaves, Slot, Vector};
+use super::product::{backward, gradient};
+use crate::network::{Dual, Leaves, Memo, Slot, Vector, softmax};
 use crate::space::Explainer;
 
 /// The adversarial attack that makes an explanation.
@@ -73,10 +76,14 @@ pub struct Explanation {
     pub objective: f64,
     /// The share of |δ'| at ε.
     pub share_at_epsilon: f64,
+    /// Where the last step's pass left its values, if stage IV is to find them.
+    pub memo: Option<Memo>,
+    /// The pass that made the clean predictions, if stage IV is to go back through it.
+    clean_pass: Rc<RefCell<Option<CleanPass>>>,
 }
 
 /// J as a function of (Δ, E, A, T), where the targets T are the clean predictions, `[batch, classes]`: what E
-/// and A do to J through them is left to [`along_clean`], so that the two passes need not be in memory at once.
+/// and A do to J through them is left to a pass of its own, so that the two passes need not be in memory at once.
 pub fn objective<'a>(
     explainer: &'a dyn Explainer,
     images: &'a Tensor<4>,
@@ -88,15 +95,28 @@ pub fn objective<'a>(
     }
 }
 
-/// ⟨T(E, A), v⟩ as a function of (E, A): its gradient carries the adjoint v of the clean predictions on.
-pub fn along_clean<'a>(
-    explainer: &'a dyn Explainer,
-    images: &'a Tensor<4>,
-    adjoint: Tensor<2>,
-) -> impl Fn([&Leaves; 2]) -> Dual<1> + 'a {
-    move |[e, a]| {
-        let clean = explainer.forward(e, a, images.clone().into()).softmax();
-        (clean.value * adjoint.clone()).sum().into()
+/// A pass over clean images: its predictions T(E, A), and their gradient along an adjoint, which can be wanted later.
+pub(super) struct CleanPass {
+    leaves: [Leaves; 2],
+    logits: Tensor<2>,
+}
+
+impl CleanPass {
+    pub(super) fn new(explainer: &dyn Explainer, images: &Tensor<4>, at: [&Vector; 2]) -> Self {
+        let leaves = at.map(|vector| vector.open(None, true));
+        let [e, a] = &leaves;
+        let logits = explainer.forward(e, a, images.clone().into()).value;
+        Self { leaves, logits }
+    }
+
+    fn predictions(&self) -> Tensor<2> {
+        softmax(self.logits.clone().inner(), 1)
+    }
+
+    /// ∇ ⟨T, v⟩ with respect to E and A.
+    pub(super) fn gradient_along(self, v: Tensor<2>) -> [Vector; 2] {
+        let along = (softmax(self.logits, 1) * v).sum();
+        backward(&along, &self.leaves, [0, 1])
     }
 }
 
@@ -112,18 +132,32 @@ fn perturbed(
 
 /// Attacks the explainer's own predictions on `images`, from the random start `delta0` of their shape.
 ///
-/// At Δ = 0 the gradient is exactly zero, so the start must be random (METHOD.md).
+/// At Δ = 0 the gradient is exactly zero, so the start must be random (METHOD.md). `keep` leaves what stage IV would compute
+/// again: the same bits for more memory.
 pub fn explain(
     explainer: &dyn Explainer,
-    e: &Vector,
-    a: &Vector,
+    [e, a]: [&Vector; 2],
     images: &Tensor<4>,
     delta0: Tensor<4>,
-    attack: &Attack,
+    (attack, keep): (&Attack, bool),
 ) -> Explanation {
-    let (e_leaves, a_leaves) = (e.open(None, false), a.open(None, false));
-    let function = |images: Dual<4>| explainer.forward(&e_leaves, &a_leaves, images);
-    explain_function(function, images, delta0, attack)
+    let memo = keep.then(Memo::default);
+    let (leaves, a_leaves) = (
+        e.remembering(memo.as_ref()).open(None, false),
+        a.open(None, false),
+    );
+    let function = |images: Dual<4>| explainer.forward(&leaves, &a_leaves, images);
+    if !keep {
+        return explain_function(function, images, delta0, attack);
+    }
+    // Clean predictions don't depend on Δ: one pass serves all steps.
+    let clean = CleanPass::new(explainer, images, [e, a]);
+    let explanation = explained(function, clean.predictions(), images, delta0, attack);
+    Explanation {
+        memo,
+        clean_pass: Rc::new(RefCell::new(Some(clean))),
+        ..explanation
+    }
 }
 
 /// The same for any function from images to logits.
@@ -133,12 +167,22 @@ pub fn explain_function(
     delta0: Tensor<4>,
     attack: &Attack,
 ) -> Explanation {
+    let clean = function(images.clone().into()).softmax().value;
+    explained(function, clean, images, delta0, attack)
+}
+
+/// The same with the clean predictions.
+fn explained(
+    function: impl Fn(Dual<4>) -> Dual<2>,
+    clean: Tensor<2>,
+    images: &Tensor<4>,
+    delta0: Tensor<4>,
+    attack: &Attack,
+) -> Explanation {
     let (mut start, slot) = Vector::single("delta", delta0);
-    // Clean predictions don't depend on Δ: one pass serves all steps.
-    let clean = function(images.clone().into()).softmax();
     let objective = |[delta]: [&Leaves; 1]| {
         let perturbed = delta.get(&slot) + images.clone().into();
-        function(perturbed).soft_cross_entropy(clean.clone())
+        function(perturbed).soft_cross_entropy(clean.clone().into())
     };
     let bound = bound(&attack.epsilon, &slot, &start);
     let mut step = attacked(&start, objective, attack, &bound);
@@ -154,8 +198,10 @@ pub fn explain_function(
         slot: slot.clone(),
         clamped: step.clamped,
         stride: step.stride,
-        clean: Some(clean.value.clone()),
+        clean: Some(clean),
         objective: step.objective,
+        memo: None,
+        clean_pass: Rc::default(),
     }
 }
 
@@ -186,6 +232,8 @@ pub fn constant(delta0: Tensor<4>, how: Explained, attack: &Attack) -> Explanati
         clean: None,
         objective: 0.0,
         share_at_epsilon: 1.0,
+        memo: None,
+        clean_pass: Rc::default(),
     }
 }
 
@@ -212,6 +260,11 @@ struct Relative {
 }
 
 impl Explanation {
+    /// The pass that made the clean predictions, once, if it was kept.
+    pub(super) fn clean_pass(&self) -> Option<CleanPass> {
+        self.clean_pass.borrow_mut().take()
+    }
+
     /// Σ |δ'| where `mask`, `[batch, 1, h, w]`, is 1, elsewhere it is 0; and Σ |δ'| of all.
     pub fn size_on(&self, mask: &Tensor<4>) -> [f64; 2] {
         let size = self.delta.flat().abs().reshape(self.slot.shape());

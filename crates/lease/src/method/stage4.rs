@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::iteration::{AudienceStages, Gamma, Iteration, Stages};
 use super::product::{Gradient, gradient};
-use super::stage2::{self, Explanation};
+use super::stage2::{self, CleanPass, Explanation};
 use super::{Part, stage1, stage3};
 use crate::network::{Dual, Leaves, Vector};
 
@@ -183,9 +183,10 @@ impl Iteration<'_> {
             Some(trains) => reach.explainer.times(trains),
             None => reach.explainer.clone(),
         };
-        let at = [&self.at.explainer, &self.at.architecture];
         let [product] = self.team.mean_of(self.parts.iter().map(|part| {
             let loss = stage1::loss(part.models.learner(), &part.batches.explainer_train);
+            let explainer = self.at.explainer.remembering(part.memo.as_ref());
+            let at = [&explainer, &self.at.architecture];
             self.settings.product.product(loss, at, (0, &v), [1])
         }));
         reach
@@ -233,12 +234,14 @@ impl Iteration<'_> {
         let f = &*part.models.explainer;
         let (clean, target) = Vector::single("clean", clean);
         let objective = stage2::objective(f, images, &explanation.slot, &target);
-        let at = [&explanation.start, explainer, architecture, &clean];
+        let remembering = explainer.remembering(explanation.memo.as_ref());
+        let at = [&explanation.start, &remembering, architecture, &clean];
         let product = self.settings.product;
         let [e, a, t] = product.product(objective, at, (0, &v), [1, 2, 3]);
-        let along_clean = stage2::along_clean(f, images, t.part(&target));
-        let through = gradient(along_clean, [explainer, architecture], [0, 1]);
-        let [clean_e, clean_a] = through.vectors;
+        let [clean_e, clean_a] = explanation
+            .clean_pass()
+            .unwrap_or_else(|| CleanPass::new(f, images, [explainer, architecture]))
+            .gradient_along(t.part(&target));
         Reach {
             explainer: e.add_scaled(1.0, &clean_e),
             architecture: a.add_scaled(1.0, &clean_a),

@@ -20,7 +20,7 @@ use super::{
     Unrolling,
 };
 use crate::collective::Team;
-use crate::network::{Audience, Layout, ResNetShape, Stem, Vector};
+use crate::network::{Audience, Layout, Memo, ResNetShape, Stem, Vector};
 use crate::space::darts::{Operation, Supernet, SupernetShape};
 
 /// A case that cannot be used.
@@ -385,6 +385,7 @@ impl Case {
             models: models.clone(),
             batches,
             starts: Some(starts),
+            memo: Some(Memo::default()),
         };
         let iteration = Iteration {
             parts: &[part],

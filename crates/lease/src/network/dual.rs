@@ -8,7 +8,7 @@
 
 use std::ops::{Add, Mul};
 
-use burn::tensor::activation::{log_softmax, relu, sigmoid, softmax};
+use burn::tensor::activation::{log_softmax, relu, sigmoid};
 use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d, max_pool2d_with_indices};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -62,6 +62,13 @@ impl<const D: usize> Mul for Dual<D> {
             tangent: sum(left, right),
         }
     }
+}
+
+/// The softmax along a dimension, of the same bits whether a tensor is tracked or not, which Burn's is not.
+pub fn softmax<const D: usize>(x: Tensor<D>, dim: usize) -> Tensor<D> {
+    let largest = x.clone().detach().max_dim(dim);
+    let powers = (x - largest).exp();
+    powers.clone() / powers.sum_dim(dim)
 }
 
 impl<const D: usize> Dual<D> {

@@ -23,6 +23,7 @@ use lease_kernels::plane::Size;
 use super::dropout::DropPath;
 use super::dual::Dual;
 use super::layers::{Noted, Statistics};
+use super::memo::{Inputs, Memo, Values};
 use super::noise;
 use super::vector::{Leaves, Slot, Vector};
 use crate::rng::Draw;
@@ -158,6 +159,10 @@ impl Compiled {
         let [batch, _, h, w] = images.value.dims();
         let coefficients =
             coefficients.unwrap_or_else(|| Tensor::zeros([ZERO + 1], (&device, DType::F32)).into());
+        let memo = match mode.statistics {
+            Statistics::Batch => weights.memo().cloned(),
+            _ => None,
+        };
         let weights = weights.whole();
         let tangents = [
             images.tangent.is_some(),
@@ -188,6 +193,7 @@ impl Compiled {
             noise: mode.noise,
             running,
             noted: noted.clone(),
+            memo,
         };
         let flat = <Dispatch as GraphOps>::graph(
             joined(images, 0).into_dispatch(),
@@ -296,6 +302,8 @@ pub struct Plan {
     pub(super) noise: Draw,
     pub(super) running: Option<Arc<[Sums]>>,
     pub(super) noted: Option<Arc<Mutex<Vec<Sums>>>>,
+    /// Where values are left for a pass with tangents, or taken from; only on the CPU.
+    memo: Option<Memo>,
 }
 
 impl fmt::Debug for Plan {
@@ -407,9 +415,15 @@ where
     }
 }
 
-fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kept<Saved>) {
+/// A pass by the CPU's kernels.
+struct Passed {
+    saved: Saved,
+    inputs: Inputs,
+}
+
+fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kept<Passed>) {
     let [images, weights, coefficients] = tensors.map(|t| t.to_contiguous());
-    let shape = images.shape();
+    let shape: [usize; 4] = images.shape().dims();
     let split = |tensor: &Primitive, dual: bool| {
         let all = numbers(tensor);
         if dual {
@@ -420,27 +434,49 @@ fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kep
         }
     };
     let dual = plan.tangents.contains(&true);
-    let (values, tangents) = split(&images, plan.tangents[0]);
-    let input = Field::from_planes(&values, tangents.as_deref(), shape[1], plan.size, dual);
+    let (images, image_tangents) = split(&images, plan.tangents[0]);
     let (weights, weight_tangents) = split(&weights, plan.tangents[1]);
     let (coefficients, coefficient_tangents) = split(&coefficients, plan.tangents[2]);
+    let inputs = Inputs {
+        noise: plan.noise,
+        images,
+        weights,
+        coefficients,
+    };
     let pass = Pass {
-        weights: &weights,
+        weights: &inputs.weights,
         weight_tangents: weight_tangents.as_deref(),
-        coefficients: &coefficients,
+        coefficients: &inputs.coefficients,
         coefficient_tangents: coefficient_tangents.as_deref(),
         drop: &plan.drop,
         running: plan.running.as_deref(),
         noise: Some(&|number, image, out| noise::fill(plan.noise, number, image, out)),
         keep,
     };
-    let (results, saved) = plan.graph.forward(input, &pass);
+    let channels = shape[1];
+    let rows = inputs.images.len() / (channels * plan.size.area());
+    let known = plan.memo.as_ref().filter(|_| dual).and_then(|memo| {
+        let is_of = |saved: &Saved| saved.is_of(rows, plan.size, &plan.drop);
+        memo.take(&plan.graph, &inputs, is_of)
+    });
+    let tangents = image_tangents.as_deref();
+    let (results, saved) = match known {
+        Some(values) => plan.graph.forward_again(values, tangents, &pass),
+        None => {
+            let input = Field::from_planes(&inputs.images, tangents, channels, plan.size, dual);
+            plan.graph.forward(input, &pass)
+        }
+    };
     if let Some(noted) = &plan.noted {
         let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
         *noted = saved.statistics(&plan.graph);
     }
-    let kept = Kept::new(saved, shape.dims(), weights.len(), coefficients.len());
-    (flat(results), kept)
+    let lengths = (inputs.weights.len(), inputs.coefficients.len());
+    let passed = Passed { saved, inputs };
+    (
+        flat(results),
+        Kept::new(passed, shape, lengths.0, lengths.1),
+    )
 }
 
 impl GraphOps for Flex {
@@ -458,20 +494,34 @@ impl GraphOps for Flex {
 struct GraphBackward;
 
 impl Backward<Flex, 3> for GraphBackward {
-    type State = State<Saved>;
+    type State = State<Passed>;
 
-    fn backward(self, ops: Ops<State<Saved>, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<State<Passed>, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let [images, weights, coefficients] = ops.parents;
         let State { kept, plan } = ops.state;
         let g = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let Some(saved) = kept.take() else { return };
+        let Some(Passed { saved, inputs }) = kept.take() else {
+            return;
+        };
         let wanted = Wanted {
             weights: weights.is_some(),
             coefficients: coefficients.is_some(),
             input: images.is_some(),
         };
-        let lengths = (kept.weights, kept.coefficients);
-        let result = plan.graph.backward(saved, numbers(&g), lengths, wanted);
+        let (g, lengths) = (numbers(&g), (kept.weights, kept.coefficients));
+        let result = match &plan.memo {
+            Some(memo) if !plan.tangents.contains(&true) => {
+                let (result, saved) = plan.graph.backward_keeping(saved, g, lengths, wanted);
+                let graph = plan.graph.clone();
+                memo.keep(Values {
+                    graph,
+                    inputs,
+                    saved,
+                });
+                result
+            }
+            _ => plan.graph.backward(saved, g, lengths, wanted),
+        };
         if let (Some(node), Some(field)) = (images, result.input) {
             let [rows, channels, ..] = kept.images;
             let mut planes = Vec::with_capacity(kept.images.iter().product());

@@ -10,6 +10,7 @@ mod dropout;
 mod dual;
 pub(crate) mod kernels;
 pub(crate) mod layers;
+mod memo;
 pub(crate) mod noise;
 #[cfg(all(feature = "cube", not(feature = "fusion")))]
 mod on_gpu;
@@ -20,9 +21,10 @@ mod vector;
 pub use audience::{Audience, ResNet, ResNetShape};
 pub use drawing::Drawing;
 pub use dropout::DropPath;
-pub use dual::Dual;
+pub use dual::{Dual, softmax};
 pub use kernels::Kernels;
 pub use layers::{Builder, Noted, Pass, Statistics, update_running};
+pub use memo::Memo;
 pub use stem::{NetworkSettings, PHOTO_SIDE, Stem, StemChoice};
 pub use vector::{Entry, Init, Layout, Leaves, Slot, Vector};
 

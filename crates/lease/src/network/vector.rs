@@ -13,6 +13,7 @@ use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 use rand::Rng;
 
 use super::dual::Dual;
+use super::memo::Memo;
 use crate::rng::unit;
 
 /// How a named tensor starts.
@@ -149,6 +150,7 @@ fn normal(rng: &mut impl Rng) -> f64 {
 pub struct Vector {
     layout: Arc<Layout>,
     flat: Tensor<1>,
+    memo: Option<Memo>,
 }
 
 impl Vector {
@@ -158,7 +160,19 @@ impl Vector {
     /// If the tensor's length is not the layout's: a mistake of the caller, not of any input.
     pub fn new(layout: Arc<Layout>, flat: Tensor<1>) -> Self {
         assert_eq!(flat.dims()[0], layout.len(), "a vector fills its layout");
-        Self { layout, flat }
+        Self {
+            layout,
+            flat,
+            memo: None,
+        }
+    }
+
+    /// The same weights, whose passes leave their values there for one with tangents, or take them from there.
+    pub fn remembering(&self, memo: Option<&Memo>) -> Self {
+        Self {
+            memo: memo.cloned(),
+            ..self.clone()
+        }
     }
 
     /// A vector of these values in `dtype` on `device`.
@@ -337,6 +351,11 @@ impl Leaves {
             value: leaf.clone(),
             tangent: self.tangent.as_ref().map(Vector::flat),
         }
+    }
+
+    /// Where passes by these weights leave their values.
+    pub fn memo(&self) -> Option<&Memo> {
+        self.vector.memo.as_ref()
     }
 
     /// A vector of zeros in these leaves' layout.

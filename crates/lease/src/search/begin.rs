@@ -11,7 +11,8 @@ use super::{Search, SearchConfig, observer};
 use crate::Error;
 use crate::collective::Collective;
 use crate::data::{Dataset, ImageSet};
-use crate::memory::Need;
+use crate::memory::{self, Need};
+use crate::method::product::MixedProduct;
 use crate::method::{Method, Models};
 use crate::network::NetworkError;
 use crate::rng::Draw;
@@ -60,13 +61,22 @@ pub fn lacking(config: &SearchConfig, dataset: &Dataset) -> Option<Error> {
     lacking.map(Error::from)
 }
 
-/// About the most memory that a search with these settings on these images needs at once.
+/// About the most memory that a search with these settings on these images must have.
+///
+/// # Errors
+/// If a network cannot be built.
+pub fn least_memory(config: &SearchConfig, images: &ImageSet) -> Result<Need, Error> {
+    let models = Search::networks(config, images, &StageReached::default(), None)?;
+    Ok(need(config, &models, images))
+}
+
+/// About the most memory that it takes, which is more where there is plenty.
 ///
 /// # Errors
 /// If a network cannot be built.
 pub fn memory(config: &SearchConfig, images: &ImageSet) -> Result<Need, Error> {
     let models = Search::networks(config, images, &StageReached::default(), None)?;
-    Ok(need(config, &models, images))
+    Ok(taken(config, &models, images))
 }
 
 /// What to do about a search that needs more memory than there is.
@@ -87,6 +97,35 @@ pub(super) fn need(config: &SearchConfig, models: &Models, images: &ImageSet) ->
     let largest = (dual * explainer).max(2 * audience);
     let weights = models.explainer.weights().len() + models.audience.weights().len();
     Need::new("this search", largest + largest / 16, weights, images.bytes)
+}
+
+/// What it takes.
+pub(super) fn taken(config: &SearchConfig, models: &Models, images: &ImageSet) -> Need {
+    let keeping = keeping(config, models, images);
+    keeping.unwrap_or_else(|| need(config, models, images))
+}
+
+/// The same where the passes of stages I and II keep what stage IV would compute again: on a CPU, if that is no more than half
+/// of the threads' share of what there is. The bits are the same either way.
+pub(super) fn keeping(config: &SearchConfig, models: &Models, images: &ImageSet) -> Option<Need> {
+    let passes = match config.method.method {
+        Method::DartsFirst => return None,
+        // Stage I.
+        Method::Darts => 1,
+        // The clean predictions and the attack too.
+        Method::Lease => 3,
+    };
+    let exact = config.method.product() == MixedProduct::Exact;
+    let have = memory::total().filter(|_| exact && config.run.device == "cpu")?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let threads = match config.run.threads {
+        0 => cores,
+        some => (some as u64).min(cores),
+    };
+    let mut need = need(config, models, images);
+    // Those of all parts of the batch at once.
+    need.bytes += passes * models.explainer.bytes(config.search.batch, images.shape);
+    (need.bytes <= have / 2 * threads / cores).then_some(need)
 }
 
 impl Search {

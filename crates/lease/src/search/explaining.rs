@@ -129,7 +129,7 @@ impl Search {
             how @ (Explained::RandomSigns | Explained::Plain) => constant(start, how, &attack),
             Explained::Attack | Explained::Shuffled => {
                 let (e, a) = (&point.explainer, &point.architecture);
-                explain(&*models.explainer, e, a, images, start, &attack)
+                explain(&*models.explainer, [e, a], images, start, (&attack, false))
             }
         }
     }

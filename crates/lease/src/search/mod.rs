@@ -24,7 +24,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 
 use batches::Feed;
-pub use begin::{lacking, memory, obstacles, problems, too_few};
+pub use begin::{lacking, least_memory, memory, obstacles, problems, too_few};
 pub use budget::measure;
 pub use explaining::EXPLANATIONS;
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
@@ -182,7 +182,7 @@ impl Search {
         let stage = self.config.stages()[self.state.progress.stage.number];
         let size = (&stage, self.models.explainer.weights().len());
         let folder = self.folder.display();
-        let need = begin::need(&self.config, &self.models, &self.feed.dataset.size());
+        let need = begin::taken(&self.config, &self.models, &self.feed.dataset.size());
         let of = (&self.feed.dataset, &self.team);
         let told = observer::announcement(&self.config, of, size, (need, folder));
         let notes = std::mem::take(&mut self.notes);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Search, Shares, StepMetrics, freezing};
+use super::{Search, Shares, StepMetrics, begin, freezing};
 use crate::Error;
 use crate::collective::Team;
 use crate::method::iteration::Stages;
@@ -10,7 +10,7 @@ use crate::method::layers::agreement;
 use crate::method::product::gradient;
 use crate::method::regulariser::over_budget;
 use crate::method::{Examples, Iteration, Method, Models, Part, Point, Unrolling, stage1};
-use crate::network::Vector;
+use crate::network::{Memo, Vector};
 use crate::rng::{Draw, Purpose, of_part, stream};
 use crate::space::{Explainer, SkipDropout};
 
@@ -74,9 +74,15 @@ impl Search {
     }
 
     fn prepared(&mut self, step: u64, epoch: usize) -> Prepared {
-        let parts = self.parts(step, epoch);
+        let mut parts = self.parts(step, epoch);
         let mut at = self.state.point.clone();
         let warmup = self.config.warms_up(epoch);
+        let images = self.feed.dataset.size();
+        if !warmup && begin::keeping(&self.config, &self.models, &images).is_some() {
+            for part in &mut parts {
+                part.memo = Some(Memo::default());
+            }
+        }
         let perturbation = &self.config.perturbation;
         if !warmup && perturbation.sam_radius > 0.0 {
             at.architecture = perturbation.sharpened(&self.team, &parts, &at);
@@ -209,6 +215,7 @@ impl Search {
                 models: self.models_at(step, epoch, number),
                 batches,
                 starts: starts.next(),
+                memo: None,
             })
             .collect();
         let perturbation = &self.config.perturbation;

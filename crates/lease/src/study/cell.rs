@@ -160,12 +160,12 @@ impl Cell<'_> {
         })
     }
 
-    /// About the most memory that it needs at once on these images, in bytes, where its networks can be built.
+    /// About the most memory that it must have at once on these images, in bytes, where its networks can be built.
     pub fn memory(&self, dataset: &Dataset) -> u64 {
         let study = &self.config.study;
         let finding = match self.variant.kind {
             Kind::Random => None,
-            Kind::Search => search::memory(&study.search, &dataset.size()).ok(),
+            Kind::Search => search::least_memory(&study.search, &dataset.size()).ok(),
             Kind::RandomSearch => random_search::memory(&self.config, dataset).ok(),
         };
         let judged = |truths: Truths| self.judges(&truths);
