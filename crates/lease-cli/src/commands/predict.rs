@@ -144,14 +144,16 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(format: Format, trained: &'a Trained, top: usize, files: &[PathBuf]) -> Self {
-        let width = |text: &str| text.chars().count();
-        let files = files.iter().map(|f| width(&f.to_string_lossy())).max();
-        let classes = trained.classes.iter().map(|c| width(c)).max();
+        let files: Vec<_> = files.iter().map(|f| f.to_string_lossy()).collect();
+        let classes = trained.classes.iter().map(String::as_str);
         Self {
             format,
             classes: &trained.classes,
             top,
-            widths: [files.unwrap_or(0).max("image".len()), classes.unwrap_or(0)],
+            widths: [
+                terminal::widest("image", files.iter().map(AsRef::as_ref)),
+                terminal::widest("", classes),
+            ],
         }
     }
 
@@ -182,10 +184,12 @@ impl<'a> Writer<'a> {
         match self.format {
             Format::Table => {
                 let told = likeliest.iter().map(|(class, p)| {
-                    format!("{:classes$} {:>6}", self.classes[*class], percent(*p))
+                    let class = terminal::padded(&self.classes[*class], classes);
+                    format!("{class} {:>6}", percent(*p))
                 });
                 let told: Vec<String> = told.collect();
-                terminal::result(format_args!("{name:files$}  {}", told.join("   ")));
+                let name = terminal::padded(&name, files);
+                terminal::result(format_args!("{name}  {}", told.join("   ")));
             }
             Format::Jsonl => {
                 let told = likeliest.iter();

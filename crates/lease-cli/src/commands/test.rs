@@ -160,8 +160,7 @@ fn report(trained: &Trained, confusion: &Confusion, as_json: bool) {
         }));
         return;
     }
-    let width = trained.classes.iter().map(|c| c.chars().count()).max();
-    let width = width.unwrap_or(0).max("class".len());
+    let width = terminal::widest("class", trained.classes.iter().map(String::as_str));
     terminal::result(format_args!(
         "{:width$} {:>8} {:>10}   most often taken for",
         "class", "images", "accuracy"
@@ -182,7 +181,8 @@ fn report(trained: &Trained, confusion: &Confusion, as_json: bool) {
         };
         let share = format!("{:.2} %", 100.0 * accuracy);
         terminal::result(format_args!(
-            "{name:width$} {:>8} {share:>10}   {taken}",
+            "{} {:>8} {share:>10}   {taken}",
+            terminal::padded(name, width),
             class.images
         ));
     }

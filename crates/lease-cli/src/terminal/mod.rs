@@ -26,6 +26,17 @@ pub fn counted(number: usize, name: &str) -> String {
     format!("{number} {name}{s}")
 }
 
+/// The widest of some texts and their column's title, in the terminal's columns.
+pub fn widest<'a>(title: &str, texts: impl Iterator<Item = &'a str>) -> usize {
+    let widths = texts.map(console::measure_text_width);
+    widths.fold(console::measure_text_width(title), usize::max)
+}
+
+/// A text with spaces up to so many of the terminal's columns, of which letters of East Asia take two.
+pub fn padded(text: &str, width: usize) -> String {
+    console::pad_str(text, width, console::Alignment::Left, None).into_owned()
+}
+
 /// How the program speaks.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Style {
@@ -223,5 +234,18 @@ pub fn close(code: u8) -> u8 {
             1
         }
         _ => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_those_that_a_terminal_shows() {
+        assert_eq!(widest("class", ["猫", "犬と猫の写真"].into_iter()), 12);
+        assert_eq!(widest("class", ["cat"].into_iter()), 5);
+        assert_eq!(padded("猫", 4), "猫  ");
+        assert_eq!(padded("über", 5), "über ");
     }
 }

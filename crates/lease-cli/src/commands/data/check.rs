@@ -189,16 +189,18 @@ fn report_files(files: &Files) {
 fn report_classes(survey: &Survey) {
     let names = survey.classes.iter().map(|class| plain(&class.name));
     let names: Vec<String> = names.collect();
-    let Some(widest) = names.iter().map(|name| name.chars().count()).max() else {
+    if names.is_empty() {
         return;
-    };
+    }
     let title = format!("{} classes", survey.classes.len());
-    let widest = widest.max(title.len());
+    let widest = terminal::widest(&title, names.iter().map(String::as_str));
     terminal::result(format_args!("{title:widest$} {:>9} {:>9}", "train", "test"));
     for (class, name) in survey.classes.iter().zip(&names) {
         terminal::result(format_args!(
-            "{name:widest$} {:>9} {:>9}",
-            class.train, class.test
+            "{} {:>9} {:>9}",
+            terminal::padded(name, widest),
+            class.train,
+            class.test
         ));
     }
     let sum = |of: fn(&survey::Class) -> usize| survey.classes.iter().map(of).sum::<usize>();
