@@ -82,6 +82,12 @@ fn a_comparison_goes_on_adds_methods_and_refuses_other_settings() {
     assert_eq!(found("told", 1)["steps"].as_u64(), Some(4));
     let csv = fs::read_to_string(out.join("comparison.csv")).unwrap();
     assert_eq!(csv.lines().count(), 5);
+    // What is done is kept where a setting changes that it does not read.
+    done(compare(
+        &["random", "darts-first", "louder:method=lease"],
+        &["--gamma", "4"],
+    ));
+    assert_eq!(found("random", 0)["steps"], 77);
     let told = refused(compare(&["told:method=lease,gamma=3"], &[]));
     assert!(
         told.contains("method.gamma is 2.0 there, 3.0 here"),

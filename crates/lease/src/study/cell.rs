@@ -84,9 +84,14 @@ impl Cell<'_> {
         }
         let (text, file) = RunFolder::configuration(&self.folder)?;
         let there = ComparisonConfig::parse(&text, &file.display().to_string(), &[])?;
-        let (here, settings) = (&self.config, |c: &ComparisonConfig| {
-            c.study.search.identity()
-        });
+        let here = &self.config;
+        let whole = !self.is_done() && self.variant.kind == Kind::Search;
+        let settings = |c: &ComparisonConfig| {
+            let mut all = c.study.search.identity();
+            // What is done is what it would be with any value of a setting that is not read.
+            all.retain(|name, _| whole || self.variant.reads_named(c, name));
+            all
+        };
         let trained = self.is_done() || self.folder.join("train/run.json").is_file();
         let mut found = differences(&settings(&there), &settings(here));
         // All that is not the search's is the training's or random search's.

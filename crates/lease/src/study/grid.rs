@@ -286,6 +286,16 @@ mod tests {
                 "random-space-nas-bench-201"
             ]
         );
+        // Images and bounds are also those of architectures that are drawn, and stems those of their trainings.
+        for grid in [
+            "clutter-fragments=4,8",
+            "stem=cifar,imagenet",
+            "max-parameters=40000,60000",
+        ] {
+            assert_eq!(names(&["random"], grid).len(), 2, "{grid}");
+        }
+        let strengths = "max-parameters=40000;budget-strength=0.5,1";
+        assert_eq!(names(&["random", "lease"], strengths).len(), 1 + 2);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The methods of a comparison, each a name and settings.
 
+use toml::Table;
+
 use crate::Error;
-use crate::config::{Composite, Layers, Setting};
+use crate::config::{Composite, Layers, SectionInfo, Setting};
 use crate::method::settings::MethodSettings;
 use crate::search::preset::PresetSettings;
 use crate::search::presets;
@@ -168,19 +170,32 @@ impl Variant {
     /// Whether what it finds, with this configuration, may depend on a setting.
     pub fn reads(&self, config: &ComparisonConfig, setting: &Setting) -> bool {
         let search = &config.study.search;
-        let of_space = |section: &str| {
-            let tables = search.space.tables();
+        let is_of = |tables: Vec<(&SectionInfo, Table)>, section: &str| {
             tables.iter().any(|(info, _)| info.name == section)
         };
+        let of_space = |section: &str| is_of(search.space.tables(), section);
         let searches = self.kind == Kind::RandomSearch;
         match (setting.section, setting.key) {
-            ("data" | "train", _) => true,
+            ("network" | "train", _) => true,
+            (section, _) if is_of(search.data.tables(), section) => true,
             _ if self.kind == Kind::Search => search.reads(setting),
             // A preset may choose the space.
             ("explainer", "space") | ("preset", _) => true,
             ("random_search", _) => searches,
+            ("run", _) => true,
+            ("budget", "max_parameters" | "max_flops" | "budget_channels" | "budget_cells") => {
+                search.budget.bounds().without_time().any()
+            }
             read => of_space(read.0) || searches && random_search::READ.contains(&read),
         }
+    }
+
+    /// The same of a setting by its name, such as `method.gamma`.
+    pub(super) fn reads_named(&self, config: &ComparisonConfig, name: &str) -> bool {
+        let scope = ComparisonConfig::scope();
+        let mut all = scope.iter().flat_map(|section| section.settings.iter());
+        let setting = all.find(|setting| setting.name() == name);
+        setting.is_none_or(|setting| self.reads(config, setting))
     }
 
     /// The configuration with a seed, where `common` are the settings of all methods: such a one need not be read by
