@@ -147,7 +147,10 @@ impl Graph {
         if units.is_empty() {
             return;
         }
-        let mut fields: Vec<Field> = units.iter().map(|u| saved.to_write(self, *u)).collect();
+        let mut fields: Vec<Field> = units
+            .iter()
+            .map(|u| saved.taken_to_write(self, *u))
+            .collect();
         let by_batch = pass.running.is_none();
         let forms: Vec<Forms> = level.groups.iter().map(|g| read_forms(self, g)).collect();
         let together = Readers::together(self, saved, &level.groups);
@@ -261,7 +264,7 @@ impl Graph {
             return;
         }
         let size = saved.sizes[id.0];
-        let mut field = saved.to_write(self, id);
+        let mut field = saved.taken_to_write(self, id);
         let normalised = self.entries[id.0].normalised && pass.running.is_none();
         let sums = share_out(saved.images, Share::SINGLY, vec![&mut field], |mut part| {
             let mut sums = Vec::new();
@@ -338,7 +341,7 @@ impl Graph {
 
 impl Saved {
     /// A node's field to be written: with the values of an earlier pass, where these are there.
-    fn to_write(&mut self, graph: &Graph, id: Id) -> Field {
+    fn taken_to_write(&mut self, graph: &Graph, id: Id) -> Field {
         match self.fields[id.0].take() {
             Some(field) => field.with_tangents(),
             None => {
