@@ -54,7 +54,7 @@ def lease(a):
     out = run([str(a.lease), "bench", "--json", "--runs", str(max(a.iters, 5)), "--side", str(a.size),
                "--channels", str(a.channels), "--cells", str(a.cells), "--nodes", str(a.nodes),
                "--batch", str(a.batch), "--threads", str(a.threads), "--audience-network", a.network,
-               "--audience-width", "1", "--reweighting", "signed", "--attack-step", "1", "--epsilon", "0.03",
+               "--audience-width", "1", "--reweighting", "signed", "--attack-steps", "1", "--attack-step", "1", "--epsilon", "0.03",
                *(["--parts-only"] if a.parts_only else [])])
     report = json.loads(out)
     return report["median_seconds"], report["peak_mebibytes"]

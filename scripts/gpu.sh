@@ -40,7 +40,7 @@ done
 # Steps with their shares of the time: share, command.
 read -ra darts <<<"${DARTS:---channels 16 --cells 8 --batch 64}"
 read -ra nasbench <<<"--space nas-bench-201 ${NAS_BENCH_201:---channels 16 --cells 5 --batch 64}"
-tell=(--audience-network resnet20 --audience-width 1 --reweighting signed --attack-step 1 --epsilon 0.03)
+tell=(--audience-network resnet20 --audience-width 1 --reweighting signed --attack-steps 1 --attack-step 1 --epsilon 0.03)
 steps=()
 step() { steps+=("$(printf '%q ' "$@")"); }
 step 1 bash -c 'nvidia-smi || echo "no nvidia-smi"; uname -sr; nproc; grep -m1 "model name" /proc/cpuinfo'

@@ -47,6 +47,10 @@ train cifar10 --dataset cifar10 --path "${CIFAR:?the folder with CIFAR-10}" --li
 sweep digits 0.1 0.3 1
 sweep shapes 0.1 0.3 1
 sweep cifar10 0.03 0.1 0.3
+# Fewer steps, as a search can afford them.
+for steps in 3 5; do
+    explain cifar10 "eps0.1-${steps}x0.5" --epsilon 0.1 --attack-steps "$steps" --attack-step 0.5
+done
 
 # The defaults on test images, for the page's pictures.
 for network in digits shapes cifar10; do

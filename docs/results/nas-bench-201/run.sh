@@ -9,5 +9,5 @@ out=${1:?the folder for the comparison} data=${2:?the folder with the binary fil
     --seeds 4 --threads 1 --jobs "${JOBS:-0}" --out "$out" --dataset cifar10 --path "$data" --limit 8000 \
     --space nas-bench-201 --derive-none false --channels 8 --cells 1 --batch 32 --epochs 4 --warmup-epochs 2 \
     --architecture-learning-rate 0.03 --audience-network resnet20 --audience-width 0.5 --epsilon 0.1 \
-    --attack-scale absolute --attack-step 10000 --reweighting magnitude --gamma-scale relative
+    --attack-scale absolute --attack-steps 1 --attack-step 10000 --reweighting magnitude --gamma-scale relative
 python3 "$(dirname "$0")/../../../scripts/summarise_runs.py" "$out" > "$out/runs.txt"

@@ -40,7 +40,9 @@ impl DatasetKind {
             Self::ClutteredDigits => include_str!("cluttered_digits.toml"),
             Self::Digits => include_str!("digits.toml"),
             Self::Shapes => include_str!("shapes.toml"),
-            Self::Cifar10 | Self::Cifar100 | Self::Folder | Self::Csv => "",
+            Self::Cifar10 | Self::Cifar100 | Self::Folder | Self::Csv => {
+                include_str!("natural.toml")
+            }
         }
     }
 
