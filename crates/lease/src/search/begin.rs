@@ -13,6 +13,7 @@ use crate::collective::Collective;
 use crate::data::{Dataset, ImageSet};
 use crate::memory::{self, Need};
 use crate::method::product::MixedProduct;
+use crate::method::settings::Validate;
 use crate::method::{Method, Models};
 use crate::network::NetworkError;
 use crate::rng::Draw;
@@ -112,7 +113,8 @@ pub(super) fn keeping(config: &SearchConfig, models: &Models, images: &ImageSet)
         Method::DartsFirst => return None,
         // Stage I.
         Method::Darts => 1,
-        // The clean predictions and the attack too.
+        // The clean predictions and the attack too, of both batches where both are reweighted.
+        Method::Lease if config.method.validate == Validate::Reweighted => 5,
         Method::Lease => 3,
     };
     let exact = config.method.product() == MixedProduct::Exact;
