@@ -112,8 +112,13 @@ fn audiences_are_recorded_one_by_one_and_not_mixed_with_others() {
         told.contains("| δ ⊙ x | 2 |") && told.contains("seeds alone"),
         "{told}"
     );
+    let written = fs::read_to_string(out.join("audience.md")).unwrap();
+    assert!(
+        written.contains("| \\|another's δ\\| ⊙ x | 2 |"),
+        "{written}"
+    );
     let all = read(&out.join("audience.json"));
-    assert_eq!(all["heard"].as_array().unwrap().len(), 12);
+    assert_eq!(all["heard"].as_array().unwrap().len(), 14);
     let one = out.join("audience/edges-1.json");
     let before = fs::read(&one).unwrap();
     fs::remove_file(&one).unwrap();

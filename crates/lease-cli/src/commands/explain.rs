@@ -36,7 +36,7 @@ pub struct Arguments {
     /// Which images of the data set are explained
     #[arg(long, value_enum, default_value_t = Split::Test)]
     split: Split,
-    /// Train audiences on δ ⊙ x, |δ| ⊙ x, random signs ⊙ x, edges ⊙ x, another image's δ ⊙ x and x, and compare them; the same
+    /// Train audiences on δ ⊙ x, |δ| ⊙ x, random signs ⊙ x, edges ⊙ x, another image's δ ⊙ x, its |δ| ⊙ x and x, and compare them; the same
     /// command goes on where it was interrupted
     #[arg(long, conflicts_with = "split")]
     audience: bool,

@@ -42,18 +42,21 @@ pub enum Told {
     Edges,
     /// δ of another image ⊙ x.
     Other,
+    /// |δ| of another image ⊙ x.
+    OtherMagnitude,
     /// x.
     Image,
 }
 
 impl Told {
     /// All, the method's first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Explanation,
         Self::Magnitude,
         Self::RandomSigns,
         Self::Edges,
         Self::Other,
+        Self::OtherMagnitude,
         Self::Image,
     ];
 
@@ -65,6 +68,7 @@ impl Told {
             Self::RandomSigns => "random-signs",
             Self::Edges => "edges",
             Self::Other => "other",
+            Self::OtherMagnitude => "other-magnitude",
             Self::Image => "image",
         }
     }
@@ -77,6 +81,7 @@ impl Told {
             Self::RandomSigns => "random signs ⊙ x",
             Self::Edges => "edges ⊙ x",
             Self::Other => "another's δ ⊙ x",
+            Self::OtherMagnitude => "|another's δ| ⊙ x",
             Self::Image => "x",
         }
     }
@@ -250,13 +255,15 @@ impl<'a> Listening<'a> {
         let images = &side.images;
         let (size, area) = (images.size(), images.area());
         let edges = (told == Told::Edges).then(|| Maps::edges(images));
-        let count = images.count();
+        let next = |i: usize| side.delta.image((i + 1) % images.count());
+        let sizes = |delta: &[f32]| delta.iter().map(|d| d.abs()).collect();
         images.map(|i, image| {
             let weights: Vec<f32> = match (told, &edges) {
                 (Told::Image, _) => return image.to_vec(),
                 (Told::Explanation, _) => side.delta.image(i).to_vec(),
-                (Told::Magnitude, _) => side.delta.image(i).iter().map(|d| d.abs()).collect(),
-                (Told::Other, _) => side.delta.image((i + 1) % count).to_vec(),
+                (Told::Magnitude, _) => sizes(side.delta.image(i)),
+                (Told::Other, _) => next(i).to_vec(),
+                (Told::OtherMagnitude, _) => sizes(next(i)),
                 (Told::Edges, Some(edges)) => {
                     let map = edges.map(i);
                     (0..size).map(|k| map[k % area]).collect()
@@ -468,13 +475,18 @@ impl Listened {
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         write(&folder.join("audience.json"), self)?;
         // Markdown would take them for the bounds of cells.
-        let text = self.markdown().replace("|δ|", "\\|δ\\|");
+        let text = self.tables(|name| name.replace('|', "\\|"));
         write_atomically(&folder.join("audience.md"), text.as_bytes())?;
         Ok(())
     }
 
     /// The tables, with what they can and cannot show.
     pub fn markdown(&self) -> String {
+        self.tables(str::to_string)
+    }
+
+    /// The same with names as they are to be written.
+    fn tables(&self, named: impl Fn(&str) -> String) -> String {
         let mut text = String::from(
             "| the audience is told | seeds | accuracy on the same, % | on x, % |\n|---|---|---|---|\n",
         );
@@ -484,7 +496,7 @@ impl Listened {
                 .map_or(String::new(), |d| format!(" ± {d:.2}"));
             text += &format!(
                 "| {} | {} | {:.2}{deviation} | {:.2} |\n",
-                row.told.name(),
+                named(row.told.name()),
                 row.seeds,
                 row.accuracy,
                 row.on_images
@@ -497,10 +509,10 @@ impl Listened {
             });
             text += &format!(
                 "| {} − {} | {:+.2} | {interval} | {} |\n",
-                d.method,
-                d.against,
+                named(&d.method),
+                named(&d.against),
                 d.mean,
-                d.verdict()
+                named(&d.verdict())
             );
         }
         text + "\n" + &self.caution() + "\n"
