@@ -52,15 +52,23 @@ for steps in 3 5; do
     explain cifar10 "eps0.1-${steps}x0.5" --epsilon 0.1 --attack-steps "$steps" --attack-step 0.5
 done
 
-# The defaults on test images, for the page's pictures.
-for network in digits shapes cifar10; do
-    if [ ! -f "$out/$network-test/explanations.json" ]; then
-        "$lease" explain "$out/$network" --out "$out/$network-test" --pictures 8 --threads 2 --count 200
+test_images() { # NETWORK NAME SETTINGS…
+    local network=$1 name=$2
+    shift 2
+    if [ ! -f "$out/$network-$name/explanations.json" ]; then
+        "$lease" explain "$out/$network" --out "$out/$network-$name" --pictures 8 --threads 2 --count 200 "$@"
     fi
+}
+
+# The defaults on test images, and what else a search would take.
+for network in digits shapes cifar10; do
+    test_images "$network" test
 done
+test_images cifar10 test-eps0.1-3x0.5 --attack-steps 3 --attack-step 0.5
+test_images cifar10 test-eps0.03-1x1 --epsilon 0.03 --attack-steps 1 --attack-step 1
 
 audience digits --seeds 8
-audience cifar10 --seeds 4 --limit 2000 --test-limit 1000 --audience-width 0.5 --audience-epochs 15 --audience-learning-rate 0.1
+audience cifar10 --attack-steps 3 --attack-step 0.5 --seeds 4 --limit 2000 --test-limit 1000 --audience-width 0.5 --audience-epochs 15 --audience-learning-rate 0.1
 
 python3 "$here/tables.py" "$out" > "$out/tables.md"
 echo "Tables: $out/tables.md; pictures: $out/*/sheet.png"

@@ -151,13 +151,32 @@ impl Composite for ExplainConfig {
 /// # Errors
 /// If a preset cannot be read.
 pub fn presets(folder: Table) -> Result<Vec<Table>, ConfigError> {
-    let data = DataSettings::of(&folder)?;
-    Ok(vec![preset(data.dataset.preset())?, folder])
+    let dataset = DataSettings::of(&folder)?.dataset;
+    let natural = match dataset.is_embedded() {
+        true => "",
+        false => include_str!("natural.toml"),
+    };
+    Ok(vec![preset(dataset.preset())?, preset(natural)?, folder])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_attack_is_a_runs_own_or_what_explains_the_data_set() {
+        let attack = |folder: &str| {
+            let all = presets(folder.parse().unwrap()).unwrap();
+            let none = Layers::read(None, &[], &ExplainConfig::scope(), &[]).unwrap();
+            let m = ExplainConfig::resolve(&all, &none).unwrap().method;
+            (m.epsilon, m.attack_steps, m.attack_step)
+        };
+        let cifar = "[data]\ndataset = \"cifar10\"\npath = \"data\"\n";
+        assert_eq!(attack(cifar), (0.1, 10, 0.25));
+        let run = format!("{cifar}[method]\nattack_steps = 3\nattack_step = 0.5\n");
+        assert_eq!(attack(&run), (0.1, 3, 0.5));
+        assert_eq!(attack("[data]\ndataset = \"shapes\"\n"), (0.3, 1, 1.0));
+    }
 
     #[test]
     fn of_the_method_the_attack_alone_is_read_and_flags_win_over_a_runs_settings() {
