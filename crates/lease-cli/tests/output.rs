@@ -140,7 +140,7 @@ fn signals_that_ask_to_stop_leave_a_checkpoint_and_say_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
     // Long enough that it is still under way when the signal comes, on a machine that is busy too.
-    let epochs = ["--epochs", "40"];
+    let epochs = ["--epochs", "20"];
     done(search_saving_every("1000", &whole, &epochs));
     for (name, status) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         // A name that a shell would take apart.
@@ -151,17 +151,16 @@ fn signals_that_ask_to_stop_leave_a_checkpoint_and_say_how_to_go_on() {
         );
         signal(&child.id().to_string(), name);
         let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(status), "{name}");
+        // As a program in the background of a script may be told to, and all that it starts with it.
+        let told = format!("{name}, if whoever runs this does not ignore it");
+        assert_eq!(output.status.code(), Some(status), "{told}");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         let again = format!("lease search --resume '{}'", stopped.display());
         assert!(told.contains(&again), "{told}");
         // That of the start, and that of the signal.
         assert_eq!(checkpoints(&stopped).len(), 2);
-        // What one leaves serves as what another does.
-        if name == "-INT" {
-            done(resume(&stopped));
-            assert_same_search(&whole, &stopped);
-        }
+        done(resume(&stopped));
+        assert_same_search(&whole, &stopped);
     }
 }
 

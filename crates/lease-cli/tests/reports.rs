@@ -184,7 +184,7 @@ fn a_served_page_tells_news_and_nothing_else() {
         before.lines().last(),
         get("/version", &address).lines().last()
     );
-    // SAFETY: the process is our child and not waited for yet.
-    unsafe { libc::kill(server.id() as i32, libc::SIGINT) };
+    // SAFETY: the process is our child and not waited for yet. Not SIGINT, which programs in the background may ignore.
+    unsafe { libc::kill(server.id() as i32, libc::SIGTERM) };
     assert!(server.wait().unwrap().success());
 }
