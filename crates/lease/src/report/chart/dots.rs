@@ -48,6 +48,8 @@ pub struct Dots {
 const WIDTH: f64 = 360.0;
 const LEFT: f64 = 14.0;
 const RIGHT: f64 = 346.0;
+/// Ticks at most whose labels fit beside those at the ends, which are moved inwards.
+const APART: usize = 6;
 const TOP: f64 = 6.0;
 /// A row has its name above its dots.
 const ROW: f64 = 44.0;
@@ -93,7 +95,7 @@ impl Dots {
         html! {
             @for (at, label) in &axis.ticks {
                 (rule([*at, TOP, *at, bottom], "grid"))
-                @if *at > LEFT + 4.0 && *at < RIGHT - 4.0 || axis.ticks.len() < 4 {
+                @if *at > LEFT + 4.0 && *at < RIGHT - 4.0 || axis.ticks.len() <= APART {
                     (text([at.clamp(LEFT + 12.0, RIGHT - 12.0), bottom + 15.0], "tick middle", label))
                 }
             }
