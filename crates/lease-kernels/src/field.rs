@@ -71,19 +71,20 @@ impl Field {
         dual: bool,
     ) -> Self {
         let images = value.len() / (channels * size.area());
-        let mut field = Self::zeros(images, crate::blocks(channels), size, dual);
-        fill(&mut field.value, value, channels, size);
-        if let (Some(tangent), Some(out)) = (tangent, &mut field.tangent) {
-            fill(out, tangent, channels, size);
+        let mut field = Self::zeros(images, crate::blocks(channels), size, false);
+        fill(&mut field.value, value, channels, size.area());
+        if dual {
+            field.with_tangent_planes(tangent, channels)
+        } else {
+            field
         }
-        field
     }
 
     /// The same with these planes as tangents, or zeros.
     pub fn with_tangent_planes(self, tangent: Option<&[f32]>, channels: usize) -> Self {
         let mut out = Buffer::zeros(self.value.len());
         if let Some(tangent) = tangent {
-            fill(&mut out, tangent, channels, self.size);
+            fill(&mut out, tangent, channels, self.size.area());
         }
         Self {
             tangent: Some(out),
@@ -120,11 +121,11 @@ impl Field {
 }
 
 /// Fills the blocks of a batch with planes, `[images, channels, height, width]`.
-fn fill(out: &mut [Lanes], planes: &[f32], channels: usize, size: Size) {
-    let per = crate::blocks(channels) * size.area();
-    for (k, plane) in planes.chunks_exact(size.area()).enumerate() {
+pub fn fill(out: &mut [Lanes], planes: &[f32], channels: usize, area: usize) {
+    let per = crate::blocks(channels) * area;
+    for (k, plane) in planes.chunks_exact(area).enumerate() {
         let (i, c) = (k / channels, k % channels);
-        let out = &mut out[i * per + c / LANES * size.area()..];
+        let out = &mut out[i * per + c / LANES * area..];
         for (pixel, x) in out.iter_mut().zip(plane) {
             pixel[c % LANES] = *x;
         }

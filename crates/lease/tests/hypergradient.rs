@@ -195,19 +195,23 @@ fn mixtures_of_every_kind_are_differentiated_through_all_stages() {
     }
 }
 
-#[test]
-fn partial_channels_and_strengths_of_edges_are_differentiated_through_all_stages() {
-    let darts = Supernet::new(&shape(2, 4)).unwrap();
-    let bench = nas_bench_201::Network::supernet(&nas_bench_201::Shape {
+/// A supernet of NAS-Bench-201 for images that can be halved twice.
+fn bench(partial: usize) -> Arc<dyn Explainer> {
+    let network = nas_bench_201::Network::supernet(&nas_bench_201::Shape {
         channels: 2,
         cells: 1,
         classes: CLASSES,
         image: [EVEN[1], EVEN[2], EVEN[3]],
-        partial: 2,
+        partial,
         stem: Stem::Cifar,
     });
-    let bench = bench.unwrap();
-    let both: [Arc<dyn Explainer>; 2] = [Arc::new(darts), Arc::new(bench)];
+    Arc::new(network.unwrap())
+}
+
+#[test]
+fn partial_channels_and_strengths_of_edges_are_differentiated_through_all_stages() {
+    let darts = Supernet::new(&shape(2, 4)).unwrap();
+    let both: [Arc<dyn Explainer>; 2] = [Arc::new(darts), bench(2)];
     for explainer in both {
         let edges = explainer.architecture().entries().last().unwrap();
         assert_eq!(edges.shape.len(), 1, "strengths of edges");
@@ -294,18 +298,10 @@ fn in_f32(mut setting: Setting) -> Setting {
 #[test]
 fn the_architecture_gradient_is_the_same_to_the_bit_where_earlier_passes_are_kept() {
     let darts = Supernet::new(&shape(2, 4)).unwrap();
-    let bench = nas_bench_201::Network::supernet(&nas_bench_201::Shape {
-        channels: 2,
-        cells: 1,
-        classes: CLASSES,
-        image: [EVEN[1], EVEN[2], EVEN[3]],
-        partial: 1,
-        stem: Stem::Cifar,
-    });
     let settings = [
         in_two_parts(),
         setting_of(Arc::new(darts), EVEN),
-        setting_of(Arc::new(bench.unwrap()), EVEN),
+        setting_of(bench(1), EVEN),
     ];
     for setting in settings {
         let mut setting = in_f32(setting);

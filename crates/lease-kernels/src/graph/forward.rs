@@ -6,7 +6,7 @@ use super::image::{Readers, forms, sums_of};
 use super::{
     Graph, Group, Id, Level, Node, Normalise, Output, Saved, Statistics, Term, Unit, Weighted,
 };
-use crate::field::{Field, Halves, Pair, PairMut, Part, Share, Spare, share_out};
+use crate::field::{Field, Halves, Pair, PairMut, Part, Share, Spare, fill, share_out};
 use crate::norm::{ImageSums, Norm, Weighting};
 use crate::plane::{Rows, Size};
 use crate::stage::{Forms, Stage};
@@ -467,12 +467,7 @@ fn noise_image(
     let Some(draw) = draw else { return };
     let mut planes = vec![0.0; channels * area];
     draw(&mut planes);
-    for (c, plane) in planes.chunks_exact(area).enumerate() {
-        let out = &mut out.value[c / LANES * area..][..area];
-        for (pixel, x) in out.iter_mut().zip(plane) {
-            pixel[c % LANES] = *x;
-        }
-    }
+    fill(out.value, &planes, channels, area);
 }
 
 fn avg_image(x: Pair, size: Size, window: Window, mut out: PairMut, halves: Halves) {

@@ -418,7 +418,8 @@ where
 /// A pass by the CPU's kernels.
 struct Passed {
     saved: Saved,
-    inputs: Inputs,
+    /// What it was computed from, if its values are to be left in a memo.
+    inputs: Option<Inputs>,
 }
 
 fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kept<Passed>) {
@@ -472,6 +473,7 @@ fn forward(tensors: [&Primitive; 3], plan: &Plan, keep: bool) -> (Primitive, Kep
         *noted = saved.statistics(&plan.graph);
     }
     let lengths = (inputs.weights.len(), inputs.coefficients.len());
+    let inputs = (plan.memo.is_some() && !dual).then_some(inputs);
     let passed = Passed { saved, inputs };
     (
         flat(results),
@@ -509,8 +511,8 @@ impl Backward<Flex, 3> for GraphBackward {
             input: images.is_some(),
         };
         let (g, lengths) = (numbers(&g), (kept.weights, kept.coefficients));
-        let result = match &plan.memo {
-            Some(memo) if !plan.tangents.contains(&true) => {
+        let result = match (&plan.memo, inputs) {
+            (Some(memo), Some(inputs)) => {
                 let (result, saved) = plan.graph.backward_keeping(saved, g, lengths, wanted);
                 let graph = plan.graph.clone();
                 memo.keep(Values {

@@ -169,6 +169,7 @@ impl Search {
             false => None,
         };
         let mut search = Self {
+            keeps: keeping(&config, &models, &feed.dataset.size()).is_some(),
             identity,
             team,
             records,
@@ -244,6 +245,7 @@ impl Search {
         };
         notes.push(format!("Resuming after step {}.", progress.step));
         Ok(Self {
+            keeps: keeping(&config, &models, &feed.dataset.size()).is_some(),
             state: State::restore(&config, &models, &device, (checkpoint, progress))?,
             config,
             device,

@@ -55,6 +55,8 @@ pub struct Search {
     config: SearchConfig,
     device: Device,
     models: Models,
+    /// Whether passes of stages I and II keep what stage IV would compute again.
+    keeps: bool,
     feed: Feed,
     team: Team,
     folder: PathBuf,
@@ -168,7 +170,9 @@ impl Search {
             candidates: self.models.explainer.kept(architecture, keep),
         };
         let latencies = self.latencies.as_ref();
-        self.models = Self::networks(&self.config, &self.feed.dataset.size(), &reached, latencies)?;
+        let images = self.feed.dataset.size();
+        self.models = Self::networks(&self.config, &images, &reached, latencies)?;
+        self.keeps = begin::keeping(&self.config, &self.models, &images).is_some();
         let progress = Progress {
             stage: reached,
             ..std::mem::take(&mut self.state.progress)

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Search, Shares, StepMetrics, begin, freezing};
+use super::{Search, Shares, StepMetrics, freezing};
 use crate::Error;
 use crate::collective::Team;
 use crate::method::iteration::Stages;
@@ -74,15 +74,9 @@ impl Search {
     }
 
     fn prepared(&mut self, step: u64, epoch: usize) -> Prepared {
-        let mut parts = self.parts(step, epoch);
+        let parts = self.parts(step, epoch);
         let mut at = self.state.point.clone();
         let warmup = self.config.warms_up(epoch);
-        let images = self.feed.dataset.size();
-        if !warmup && begin::keeping(&self.config, &self.models, &images).is_some() {
-            for part in &mut parts {
-                part.memo = Some(Memo::default());
-            }
-        }
         let perturbation = &self.config.perturbation;
         if !warmup && perturbation.sam_radius > 0.0 {
             at.architecture = perturbation.sharpened(&self.team, &parts, &at);
@@ -209,13 +203,14 @@ impl Search {
         let batches = self.feed.batches(step);
         let starts = self.config.listens().then(|| self.feed.starts(step));
         let mut starts = starts.into_iter().flatten();
+        let keeps = self.keeps && !self.config.warms_up(epoch);
         let numbered = self.team.own().zip(batches);
         let mut parts: Vec<Part> = numbered
             .map(|(number, batches)| Part {
                 models: self.models_at(step, epoch, number),
                 batches,
                 starts: starts.next(),
-                memo: None,
+                memo: keeps.then(Memo::default),
             })
             .collect();
         let perturbation = &self.config.perturbation;
