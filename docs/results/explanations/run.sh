@@ -14,12 +14,20 @@ train() { # NAME SETTINGS…
         --out "$out/$name" --threads 2 --train-cells 1 --train-cutout 0 "$@"
 }
 
-explain() { # NETWORK NAME SETTINGS…
+explained() { # NETWORK NAME SETTINGS…
     local network=$1 name=$2
     shift 2
     if [ ! -f "$out/$network-$name/explanations.json" ]; then
-        "$lease" explain "$out/$network" --out "$out/$network-$name" --split train --pictures 6 --threads 2 "$@"
+        "$lease" explain "$out/$network" --out "$out/$network-$name" --threads 2 "$@"
     fi
+}
+
+explain() { # NETWORK NAME SETTINGS…
+    explained "$@" --split train --pictures 6
+}
+
+test_images() { # NETWORK NAME SETTINGS…
+    explained "$@" --split test --pictures 8 --count 200
 }
 
 sweep() { # NETWORK EPSILONS
@@ -51,14 +59,6 @@ sweep cifar10 0.03 0.1 0.3
 for steps in 3 5; do
     explain cifar10 "eps0.1-${steps}x0.5" --epsilon 0.1 --attack-steps "$steps" --attack-step 0.5
 done
-
-test_images() { # NETWORK NAME SETTINGS…
-    local network=$1 name=$2
-    shift 2
-    if [ ! -f "$out/$network-$name/explanations.json" ]; then
-        "$lease" explain "$out/$network" --out "$out/$network-$name" --pictures 8 --threads 2 --count 200 "$@"
-    fi
-}
 
 # The defaults on test images, and what else a search would take.
 for network in digits shapes cifar10; do

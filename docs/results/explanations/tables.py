@@ -22,6 +22,16 @@ def of(found, key, source):
     return None
 
 
+def row(found, source):
+    """The measures of an explanation, or of a control."""
+    cells = []
+    for key in COLUMNS:
+        measured = of(found, key, source)
+        whole = key.startswith("road")
+        cells.append(told(measured) if whole else "–" if measured is None else f"{measured['mean']:.3f}")
+    return " | ".join(cells)
+
+
 def main():
     out = Path(sys.argv[1])
     for network in ["digits", "shapes", "cifar10"]:
@@ -36,21 +46,14 @@ def main():
             attack = found["attack"]
             name = f"ε {attack['epsilon']}, {attack['attack_steps']} × {attack['attack_step']}"
             name += " (test)" if "test" in found["explained"]["from"] else ""
-            cells = [f"{100 * found['predictions']['changed']:.0f} %"]
-            for key in COLUMNS:
-                measured = of(found, key, "explanation")
-                cells.append(told(measured) if key.startswith("road") else "–" if measured is None else f"{measured['mean']:.3f}")
-            print(f"| {name} | " + " | ".join(cells) + " |")
+            changed = f"{100 * found['predictions']['changed']:.0f} %"
+            print(f"| {name} | {changed} | {row(found, 'explanation')} |")
         # The controls, but for another image's explanation, are the same whatever the attack: those of the last file of each part.
         last = {"test" in json.loads(file.read_text())["explained"]["from"]: file for file in files}
         for on_test, file in sorted(last.items()):
             found = json.loads(file.read_text())
             for source in SOURCES[1:]:
-                cells = ["–"]
-                for key in COLUMNS:
-                    measured = of(found, key, source)
-                    cells.append(told(measured) if key.startswith("road") else "–" if measured is None else f"{measured['mean']:.3f}")
-                print(f"| {source}{' (test)' if on_test else ''} | " + " | ".join(cells) + " |")
+                print(f"| {source}{' (test)' if on_test else ''} | – | {row(found, source)} |")
         print("\n| randomisation | likeness | of two starts | passed | entropy rises | passed |")
         print("|---|---|---|---|---|---|")
         for file in files:

@@ -17,14 +17,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+pub use lease::data::counted;
 pub use lease::report::quoted;
 use serde_json::{Value, json};
-
-/// So many things, of which one is called by its name and several by that with an s.
-pub fn counted(number: usize, name: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {name}{s}")
-}
 
 /// The widest of some texts and their column's title, in the terminal's columns.
 pub fn widest<'a>(title: &str, texts: impl Iterator<Item = &'a str>) -> usize {

@@ -349,10 +349,10 @@ impl Dataset {
     }
 }
 
-/// So many of something.
-fn counted(number: usize, what: &str) -> String {
-    let more = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{more}")
+/// So many things, of which one is called by its name and several by that with an s.
+pub fn counted(number: usize, name: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {name}{s}")
 }
 
 type Loaded = (&'static str, Vec<String>, Images, Images);
