@@ -16,7 +16,14 @@ const PARTS: &[&[&str]] = &[
     &["--perturb", "adversarial", "--perturb-steps", "2"],
     &["--lambda", "0.125"],
     &["--freeze-below", "0.9", "--freeze-steps", "2"],
-    &["--selection", "best-epoch", "--selection-epochs", "2"],
+    &[
+        "--selection",
+        "best-epoch",
+        "--selection-epochs",
+        "2",
+        "--min-convolutions",
+        "2",
+    ],
     &["--selection", "perturbation", "--selection-tune-steps", "1"],
     &[
         "--sampler",

@@ -216,7 +216,7 @@ impl Composite for SearchConfig {
         if asked && self.budget.bounds().any() {
             errors.push(SelectionSettings::setting("selection").range(
                 "perturbation",
-                "it looks at no costs, so that it cannot be had with --max-parameters, --max-flops or --max-latency-ms",
+                "it looks at no bounds, so that it cannot be had with --max-parameters, --max-flops, --max-latency-ms or --min-convolutions",
             ));
         }
         errors

@@ -80,9 +80,9 @@ pub enum GenotypeError {
         /// What is wrong.
         reason: String,
     },
-    /// No architecture costs as little as it may.
+    /// No architecture keeps to the bounds.
     #[error(
-        "no architecture of the space meets the budget: {reason}; raise the bound, or make the network smaller by --train-channels, --train-cells, --budget-channels or --budget-cells"
+        "no architecture of the space meets the budget: {reason}; loosen the bound, or make the network smaller by --train-channels, --train-cells, --budget-channels or --budget-cells"
     )]
     Budget {
         /// What the cheapest cost.

@@ -21,6 +21,9 @@ pub trait Architecture: Any + fmt::Debug + fmt::Display + Send + Sync {
     /// How many edges of the (normal) cell are skip-connects.
     fn skip_connects(&self) -> usize;
 
+    /// How many edges of the (normal) cell are convolutions, whatever kind they are.
+    fn convolutions(&self) -> usize;
+
     /// The share of operations without weights.
     fn parameter_free_share(&self) -> f64;
 

@@ -178,8 +178,7 @@ impl StudyConfig {
         self.search.space.random(&mut rng)
     }
 
-    /// Whether a genotype's network keeps to the bounds on parameters and multiply-adds, for these images. Its time is not
-    /// looked at.
+    /// Whether a genotype's network keeps to the bounds, for these images. Its time is not looked at.
     fn allows(&self, genotype: &Genotype, dataset: &Dataset) -> bool {
         let budget = &self.search.budget;
         let bounds = budget.bounds().without_time();
@@ -189,10 +188,12 @@ impl StudyConfig {
         let how = (self.search.network.stem, self.train.train.edge_skips);
         let shape = budget.shape(dataset.classes.len(), dataset.shape(), how);
         let network = genotype.network(&shape);
-        network.is_ok_and(|network| bounds.allow(counted(&*network, shape.image)))
+        network.is_ok_and(|network| {
+            bounds.allow(counted(&*network, shape.image), genotype.convolutions())
+        })
     }
 
-    /// The first of an architecture's random draws that keeps to the bounds on parameters and multiply-adds, for these images.
+    /// The first of an architecture's random draws that keeps to the bounds, but for that on the time, for these images.
     ///
     /// # Errors
     /// If none of many does.
@@ -207,7 +208,7 @@ impl StudyConfig {
             .ok_or_else(|| {
                 Error::Usage(format!(
                     "none of {MOST_DRAWS_WITHIN} random architectures keeps to the budget; raise --max-parameters or \
-                     --max-flops, or leave random architectures out"
+                     --max-flops, lower --min-convolutions, or leave random architectures out"
                 ))
             })
     }
@@ -223,8 +224,8 @@ impl StudyConfig {
         })
     }
 
-    /// So many random architectures of the space that keep to the bounds on parameters and multiply-adds for these images, no
-    /// two alike and none like `found`; fewer where there are too few for so many.
+    /// So many random architectures of the space that keep to the bounds, but for that on the time, for these images, no two
+    /// alike and none like `found`; fewer where there are too few for so many.
     pub fn random_genotypes(
         &self,
         seed: u64,

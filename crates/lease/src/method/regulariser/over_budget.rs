@@ -71,7 +71,7 @@ impl<'a> OverBudget<'a> {
         Self {
             mixing: explainer.mixing(),
             rest: budget.costs().rest,
-            bounds: budget.bounds().0,
+            bounds: budget.bounds().costs,
             edges: edges.collect(),
         }
     }
@@ -148,7 +148,7 @@ mod tests {
     use crate::network::Stem;
     use crate::rng::{Purpose, stream};
     use crate::space::cost::Bounds;
-    use crate::space::darts::{Supernet, SupernetShape};
+    use crate::space::darts::{DartsGenotype, Supernet, SupernetShape};
     use crate::space::mixing::Relaxation;
     use crate::space::{DerivedShape, Genotype};
 
@@ -179,6 +179,13 @@ mod tests {
         Vector::from_values(layout, values, &Device::flex(), DType::F64).scale(1e3)
     }
 
+    fn costing(costs: [Option<u64>; 3]) -> Bounds {
+        Bounds {
+            costs,
+            ..Bounds::default()
+        }
+    }
+
     fn budget(explainer: &dyn Explainer, shape: &DerivedShape, bounds: Bounds) -> Arc<Budget> {
         Arc::new(Budget::new(explainer, shape, bounds, None).unwrap())
     }
@@ -197,7 +204,7 @@ mod tests {
                 ..Mixing::default()
             };
             let explainer = explainer.with_mixing(mixing);
-            let bounds = Bounds([Some(900), Some(50_000), Some(1)]);
+            let bounds = costing([Some(900), Some(50_000), Some(1)]);
             let explainer = explainer.within(budget(&*explainer, &shape, bounds));
             let at = over_budget(&*explainer, &a, 1.0).unwrap();
             let exact = at.gradient.to_f64();
@@ -231,16 +238,30 @@ mod tests {
             let choice = explainer.choice(&a).unwrap();
             assert_eq!(free.costs().of_choice(&choice), cost);
             // Whatever is allowed is derived as without a budget.
-            let loose = Bounds([Some(cost.parameters), Some(cost.multiply_adds), None]);
+            let loose = costing([Some(cost.parameters), Some(cost.multiply_adds), None]);
             let loose = explainer.within(budget(&*explainer, &shape, loose));
             assert_eq!(loose.derive(&a).unwrap(), genotype);
             let tight = (free.costs().rest.parameters + cost.parameters) / 2;
-            let tight = Bounds([Some(tight), None, None]);
+            let tight = costing([Some(tight), None, None]);
             let tight = explainer.within(budget(&*explainer, &shape, tight));
             let within = cost_of(&tight.derive(&a).unwrap());
-            assert!(within.parameters <= tight.budget().unwrap().bounds().0[0].unwrap());
+            assert!(within.parameters <= tight.budget().unwrap().bounds().costs[0].unwrap());
+            // The reduction cell is not asked for convolutions.
+            for convolutions in 0..=4 {
+                let bounds = Bounds {
+                    convolutions,
+                    ..Bounds::default()
+                };
+                let most = explainer.within(budget(&*explainer, &shape, bounds));
+                let most = most.derive(&a).unwrap();
+                assert!(most.convolutions() >= convolutions);
+                let [before, after]: [&DartsGenotype; 2] =
+                    [&genotype, &most].map(|g| g.downcast().unwrap());
+                assert_eq!(after.reduce, before.reduce);
+                assert_eq!(after == before, genotype.convolutions() >= convolutions);
+            }
         }
-        let none = Bounds([Some(3), None, None]);
+        let none = costing([Some(3), None, None]);
         let none = explainer.within(budget(&*explainer, &shape, none));
         let error = none
             .derive(&alphas(&*explainer, 0))

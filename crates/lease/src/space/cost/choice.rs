@@ -5,8 +5,9 @@
 //! cannot reach the score of a choice that is known already, from single changes of the best choice without bounds. The result
 //! is exact.
 
-/// Costs that are bounded: parameters, multiply-adds, nanoseconds, and one that a space has of its own.
-pub const COSTS: usize = 4;
+/// Costs that are bounded: parameters, multiply-adds, nanoseconds, operations that are no convolutions, and one that a space has
+/// of its own.
+pub const COSTS: usize = 5;
 
 /// One of a group.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -188,9 +189,9 @@ mod tests {
                 (0..5).map(|_| (0..5).map(|_| entry()).collect()).collect();
             let bound = 40 + 3 * case;
             let bounds = match case % 3 {
-                0 => [bound, u64::MAX, u64::MAX, u64::MAX],
-                1 => [bound, bound + 10, u64::MAX, u64::MAX],
-                _ => [bound + 20, bound + 10, bound + 30, bound],
+                0 => [bound, u64::MAX, u64::MAX, u64::MAX, u64::MAX],
+                1 => [bound, bound + 10, u64::MAX, bound + 25, u64::MAX],
+                _ => [bound + 20, bound + 10, bound + 30, bound + 25, bound],
             };
             let start = [3; COSTS];
             let total = |chosen: &[usize]| {

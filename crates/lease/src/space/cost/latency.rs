@@ -236,7 +236,10 @@ mod tests {
         let error = error.to_string();
         assert!(error.contains("lease bench --latency FILE"), "{error}");
         // No network is faster than what all have in common.
-        let bounds = Bounds([None, None, Some(costs.rest.nanoseconds / 2)]);
+        let bounds = Bounds {
+            costs: [None, None, Some(costs.rest.nanoseconds / 2)],
+            ..Bounds::default()
+        };
         let budget = Budget::new(&explainer, &shape, bounds, Some(&read)).unwrap();
         let explainer = explainer.within(std::sync::Arc::new(budget));
         let level = crate::network::part::start(explainer.architecture());

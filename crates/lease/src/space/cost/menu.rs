@@ -130,6 +130,16 @@ impl Costs {
         Ok(costs)
     }
 
+    /// How many of these operations, on the edges of the first kind of cell, have parameters.
+    pub fn convolutions(&self, choice: &Choice) -> usize {
+        let first = self.edges.first().zip(choice.first());
+        let edges = first
+            .into_iter()
+            .flat_map(|(edges, of)| edges.iter().zip(of));
+        let chosen = edges.filter_map(|(candidates, chosen)| Some(candidates[(*chosen)?]));
+        chosen.filter(|cost| cost.parameters > 0).count()
+    }
+
     /// What a network with these operations costs.
     pub fn of_choice(&self, choice: &Choice) -> Cost {
         let kinds = self.edges.iter().zip(choice);

@@ -6,7 +6,7 @@ use crate::network::StemChoice;
 use crate::space::DerivedShape;
 
 section! {
-    /// What the network that is found may cost.
+    /// What the network that is found may cost, and must have.
     BudgetSettings, "budget", "" {
         /// Parameters at most, without an auxiliary head's; 0 means any number.
         max_parameters: f64 = 0.0 => Rule::NOT_NEGATIVE;
@@ -14,6 +14,8 @@ section! {
         max_flops: f64 = 0.0 => Rule::NOT_NEGATIVE;
         /// Milliseconds for one image at most, as the CPU's kernels take them on this machine; 0 means any time.
         max_latency_ms: f64 = 0.0 => Rule::NOT_NEGATIVE;
+        /// Convolutions on the edges of the (normal) cell at least, whatever kind they are; 0 means any number.
+        min_convolutions: usize = 0 => Rule::whole(0, 1_000);
         /// Weight of what the mixture is expected to cost beyond a bound, as a share of the bound, in the architecture's loss; 0 leaves the bounds to the derivation.
         budget_strength: f64 = 1.0 => Rule::NOT_NEGATIVE;
         /// Channels of the first cells of the network that the bounds are for; by default those that it is trained with.
@@ -33,11 +35,14 @@ fn bound(value: f64) -> Option<u64> {
 impl BudgetSettings {
     /// The bounds.
     pub fn bounds(&self) -> Bounds {
-        Bounds([
-            bound(self.max_parameters),
-            bound(self.max_flops),
-            bound(self.max_latency_ms * 1e6),
-        ])
+        Bounds {
+            costs: [
+                bound(self.max_parameters),
+                bound(self.max_flops),
+                bound(self.max_latency_ms * 1e6),
+            ],
+            convolutions: self.min_convolutions,
+        }
     }
 
     /// The network that they are for, of so many classes and images of `image` (channels, height, width).

@@ -70,10 +70,11 @@ pub(super) fn within(
     let places = || (0..2).flat_map(|kind| (0..nodes).map(move |node| (kind, node)));
     let groups = places().map(|at| pairs(rows, candidates, budget, at));
     let (pairs, entries): (Vec<Vec<Pair>>, Vec<Vec<Entry>>) = groups.unzip();
-    let capped = budget.best(&entries, most_skips.map(|most| most as u64));
+    let edges = 2 * nodes;
+    let capped = budget.best(&entries, edges, most_skips.map(|most| most as u64));
     // Where edges have nothing but skip-connects left there can be no cap.
     let chosen = match (capped, most_skips) {
-        (Err(_), Some(_)) => budget.best(&entries, None)?,
+        (Err(_), Some(_)) => budget.best(&entries, edges, None)?,
         (chosen, _) => chosen?,
     };
     let mut genes: Vec<Pair> = pairs
@@ -102,9 +103,13 @@ fn pairs(
         let derivable = operations.filter(|(_, o)| **o != Operation::None);
         derivable.map(move |(k, operation)| {
             let weight = rows[kind][edge][*operation as usize];
-            let skip = kind == CellKind::Normal as usize && *operation == Operation::SkipConnect;
+            let normal = kind == CellKind::Normal as usize;
+            let of = [
+                operation.is_parameter_free(),
+                *operation == Operation::SkipConnect,
+            ];
             let score = weight.max(f64::MIN_POSITIVE).ln();
-            let cost = entry(score, edges[edge][k], u64::from(skip));
+            let cost = entry(score, edges[edge][k], of.map(|of| u64::from(normal && of)));
             (weight, Edge(*operation, from), cost)
         })
     };

@@ -222,6 +222,11 @@ impl Architecture for DartsGenotype {
         self.normal.skip_connects()
     }
 
+    fn convolutions(&self) -> usize {
+        let edges = self.normal.edges();
+        edges.filter(|e| !e.0.is_parameter_free()).count()
+    }
+
     fn parameter_free_share(&self) -> f64 {
         Self::parameter_free_share(self)
     }

@@ -176,10 +176,14 @@ impl Cell {
         skips.count()
     }
 
+    /// How many edges are convolutions.
+    pub fn convolutions(&self) -> usize {
+        self.0.iter().filter(|o| o.kernel().is_some()).count()
+    }
+
     /// The share of edges without weights.
     pub fn parameter_free_share(&self) -> f64 {
-        let free = self.0.iter().filter(|o| o.kernel().is_none());
-        free.count() as f64 / EDGES as f64
+        (EDGES - self.convolutions()) as f64 / EDGES as f64
     }
 }
 

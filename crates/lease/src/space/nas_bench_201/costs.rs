@@ -79,7 +79,8 @@ pub(super) fn within(
         }
         let operations = || cell.0.iter().map(|o| *o as usize).enumerate();
         let choice = vec![operations().map(|(_, k)| Some(k)).collect()];
-        let cost = entry(0.0, costs.of_choice(&choice), 0).costs;
+        let others = (EDGES - costs.convolutions(&choice)) as u64;
+        let cost = entry(0.0, costs.of_choice(&choice), [others, 0]).costs;
         least = std::array::from_fn(|d| least[d].min(cost[d]));
         if !budget.allows(&choice) {
             continue;
@@ -90,7 +91,7 @@ pub(super) fn within(
             found = Some((score, cell));
         }
     }
-    let found = found.ok_or_else(|| budget.problem(least))?;
+    let found = found.ok_or_else(|| budget.problem(least, EDGES))?;
     Ok(found.1)
 }
 
@@ -158,11 +159,10 @@ mod tests {
         let values = values.iter().zip(noise).map(|(a, b)| a + 1e3 * b).collect();
         let layout = explainer.architecture().clone();
         let a = Vector::from_values(layout, values, &Device::flex(), DType::F64);
-        let most = 400_000;
-        let bounds = Bounds([Some(most), None, None]);
-        let budget = Budget::new(&*explainer, &shape, bounds, None).unwrap();
-        let within = explainer.within(Arc::new(budget)).derive(&a).unwrap();
-        let found: &Cell = within.downcast().unwrap();
+        let derived = |bounds: Bounds| {
+            let budget = Budget::new(&*explainer, &shape, bounds, None).unwrap();
+            explainer.within(Arc::new(budget)).derive(&a)
+        };
         let rows = &explainer.mixtures(&a)[0].rows;
         let score = |cell: &Cell| -> f64 {
             let weights = cell.0.iter().enumerate().map(|(e, o)| rows[e][*o as usize]);
@@ -173,10 +173,39 @@ mod tests {
             let genotype = crate::space::Genotype::new(cell);
             table.standing_of(&genotype).unwrap().truth.params
         };
-        assert!(parameters(*found) <= most && found.is_connected());
-        let better = (0..Cell::COUNT).map(Cell::numbered).find(|cell| {
-            score(cell) > 1.001 * score(found) && cell.is_connected() && parameters(*cell) <= most
+        let strongest = derived(Bounds::default()).unwrap();
+        let mut before = *strongest.downcast::<Cell>().unwrap();
+        // Each time what was derived before is not allowed any more.
+        let more = before.convolutions() + 1;
+        for (smaller, convolutions) in [(true, 0), (false, more), (true, more)] {
+            let most = if smaller {
+                parameters(before) - 1
+            } else {
+                u64::MAX
+            };
+            let bounds = Bounds {
+                costs: [Some(most), None, None],
+                convolutions,
+            };
+            let keeps = |cell: &Cell| {
+                let enough = cell.convolutions() >= convolutions;
+                enough && cell.is_connected() && parameters(*cell) <= most
+            };
+            assert!(!keeps(&before), "{before} keeps to {bounds:?}");
+            let within = derived(bounds).unwrap();
+            let found: &Cell = within.downcast().unwrap();
+            assert!(keeps(found));
+            let mut all = (0..Cell::COUNT).map(Cell::numbered);
+            let better = all.find(|cell| score(cell) > 1.001 * score(found) && keeps(cell));
+            assert_eq!(better, None);
+            before = *found;
+        }
+        let impossible = derived(Bounds {
+            convolutions: 7,
+            ..Bounds::default()
         });
-        assert_eq!(better, None);
+        let error = impossible.unwrap_err().to_string();
+        let told = "--min-convolutions is 7, and a cell has 6 at most";
+        assert!(error.contains(told), "{error}");
     }
 }

@@ -108,6 +108,10 @@ impl Architecture for Cell {
         Self::skip_connects(self)
     }
 
+    fn convolutions(&self) -> usize {
+        Self::convolutions(self)
+    }
+
     fn parameter_free_share(&self) -> f64 {
         Self::parameter_free_share(self)
     }
