@@ -61,6 +61,18 @@ const SPACES: &[&[&str]] = &[
     &["--space", "nas-bench-201", "--cells", "1", "--partial", "2"],
     &["--space", "s4", "--cells", "1"],
     &["--space", "wide-all-skip", "--cells", "1"],
+    &[
+        "--space",
+        "p-darts",
+        "--nodes",
+        "1",
+        "--stage-cells",
+        "3,3",
+        "--stage-candidates",
+        "8,3",
+        "--stage-skip-dropout",
+        "0,0.4",
+    ],
 ];
 
 fn tiny(out: &Path, parts: &[&[&str]]) -> std::process::Command {
@@ -83,7 +95,13 @@ fn parts_go_together_with_every_method_on_every_space() {
             // Every pair of parts and spaces, the methods in turn.
             let method = methods[(i + j) % methods.len()];
             let out = folder.path().join(format!("{i}-{j}"));
-            done(tiny(&out, &[part, space, &["--method", method]]));
+            let search = tiny(&out, &[part, space, &["--method", method]]);
+            if part.contains(&"perturbation") && space.contains(&"p-darts") {
+                let told = refused(search);
+                assert!(told.contains("how many skip-connects"), "{told}");
+                continue;
+            }
+            done(search);
             assert!(out.join("genotype.json").exists());
         }
     }

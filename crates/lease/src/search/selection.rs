@@ -3,8 +3,8 @@
 //! - strongest: that of the largest coefficients at the end (DARTS, arXiv 1806.09055);
 //! - perturbation: edge by edge in random order the operation whose removal costs most validation accuracy, then at
 //!   each node of a space that keeps two edges those whose removal costs most (Wang et al., *DARTS-PT*, arXiv
-//!   2108.04392, algorithm 1), with or without training of E between two decisions. It asks the supernet, not the
-//!   coefficients, which may never have moved;
+//!   2108.04392, algorithm 1), with or without training of E between two rounds. In a round, as in the authors' code, one edge
+//!   or node of each kind of cell is decided. It asks the supernet, not the coefficients, which may never have moved;
 //! - best-epoch: among the choices of the last epochs the one with which the supernet, all other operations left out, is
 //!   most accurate on its validation images.
 //!
@@ -46,7 +46,7 @@ section! {
     SelectionSettings, "selection", "" {
         /// What is selected at the end: strongest, the largest coefficients (DARTS); perturbation, on each edge the operation whose removal costs most validation accuracy (DARTS-PT); best-epoch, the choice of the last epochs with which the supernet is most accurate.
         selection: Selection = Selection::Strongest, ["strongest", "perturbation", "best-epoch"];
-        /// Steps in which the explainer's weights train between two decisions of the perturbation selection, at a tenth of the first learning rate; 0 means none.
+        /// Steps in which the explainer's weights train between two rounds of the perturbation selection, each of which decides one edge or node of each kind of cell, at a tenth of the first learning rate; 0 means none.
         selection_tune_steps: u64 = 0 => Rule::whole(0, 1_000_000);
         /// Epochs that the best is taken from.
         selection_epochs: usize = 5 => Rule::whole(1, 100_000);
@@ -128,27 +128,25 @@ impl Search {
                 .collect(),
             tuned: 0,
         };
-        let (edges, nodes) = (edges(&parts, &mut rng), nodes(&parts, &mut rng));
-        let mut told = Told::new(edges.len() + nodes.len(), observer);
-        for (kind, edge) in edges {
-            let done = self.decide_operation(&mut selecting, &parts[kind], (kind, edge), stop);
-            if done
-                .and_then(|()| self.tune(&mut selecting, stop))
-                .is_none()
-            {
+        let rounds = rounds(&parts, &mut rng);
+        let mut told = Told::new(rounds.iter().map(Vec::len).sum(), observer);
+        for (number, round) in rounds.iter().enumerate() {
+            if number > 0 && self.tune(&mut selecting, stop).is_none() {
                 return Ok(None);
             }
-            told.decided(observer);
-        }
-        for (kind, node) in nodes {
-            let done = self.decide_edges(&mut selecting, &parts[kind], (kind, node), stop);
-            if done
-                .and_then(|()| self.tune(&mut selecting, stop))
-                .is_none()
-            {
-                return Ok(None);
+            for (kind, what) in round {
+                let (of, kind) = (&parts[*kind], *kind);
+                let done = match *what {
+                    Open::Operation(edge) => {
+                        self.decide_operation(&mut selecting, of, (kind, edge), stop)
+                    }
+                    Open::Edges(node) => self.decide_edges(&mut selecting, of, (kind, node), stop),
+                };
+                if done.is_none() {
+                    return Ok(None);
+                }
+                told.decided(observer);
             }
-            told.decided(observer);
         }
         let decided = decided(&parts, &selecting.choice, &architecture);
         Ok(Some(f.derive(&decided)?))
@@ -318,25 +316,77 @@ fn direct(explainer: &dyn Explainer) -> std::sync::Arc<dyn Explainer> {
     explainer.with_mixing(Mixing::direct())
 }
 
-/// All edges of all kinds of cells, in random order.
-fn edges(parts: &[Coefficients], rng: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
-    shuffled(parts, |of| of.derivable.len(), rng)
+/// What is to be decided of a kind of cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    /// The operation of this edge.
+    Operation(usize),
+    /// Which two edges lead into this node.
+    Edges(usize),
 }
 
-/// All nodes that keep two of their edges, in random order.
-fn nodes(parts: &[Coefficients], rng: &mut ChaCha8Rng) -> Vec<(usize, usize)> {
-    shuffled(parts, |of| of.nodes.len(), rng)
+/// What is decided in each round, with the kind of cell: first the operations of all edges, then the edges into the nodes that
+/// have more than two, each in a random order.
+fn rounds(parts: &[Coefficients], rng: &mut ChaCha8Rng) -> Vec<Vec<(usize, Open)>> {
+    let mut all = together(parts, rng, |of| {
+        (0..of.derivable.len()).map(Open::Operation).collect()
+    });
+    all.extend(together(parts, rng, |of| {
+        let nodes = of.nodes.iter().enumerate();
+        let open = nodes.filter(|(_, edges)| edges.len() > 2);
+        open.map(|(node, _)| Open::Edges(node)).collect()
+    }));
+    all
 }
 
-fn shuffled(
+/// One of each kind of cell in each round, as long as there are any.
+fn together(
     parts: &[Coefficients],
-    count: impl Fn(&Coefficients) -> usize,
     rng: &mut ChaCha8Rng,
-) -> Vec<(usize, usize)> {
-    let all = parts.iter().enumerate();
-    let all: Vec<_> = all
-        .flat_map(|(kind, of)| (0..count(of)).map(move |i| (kind, i)))
-        .collect();
-    let order = permutation(rng, all.len());
-    order.into_iter().map(|i| all[i as usize]).collect()
+    open: impl Fn(&Coefficients) -> Vec<Open>,
+) -> Vec<Vec<(usize, Open)>> {
+    let mut rounds: Vec<Vec<(usize, Open)>> = Vec::new();
+    for (kind, of) in parts.iter().enumerate() {
+        let open = open(of);
+        let order = permutation(rng, open.len());
+        rounds.resize_with(rounds.len().max(open.len()), Vec::new);
+        for (round, i) in rounds.iter_mut().zip(order) {
+            round.push((kind, open[i as usize]));
+        }
+    }
+    rounds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::darts::{Supernet, SupernetShape};
+
+    #[test]
+    fn each_round_decides_one_of_each_kind_of_cell_and_only_what_is_open() {
+        let shape = SupernetShape {
+            nodes: 4,
+            cells: 3,
+            ..SupernetShape::default()
+        };
+        let parts = Supernet::new(&shape).unwrap().coefficients();
+        let rounds = rounds(&parts, &mut stream(1, Purpose::Selection, 0));
+        // The authors': 14 edges and the three nodes of more than two, of both kinds at a time.
+        assert_eq!(rounds.len(), 14 + 3);
+        for kind in 0..2 {
+            let mut of: Vec<Open> = rounds.iter().map(|round| round[kind].1).collect();
+            assert!(rounds.iter().all(|round| round[kind].0 == kind));
+            let (edges, nodes) = of.split_at_mut(14);
+            let ordered = |all: &mut [Open]| {
+                all.sort_by_key(|open| match open {
+                    Open::Operation(i) | Open::Edges(i) => *i,
+                });
+                all.to_vec()
+            };
+            let expected: Vec<Open> = (0..14).map(Open::Operation).collect();
+            assert_ne!(edges, expected, "in random order");
+            assert_eq!(ordered(edges), expected);
+            assert_eq!(ordered(nodes), [1, 2, 3].map(Open::Edges));
+        }
+    }
 }

@@ -213,6 +213,12 @@ impl Composite for SearchConfig {
             s.stop_eigenvalue_ratio.to_string(),
             early,
         );
+        if asked && !whole {
+            errors.push(SelectionSettings::setting("selection").range(
+                "perturbation",
+                "it does not look at how many skip-connects a search in stages may keep",
+            ));
+        }
         if asked && self.budget.bounds().any() {
             errors.push(SelectionSettings::setting("selection").range(
                 "perturbation",
@@ -402,7 +408,7 @@ impl SearchConfig {
             "perturbation" => self.perturbation.reads(key),
             "freezing" => self.freezing.reads(key),
             "selection" => self.selection.reads(key),
-            "budget" => self.budget.bounds().any(),
+            "budget" => self.budget.reads(key),
             section => self.tables().iter().any(|(info, _)| info.name == section),
         }
     }
