@@ -82,7 +82,7 @@ pub enum GenotypeError {
     },
     /// No architecture keeps to the bounds.
     #[error(
-        "no architecture of the space meets the budget: {reason}; loosen the bound, or make the network smaller by --train-channels, --train-cells, --budget-channels or --budget-cells"
+        "no architecture of the space meets the budget: {reason}; loosen the bound, or, if it is one on costs, make the network smaller by --train-channels, --train-cells, --budget-channels or --budget-cells"
     )]
     Budget {
         /// What the cheapest cost.

@@ -182,8 +182,8 @@ impl StudyConfig {
     fn allows(&self, genotype: &Genotype, dataset: &Dataset) -> bool {
         let budget = &self.search.budget;
         let bounds = budget.bounds().without_time();
-        if !bounds.any() {
-            return true;
+        if bounds.costs.iter().all(Option::is_none) {
+            return self.has_convolutions(genotype);
         }
         let how = (self.search.network.stem, self.train.train.edge_skips);
         let shape = budget.shape(dataset.classes.len(), dataset.shape(), how);
@@ -191,6 +191,11 @@ impl StudyConfig {
         network.is_ok_and(|network| {
             bounds.allow(counted(&*network, shape.image), genotype.convolutions())
         })
+    }
+
+    /// Whether it has as many convolutions as it must.
+    fn has_convolutions(&self, genotype: &Genotype) -> bool {
+        genotype.convolutions() >= self.search.budget.min_convolutions
     }
 
     /// The first of an architecture's random draws that keeps to the bounds, but for that on the time, for these images.
@@ -202,8 +207,10 @@ impl StudyConfig {
         dataset: &Dataset,
         draw: impl FnMut() -> Genotype,
     ) -> Result<Genotype, Error> {
-        let mut draws = std::iter::repeat_with(draw).take(MOST_DRAWS_WITHIN);
-        draws
+        let draws = std::iter::repeat_with(draw).take(MOST_DRAWS_OF_CONVOLUTIONS);
+        // What has too few of them is told apart at no cost.
+        let some = draws.filter(|drawn| self.has_convolutions(drawn));
+        some.take(MOST_DRAWS_WITHIN)
             .find(|drawn| self.allows(drawn, dataset))
             .ok_or_else(|| {
                 Error::Usage(format!(
@@ -238,8 +245,9 @@ impl StudyConfig {
             false => MOST_DRAWS,
         };
         let mut all = vec![found.clone()];
-        for number in 0..(each * count) as u64 {
-            let drawn = self.drawn(seed, number);
+        let draws = (0..MOST_DRAWS_OF_CONVOLUTIONS).map(|number| self.drawn(seed, number as u64));
+        let draws = draws.filter(|drawn| self.has_convolutions(drawn));
+        for drawn in draws.take(each * count) {
             if !all.contains(&drawn) && self.allows(&drawn, dataset) {
                 all.push(drawn);
             }
@@ -256,6 +264,9 @@ const MOST_DRAWS: usize = 20;
 
 /// The same where they are to keep to a budget.
 const MOST_DRAWS_WITHIN: usize = 1_000;
+
+/// Draws of which some have the convolutions that are asked for: if one in a thousand does, as many as above.
+const MOST_DRAWS_OF_CONVOLUTIONS: usize = 1_000_000;
 
 /// A configuration with a search in it.
 pub trait Searching: Composite {

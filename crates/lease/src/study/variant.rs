@@ -183,11 +183,11 @@ impl Variant {
             ("explainer", "space") | ("preset", _) => true,
             ("random_search", _) => searches,
             ("run", _) => true,
-            (
-                "budget",
-                "max_parameters" | "max_flops" | "min_convolutions" | "budget_channels"
-                | "budget_cells",
-            ) => search.budget.bounds().without_time().any(),
+            ("budget", "max_parameters" | "max_flops" | "min_convolutions") => true,
+            ("budget", "budget_channels" | "budget_cells") => {
+                let bounds = search.budget.bounds().without_time();
+                bounds.costs.iter().any(Option::is_some)
+            }
             read => of_space(read.0) || searches && random_search::READ.contains(&read),
         }
     }

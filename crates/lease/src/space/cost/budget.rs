@@ -55,16 +55,26 @@ impl Budget {
     /// The budget of networks of this size that are derived from a supernet.
     ///
     /// # Errors
-    /// As [`Costs::of`].
+    /// As [`Costs::of`], or if there are to be convolutions where there can be none.
     pub fn new(
         explainer: &dyn Explainer,
         shape: &DerivedShape,
         bounds: Bounds,
         latencies: Option<&Latencies>,
     ) -> Result<Self, Error> {
+        let costs = Costs::of(explainer, shape, latencies)?;
+        if bounds.convolutions > 0 && !costs.has_convolutions() {
+            let (least, cells) = (bounds.convolutions, shape.cells);
+            return Err(Error::from(GenotypeError::Budget {
+                reason: format!(
+                    "--min-convolutions is {least}, and networks of {cells} cells have no convolution in a cell that keeps \
+                     the resolution"
+                ),
+            }));
+        }
         Ok(Self {
             bounds,
-            costs: Costs::of(explainer, shape, latencies)?,
+            costs,
             size: (shape.channels, shape.cells, shape.image),
         })
     }

@@ -140,6 +140,12 @@ impl Costs {
         chosen.filter(|cost| cost.parameters > 0).count()
     }
 
+    /// Whether there can be any.
+    pub fn has_convolutions(&self) -> bool {
+        let first = self.edges.first().into_iter().flatten().flatten();
+        first.into_iter().any(|cost| cost.parameters > 0)
+    }
+
     /// What a network with these operations costs.
     pub fn of_choice(&self, choice: &Choice) -> Cost {
         let kinds = self.edges.iter().zip(choice);

@@ -45,6 +45,17 @@ impl BudgetSettings {
         }
     }
 
+    /// Whether what is found depends on the setting of this key.
+    pub fn reads(&self, key: &str) -> bool {
+        match key {
+            "budget_strength" | "budget_channels" | "budget_cells" => {
+                self.bounds().costs.iter().any(Option::is_some)
+            }
+            "latency_table" => self.bounds().times(),
+            _ => true,
+        }
+    }
+
     /// The network that they are for, of so many classes and images of `image` (channels, height, width).
     pub fn shape(
         &self,
