@@ -1,4 +1,4 @@
-"""Frozen numbers for optimisers, the learning-rate schedule and the derivation of a genotype.
+"""Frozen numbers for optimisers, the learning-rate schedule, the derivation of a genotype and the parts of a search.
 
     python make_frozen.py > frozen.json
 
@@ -9,12 +9,17 @@ Everything is computed in double precision by PyTorch itself, and printed with a
   adam    Adam with coupled weight decay (torch.optim.Adam, not AdamW), gradients not clipped
   cosine  CosineAnnealingLR: the rate that epoch 0, 1, ... is trained with
   derive  mixing coefficients (before softmax) and the genes DARTS derives from them, in its order
+  parts   what the parts of a search compute, by the formulas of their authors' code, with PyTorch's own functions and derivatives:
+          β-decay (the mean of logsumexp), DrNAS's distance to its prior (the sum of kl_divergence of Dirichlet distributions), the
+          zero-one loss (minus mse_loss to ½), Λ-DARTS's agreement (the mean cosine_similarity of pairs of layers), and the step
+          of SmoothDARTS's attack on mixing weights
 
 `after` holds the parameters after each step; `gradients` are those before clipping.
 """
 import json
 
 import torch
+from torch.nn import functional
 from lease_reference import OPS
 
 torch.set_default_dtype(torch.float64)
@@ -117,6 +122,37 @@ def ties():
     return a
 
 
+def differentiated(value, *of):
+    return {"value": value.item(), "gradients": [g.tolist() for g in torch.autograd.grad(value, of)]}
+
+
+def parts():
+    rows = rounded(3, 5)
+    alphas = rows.clone().requires_grad_()
+    dirichlet = torch.distributions.Dirichlet(functional.elu(alphas) + 1)
+    prior = torch.distributions.Dirichlet(torch.ones_like(alphas))
+    half = torch.full_like(alphas, 0.5)
+    layers = rounded(3, 6).requires_grad_()
+    pairs = [(i, j) for i in range(3) for j in range(i)]
+    cosines = [functional.cosine_similarity(layers[i], layers[j], dim=0) for i, j in pairs]
+    # SmoothDARTS: a step along the sign, back into the box around the start, then clipped and normalised row by row.
+    start, step, epsilon = torch.softmax(rounded(3, 5), -1), 0.2, 0.15
+    moved = start + step * rounded(3, 5).sign()
+    boxed = torch.max(torch.min(moved, start + epsilon), start - epsilon).clamp(0, 1)
+    assert (boxed == 0).any()
+    return {
+        "alphas": rows.tolist(),
+        "beta_decay": differentiated(torch.logsumexp(alphas, -1).mean(), alphas),
+        "dirichlet_prior": differentiated(torch.distributions.kl_divergence(dirichlet, prior).sum(), alphas),
+        "zero_one": differentiated(-functional.mse_loss(torch.sigmoid(alphas), half), alphas),
+        "agreement": {"layers": layers.tolist()} | differentiated(sum(cosines) / len(pairs), layers),
+        "perturbation": {
+            "start": start.tolist(), "epsilon": epsilon, "moved": moved.tolist(),
+            "projected": (boxed / boxed.sum(-1, keepdim=True)).tolist(),
+        },
+    }
+
+
 if __name__ == "__main__":
     assert OPS[0] == "none"
     torch.manual_seed(8)
@@ -124,4 +160,5 @@ if __name__ == "__main__":
     matrices = {"random": rounded(14, 8), "spread": rounded(14, 8, scale=2.0), "ties": ties()}
     frozen["derive"] = [{"name": name, "nodes": 4, "ops": OPS, "alphas": a.tolist(), "genes": derive(a)}
                         for name, a in matrices.items()]
+    frozen["parts"] = parts()
     print(json.dumps(frozen, indent=1))

@@ -94,3 +94,28 @@ fn agreement_of(layers: &[f64], places: &[Range<usize>], direction: &mut [f64]) 
     let square: f64 = sum.iter().map(|s| s * s).sum();
     (square - units.len() as f64) / 2.0 / pairs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agreement_and_its_derivative_are_those_of_cosines_in_pytorch() {
+        let frozen = crate::method::frozen_parts();
+        let frozen = &frozen["agreement"];
+        let flat = |value: &serde_json::Value| -> Vec<f64> {
+            let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
+            rows.concat()
+        };
+        let layers = flat(&frozen["layers"]);
+        let places: Vec<Range<usize>> = (0..3).map(|l| 6 * l..6 * (l + 1)).collect();
+        let mut direction = vec![0.0; layers.len()];
+        let value = agreement_of(&layers, &places, &mut direction);
+        assert!((value - frozen["value"].as_f64().unwrap()).abs() < 1e-12);
+        let expected = flat(&frozen["gradients"][0]);
+        for (ours, theirs) in direction.iter().zip(&expected) {
+            assert!((ours - theirs).abs() < 1e-12, "{ours} {theirs}");
+        }
+        assert!(expected.iter().any(|g| g.abs() > 1e-3));
+    }
+}

@@ -77,3 +77,11 @@ pub struct UnrolledStep {
     /// λ.
     pub weight_decay: f64,
 }
+
+/// What the parts of a search compute, by PyTorch (`reference/make_frozen.py`).
+#[cfg(test)]
+fn frozen_parts() -> serde_json::Value {
+    let all = include_str!("../../tests/data/frozen.json");
+    let mut all: serde_json::Value = serde_json::from_str(all).unwrap_or_default();
+    all["parts"].take()
+}

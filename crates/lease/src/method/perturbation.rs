@@ -230,3 +230,77 @@ fn clipped(row: &mut [f64], shares: bool) {
     let sum: f64 = row.iter().sum();
     row.iter_mut().for_each(|value| *value /= sum);
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Device};
+
+    use super::*;
+    use crate::network::Stem;
+    use crate::rng::{Purpose, stream};
+    use crate::space::nas_bench_201::{EDGES, Network, Shape};
+
+    /// A ball in the mixing weights of a supernet whose first rows are these, and their vector.
+    fn around(rows: &[Vec<f64>], epsilon: f64, test: impl Fn(&Ball, &Vector)) {
+        let supernet = Network::supernet(&Shape {
+            channels: 2,
+            cells: 1,
+            classes: 2,
+            image: [1, 8, 8],
+            partial: 1,
+            stem: Stem::Cifar,
+        });
+        let supernet = supernet.unwrap();
+        let mut values = rows.concat();
+        values.resize(EDGES * rows[0].len(), 0.2);
+        let layout = supernet.architecture().clone();
+        let centre = Vector::zeros(layout, &Device::flex(), DType::F64).with_values(values);
+        let ball = Ball {
+            parts: supernet.coefficients(),
+            centre: &centre,
+            epsilon,
+            shares: true,
+        };
+        test(&ball, &centre);
+    }
+
+    fn rows(value: &serde_json::Value) -> Vec<Vec<f64>> {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    #[test]
+    fn a_step_of_the_attack_is_brought_back_as_smooth_dartss_is() {
+        let frozen = crate::method::frozen_parts();
+        let frozen = &frozen["perturbation"];
+        let epsilon = frozen["epsilon"].as_f64().unwrap();
+        around(&rows(&frozen["start"]), epsilon, |ball, centre| {
+            let mut moved = centre.to_f64();
+            let steps = rows(&frozen["moved"]).concat();
+            moved[..steps.len()].copy_from_slice(&steps);
+            let projected = ball.projected(&centre.with_values(moved)).to_f64();
+            let expected = rows(&frozen["projected"]).concat();
+            for (ours, theirs) in projected.iter().zip(&expected) {
+                assert!((ours - theirs).abs() < 1e-12, "{ours} {theirs}");
+            }
+        });
+    }
+
+    #[test]
+    fn random_mixing_weights_fill_the_ball_and_sum_to_one() {
+        let mut rng = stream(1, Purpose::Selection, 0);
+        let rng = std::cell::RefCell::new(&mut rng);
+        around(&[vec![0.2; 5]], 0.01, |ball, centre| {
+            let (centre, mut far) = (centre.to_f64(), 0f64);
+            for _ in 0..200 {
+                let drawn = ball.random(&mut **rng.borrow_mut()).to_f64();
+                for (drawn, centre) in drawn.chunks(5).zip(centre.chunks(5)) {
+                    assert!((drawn.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+                    let off = drawn.iter().zip(centre).map(|(d, c)| (d - c).abs());
+                    far = off.fold(far, f64::max);
+                }
+            }
+            // Scaling to a sum of 1 takes the largest numbers back a little, or further out.
+            assert!((0.009..0.021).contains(&far), "{far}");
+        });
+    }
+}
