@@ -82,6 +82,17 @@ fn a_comparison_goes_on_adds_methods_and_refuses_other_settings() {
     assert_eq!(found("told", 1)["steps"].as_u64(), Some(4));
     let csv = fs::read_to_string(out.join("comparison.csv")).unwrap();
     assert_eq!(csv.lines().count(), 5);
+    let last = csv.lines().last().unwrap();
+    let in16 = format!(
+        ",{},{}",
+        found("told", 1)["in16_test"].as_f64().unwrap(),
+        found("told", 1)["in16_rank"]
+    );
+    assert!(
+        last.starts_with("told,1,") && last.ends_with(&in16),
+        "{last}"
+    );
+    assert!(said.contains("ImageNet16-120, %"), "{said}");
     // What is done is kept where a setting changes that it does not read.
     done(compare(
         &["random", "darts-first", "louder:method=lease"],

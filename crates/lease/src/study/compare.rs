@@ -61,6 +61,33 @@ pub struct MethodSummary {
     pub explainer_passes: f64,
     /// Mean skip-connects.
     pub skip_connects: f64,
+    /// On each of [`Standing::SETS`], if there is a table of true accuracies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truths: Option<[TrueMean; 3]>,
+}
+
+/// What a table of true accuracies says of what a method found on one data set, whatever set it searched on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TrueMean {
+    /// Mean test accuracy, percent.
+    pub accuracy: f64,
+    /// Mean rank.
+    pub rank: f64,
+}
+
+/// The means over what one method found; none where anything has no standing.
+fn truths(of: &[&Found]) -> Option<[TrueMean; 3]> {
+    let all: Option<Vec<Standing>> = of.iter().map(|f| f.standing).collect();
+    let all = all?;
+    let on = |set: usize| TrueMean {
+        accuracy: mean(&all.iter().map(|s| s.truth.tests()[set]).collect::<Vec<_>>()),
+        rank: mean(
+            &all.iter()
+                .map(|s| s.ranks()[set] as f64)
+                .collect::<Vec<_>>(),
+        ),
+    };
+    Some([on(0), on(1), on(2)])
 }
 
 /// The difference of one method from another over the seeds that both have.
@@ -137,6 +164,7 @@ pub fn summaries(found: &[Found]) -> Vec<MethodSummary> {
                 search_seconds: average(|f| f.search_seconds),
                 explainer_passes: average(|f| f.explainer_passes as f64),
                 skip_connects: average(|f| f.skip_connects as f64),
+                truths: truths(&of),
             }
         })
         .collect()

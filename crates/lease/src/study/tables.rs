@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::compare::{Found, differences, summaries};
+use super::compare::{Found, MethodSummary, differences, summaries};
 use super::plan::{lock, lock_of_cell};
 use crate::Error;
 use crate::run::files::{remove_partial, write_atomically};
 use crate::run::{Lock, TABLES};
+use crate::space::Standing;
 
 /// Writes `comparison.md`, `.json` and `.csv` into a comparison's folder, with the differences from the method `against`,
 /// one process at a time, and returns the first.
@@ -39,7 +40,13 @@ pub fn write(folder: &Path, found: &[Found], against: &str) -> Result<String, Er
 /// If the writer refuses them.
 pub fn csv(found: &[Found]) -> Result<Vec<u8>, csv::Error> {
     let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record([
+    let truths = [
+        "cifar100_accuracy",
+        "cifar100_rank",
+        "in16_accuracy",
+        "in16_rank",
+    ];
+    let columns = [
         "method",
         "seed",
         "accuracy",
@@ -51,10 +58,15 @@ pub fn csv(found: &[Found]) -> Result<Vec<u8>, csv::Error> {
         "steps",
         "explainer_passes",
         "rank",
-    ])?;
+    ];
+    csv.write_record(columns.into_iter().chain(truths))?;
     for f in found {
         let rank = f.standing.map_or(String::new(), |s| s.rank.to_string());
-        csv.write_record([
+        let others = f.standing.map(|s| {
+            let on = |set: usize| [s.truth.tests()[set].to_string(), s.ranks()[set].to_string()];
+            [on(1), on(2)].concat()
+        });
+        let record = [
             f.method.clone(),
             f.seed.to_string(),
             f.accuracy.to_string(),
@@ -66,7 +78,9 @@ pub fn csv(found: &[Found]) -> Result<Vec<u8>, csv::Error> {
             f.steps.to_string(),
             f.explainer_passes.to_string(),
             rank,
-        ])?;
+        ];
+        let others = others.unwrap_or_else(|| vec![String::new(); truths.len()]);
+        csv.write_record(record.into_iter().chain(others))?;
     }
     csv.into_inner()
         .map_err(|e| csv::Error::from(std::io::Error::other(e.to_string())))
@@ -74,11 +88,12 @@ pub fn csv(found: &[Found]) -> Result<Vec<u8>, csv::Error> {
 
 /// The whole comparison as Markdown, with the differences from one of the methods.
 pub fn markdown(found: &[Found], against: &str) -> String {
+    let summaries = summaries(found);
     let mut text = String::from(
         "| method | seeds | accuracy, % | worst | best | skip-connects | search, s | explainer passes |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
-    for s in summaries(found) {
+    for s in &summaries {
         let deviation = s.deviation.map_or(String::new(), |d| format!(" ± {d:.2}"));
         text += &format!(
             "| {} | {} | {:.2}{deviation} | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} |\n",
@@ -92,6 +107,7 @@ pub fn markdown(found: &[Found], against: &str) -> String {
             s.explainer_passes
         );
     }
+    text += &standings(&summaries);
     let differences = differences(found, against);
     if !differences.is_empty() {
         text += "\n| difference, paired by seed | seeds | points | 95 % interval | |\n|---|---|---|---|---|\n";
@@ -110,4 +126,23 @@ pub fn markdown(found: &[Found], against: &str) -> String {
         );
     }
     text
+}
+
+/// What a table of true accuracies says of what each method found on every data set, as Markdown; nothing without one.
+fn standings(summaries: &[MethodSummary]) -> String {
+    let known = summaries.iter().filter_map(|s| Some((s, s.truths?)));
+    let rows = known.map(|(s, truths)| {
+        let each = truths.map(|of| format!(" {:.2} | {:.0} |", of.accuracy, of.rank));
+        format!("| {} |{}\n", s.method, each.concat())
+    });
+    let rows: String = rows.collect();
+    if rows.is_empty() {
+        return rows;
+    }
+    let sets = Standing::SETS.map(|set| format!(" {set}, % | rank |"));
+    let lines = "---|".repeat(1 + 2 * sets.len());
+    format!(
+        "\n| true accuracy, mean |{}\n|{lines}\n{rows}",
+        sets.concat()
+    )
 }

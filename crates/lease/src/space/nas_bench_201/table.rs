@@ -76,6 +76,16 @@ pub struct Standing {
     pub in16_regret: f64,
 }
 
+impl Standing {
+    /// The data sets, in the order of the ranks.
+    pub const SETS: [&str; 3] = ["CIFAR-10", "CIFAR-100", "ImageNet16-120"];
+
+    /// The ranks on all three.
+    pub fn ranks(&self) -> [usize; 3] {
+        [self.rank, self.cifar100_rank, self.in16_rank]
+    }
+}
+
 /// The whole table.
 #[derive(Clone, Debug)]
 pub struct Table {
