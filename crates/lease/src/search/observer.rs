@@ -72,7 +72,13 @@ pub(super) fn announcement(
             s.warmup_epochs
         ));
     }
-    if config.budget.bounds().any() {
+    if config.budget.min_convolutions > 0 {
+        all.push(format!(
+            "What is found has {} convolutions on its (normal) cell's edges at least.",
+            config.budget.min_convolutions
+        ));
+    }
+    if config.budget.bounds().on_costs() {
         let b = &config.budget;
         all.push(format!(
             "What is found keeps to the budget as a network of {} channels and {} cells.",

@@ -182,7 +182,7 @@ impl StudyConfig {
     fn allows(&self, genotype: &Genotype, dataset: &Dataset) -> bool {
         let budget = &self.search.budget;
         let bounds = budget.bounds().without_time();
-        if bounds.costs.iter().all(Option::is_none) {
+        if !bounds.on_costs() {
             return self.has_convolutions(genotype);
         }
         let how = (self.search.network.stem, self.train.train.edge_skips);

@@ -185,8 +185,7 @@ impl Variant {
             ("run", _) => true,
             ("budget", "max_parameters" | "max_flops" | "min_convolutions") => true,
             ("budget", "budget_channels" | "budget_cells") => {
-                let bounds = search.budget.bounds().without_time();
-                bounds.costs.iter().any(Option::is_some)
+                search.budget.bounds().without_time().on_costs()
             }
             read => of_space(read.0) || searches && random_search::READ.contains(&read),
         }

@@ -17,7 +17,12 @@ pub struct Bounds {
 impl Bounds {
     /// Whether anything is bounded.
     pub fn any(self) -> bool {
-        self.costs.iter().any(Option::is_some) || self.convolutions > 0
+        self.on_costs() || self.convolutions > 0
+    }
+
+    /// Whether a cost is bounded.
+    pub fn on_costs(self) -> bool {
+        self.costs.iter().any(Option::is_some)
     }
 
     /// Whether the time is bounded.

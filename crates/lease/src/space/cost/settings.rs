@@ -48,9 +48,7 @@ impl BudgetSettings {
     /// Whether what is found depends on the setting of this key.
     pub fn reads(&self, key: &str) -> bool {
         match key {
-            "budget_strength" | "budget_channels" | "budget_cells" => {
-                self.bounds().costs.iter().any(Option::is_some)
-            }
+            "budget_strength" | "budget_channels" | "budget_cells" => self.bounds().on_costs(),
             "latency_table" => self.bounds().times(),
             _ => true,
         }
