@@ -3,9 +3,15 @@
 # cell, as many cells at a time as there are cores; under two hours on two. LEASE is the program.
 set -euo pipefail
 out=${1:?the folder for the comparison} data=${2:?the folder with the binary files of CIFAR-10}
-"${LEASE:-lease}" compare darts lease lease-shuffled:method=lease,explanation=shuffled \
-    --seeds 24 --threads 1 --jobs "${JOBS:-0}" --out "$out" --dataset cifar10 --path "$data" --limit 8000 \
-    --space nas-bench-201 --derive-none false --channels 8 --cells 1 --batch 32 --epochs 4 --warmup-epochs 2 \
-    --architecture-learning-rate 0.03 --audience-network resnet20 --audience-width 0.5 --epsilon 0.1 --attack-steps 1 --attack-step 1 \
-    --reweighting magnitude --gamma-scale relative --beta 5
+compare() {
+    "${LEASE:-lease}" compare darts lease lease-shuffled:method=lease,explanation=shuffled \
+        --seeds 24 --threads 1 --jobs "${JOBS:-0}" --out "$out" --dataset cifar10 --path "$data" --limit 8000 \
+        --space nas-bench-201 --derive-none false --channels 8 --cells 1 --batch 32 --epochs 4 --warmup-epochs 2 \
+        --architecture-learning-rate 0.03 --audience-network resnet20 --audience-width 0.5 --epsilon 0.1 --attack-steps 1 --attack-step 1 \
+        --reweighting magnitude --gamma-scale relative --beta 5 "$@"
+}
+compare
+compare --collect --against lease | sed '/^Folder/,$d' > "$out/against-lease.md"
+compare --collect
+python3 "$(dirname "$0")/pairs.py" "$out" > "$out/pairs.txt"
 python3 "$(dirname "$0")/../../../scripts/summarise_runs.py" "$out" > "$out/runs.txt"

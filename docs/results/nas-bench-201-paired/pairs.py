@@ -1,0 +1,22 @@
+"""Pairs of methods over the seeds of a comparison's folder: same cells, and differences on all three data sets.
+
+    python pairs.py FOLDER
+
+Intervals are ± the 97.5 % point of Student's t with n − 1 degrees of freedom times the standard error.
+"""
+import json
+import statistics
+import sys
+from pathlib import Path
+
+T = {23: 2.069}
+cells = json.loads((Path(sys.argv[1]) / "comparison.json").read_text())["cells"]
+found = {(c["method"], c["seed"]): c for c in cells}
+seeds = sorted({seed for _, seed in found})
+for a, b in [("lease", "darts"), ("lease", "lease-shuffled"), ("lease-shuffled", "darts")]:
+    pairs = [(found[a, s], found[b, s]) for s in seeds]
+    print(f"{a} − {b}: the same cell {sum(x['genotype'] == y['genotype'] for x, y in pairs)} times of {len(pairs)}")
+    for key in ["cifar10_test", "cifar100_test", "in16_test"]:
+        of = [x[key] - y[key] for x, y in pairs]
+        half = T[len(of) - 1] * statistics.stdev(of) / len(of) ** 0.5
+        print(f"    {key:14} {statistics.mean(of):+.2f} ± {half:.2f}, better {sum(d > 0 for d in of)}, worse {sum(d < 0 for d in of)}")
