@@ -98,21 +98,18 @@ fn agreement_of(layers: &[f64], places: &[Range<usize>], direction: &mut [f64]) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::{frozen_parts, frozen_rows};
 
     #[test]
     fn agreement_and_its_derivative_are_those_of_cosines_in_pytorch() {
-        let frozen = crate::method::frozen_parts();
+        let frozen = frozen_parts();
         let frozen = &frozen["agreement"];
-        let flat = |value: &serde_json::Value| -> Vec<f64> {
-            let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
-            rows.concat()
-        };
-        let layers = flat(&frozen["layers"]);
+        let layers = frozen_rows(&frozen["layers"]).concat();
         let places: Vec<Range<usize>> = (0..3).map(|l| 6 * l..6 * (l + 1)).collect();
         let mut direction = vec![0.0; layers.len()];
         let value = agreement_of(&layers, &places, &mut direction);
         assert!((value - frozen["value"].as_f64().unwrap()).abs() < 1e-12);
-        let expected = flat(&frozen["gradients"][0]);
+        let expected = frozen_rows(&frozen["gradients"][0]).concat();
         for (ours, theirs) in direction.iter().zip(&expected) {
             assert!((ours - theirs).abs() < 1e-12, "{ours} {theirs}");
         }

@@ -85,3 +85,9 @@ fn frozen_parts() -> serde_json::Value {
     let mut all: serde_json::Value = serde_json::from_str(all).unwrap_or_default();
     all["parts"].take()
 }
+
+/// A matrix of theirs, row by row.
+#[cfg(test)]
+fn frozen_rows(matrix: &serde_json::Value) -> Vec<Vec<f64>> {
+    serde_json::from_value(matrix.clone()).unwrap_or_default()
+}

@@ -236,12 +236,13 @@ mod tests {
     use burn::tensor::{DType, Device};
 
     use super::*;
+    use crate::method::{frozen_parts, frozen_rows};
     use crate::network::Stem;
     use crate::rng::{Purpose, stream};
     use crate::space::nas_bench_201::{EDGES, Network, Shape};
 
-    /// A ball in the mixing weights of a supernet whose first rows are these, and their vector.
-    fn around(rows: &[Vec<f64>], epsilon: f64, test: impl Fn(&Ball, &Vector)) {
+    /// What a supernet's mixing weights are, and these with the given first rows, the rest being equal.
+    fn weights(rows: &[Vec<f64>]) -> (Vec<Coefficients>, Vector) {
         let supernet = Network::supernet(&Shape {
             channels: 2,
             cells: 1,
@@ -255,52 +256,51 @@ mod tests {
         values.resize(EDGES * rows[0].len(), 0.2);
         let layout = supernet.architecture().clone();
         let centre = Vector::zeros(layout, &Device::flex(), DType::F64).with_values(values);
-        let ball = Ball {
-            parts: supernet.coefficients(),
-            centre: &centre,
-            epsilon,
-            shares: true,
-        };
-        test(&ball, &centre);
-    }
-
-    fn rows(value: &serde_json::Value) -> Vec<Vec<f64>> {
-        serde_json::from_value(value.clone()).unwrap()
+        (supernet.coefficients(), centre)
     }
 
     #[test]
     fn a_step_of_the_attack_is_brought_back_as_smooth_dartss_is() {
-        let frozen = crate::method::frozen_parts();
+        let frozen = frozen_parts();
         let frozen = &frozen["perturbation"];
-        let epsilon = frozen["epsilon"].as_f64().unwrap();
-        around(&rows(&frozen["start"]), epsilon, |ball, centre| {
-            let mut moved = centre.to_f64();
-            let steps = rows(&frozen["moved"]).concat();
-            moved[..steps.len()].copy_from_slice(&steps);
-            let projected = ball.projected(&centre.with_values(moved)).to_f64();
-            let expected = rows(&frozen["projected"]).concat();
-            for (ours, theirs) in projected.iter().zip(&expected) {
-                assert!((ours - theirs).abs() < 1e-12, "{ours} {theirs}");
-            }
-        });
+        let (parts, centre) = weights(&frozen_rows(&frozen["start"]));
+        let ball = Ball {
+            parts,
+            centre: &centre,
+            epsilon: frozen["epsilon"].as_f64().unwrap(),
+            shares: true,
+        };
+        let mut moved = centre.to_f64();
+        let steps = frozen_rows(&frozen["moved"]).concat();
+        moved[..steps.len()].copy_from_slice(&steps);
+        let projected = ball.projected(&centre.with_values(moved)).to_f64();
+        let expected = frozen_rows(&frozen["projected"]).concat();
+        assert_eq!(expected.len(), steps.len());
+        for (ours, theirs) in projected.iter().zip(&expected) {
+            assert!((ours - theirs).abs() < 1e-12, "{ours} {theirs}");
+        }
     }
 
     #[test]
     fn random_mixing_weights_fill_the_ball_and_sum_to_one() {
         let mut rng = stream(1, Purpose::Selection, 0);
-        let rng = std::cell::RefCell::new(&mut rng);
-        around(&[vec![0.2; 5]], 0.01, |ball, centre| {
-            let (centre, mut far) = (centre.to_f64(), 0f64);
-            for _ in 0..200 {
-                let drawn = ball.random(&mut **rng.borrow_mut()).to_f64();
-                for (drawn, centre) in drawn.chunks(5).zip(centre.chunks(5)) {
-                    assert!((drawn.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-                    let off = drawn.iter().zip(centre).map(|(d, c)| (d - c).abs());
-                    far = off.fold(far, f64::max);
-                }
+        let (parts, centre) = weights(&[vec![0.2; 5]]);
+        let ball = Ball {
+            parts,
+            centre: &centre,
+            epsilon: 0.01,
+            shares: true,
+        };
+        let mut far = 0f64;
+        for _ in 0..200 {
+            let drawn = ball.random(&mut rng).to_f64();
+            for (drawn, centre) in drawn.chunks(5).zip(centre.to_f64().chunks(5)) {
+                assert!((drawn.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+                let off = drawn.iter().zip(centre).map(|(d, c)| (d - c).abs());
+                far = off.fold(far, f64::max);
             }
-            // Scaling to a sum of 1 takes the largest numbers back a little, or further out.
-            assert!((0.009..0.021).contains(&far), "{far}");
-        });
+        }
+        // Scaling to a sum of 1 takes the largest numbers back a little, or further out.
+        assert!((0.009..0.021).contains(&far), "{far}");
     }
 }

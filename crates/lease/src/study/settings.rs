@@ -178,12 +178,13 @@ impl StudyConfig {
         self.search.space.random(&mut rng)
     }
 
-    /// Whether a genotype's network keeps to the bounds, for these images. Its time is not looked at.
+    /// Whether the network of a genotype that has the convolutions it must keeps to the bounds on costs, for these images. Its time
+    /// is not looked at.
     fn allows(&self, genotype: &Genotype, dataset: &Dataset) -> bool {
         let budget = &self.search.budget;
         let bounds = budget.bounds().without_time();
         if !bounds.on_costs() {
-            return self.has_convolutions(genotype);
+            return true;
         }
         let how = (self.search.network.stem, self.train.train.edge_skips);
         let shape = budget.shape(dataset.classes.len(), dataset.shape(), how);
@@ -193,9 +194,11 @@ impl StudyConfig {
         })
     }
 
-    /// Whether it has as many convolutions as it must.
-    fn has_convolutions(&self, genotype: &Genotype) -> bool {
-        genotype.convolutions() >= self.search.budget.min_convolutions
+    /// Those draws that have as many convolutions as they must: told at no cost, before any network is built.
+    fn convolved(&self, draws: impl Iterator<Item = Genotype>) -> impl Iterator<Item = Genotype> {
+        let least = self.search.budget.min_convolutions;
+        let draws = draws.take(MOST_DRAWS_OF_CONVOLUTIONS);
+        draws.filter(move |drawn| drawn.convolutions() >= least)
     }
 
     /// The first of an architecture's random draws that keeps to the bounds, but for that on the time, for these images.
@@ -207,10 +210,9 @@ impl StudyConfig {
         dataset: &Dataset,
         draw: impl FnMut() -> Genotype,
     ) -> Result<Genotype, Error> {
-        let draws = std::iter::repeat_with(draw).take(MOST_DRAWS_OF_CONVOLUTIONS);
-        // What has too few of them is told apart at no cost.
-        let some = draws.filter(|drawn| self.has_convolutions(drawn));
-        some.take(MOST_DRAWS_WITHIN)
+        let draws = self.convolved(std::iter::repeat_with(draw));
+        draws
+            .take(MOST_DRAWS_WITHIN)
             .find(|drawn| self.allows(drawn, dataset))
             .ok_or_else(|| {
                 Error::Usage(format!(
@@ -245,8 +247,7 @@ impl StudyConfig {
             false => MOST_DRAWS,
         };
         let mut all = vec![found.clone()];
-        let draws = (0..MOST_DRAWS_OF_CONVOLUTIONS).map(|number| self.drawn(seed, number as u64));
-        let draws = draws.filter(|drawn| self.has_convolutions(drawn));
+        let draws = self.convolved((0..).map(|number| self.drawn(seed, number)));
         for drawn in draws.take(each * count) {
             if !all.contains(&drawn) && self.allows(&drawn, dataset) {
                 all.push(drawn);

@@ -117,14 +117,38 @@ fn added(architecture: &Vector, terms: Vec<(f64, Box<dyn Regulariser + '_>)>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::method::{frozen_parts, frozen_rows};
+
+    const ROWS: [[f64; 3]; 2] = [[0.4, -1.2, 2.5], [-0.3, 0.1, 0.7]];
+
+    fn rows(of: &[[f64; 3]; 2]) -> [&[f64]; 2] {
+        [&of[0], &of[1]]
+    }
+
+    #[test]
+    fn gradients_of_terms_are_those_of_central_differences() {
+        let terms: [&dyn Regulariser; 3] = [&BetaDecay, &DirichletPrior, &ZeroOne];
+        for (number, term) in terms.into_iter().enumerate() {
+            let gradient = term.gradient(&rows(&ROWS));
+            for (edge, row) in gradient.iter().enumerate() {
+                for (k, exact) in row.iter().enumerate() {
+                    let at = |shift: f64| {
+                        let mut moved = ROWS;
+                        moved[edge][k] += shift;
+                        term.value(&rows(&moved))
+                    };
+                    let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
+                    let error = (difference - exact).abs();
+                    assert!(error < 1e-9, "term {number}: {difference} against {exact}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn terms_and_their_gradients_are_those_of_the_authors_formulas_in_pytorch() {
-        let frozen = crate::method::frozen_parts();
-        let matrix = |value: &serde_json::Value| -> Vec<Vec<f64>> {
-            serde_json::from_value(value.clone()).unwrap()
-        };
-        let alphas = matrix(&frozen["alphas"]);
+        let frozen = frozen_parts();
+        let alphas = frozen_rows(&frozen["alphas"]);
         let rows: Vec<&[f64]> = alphas.iter().map(Vec::as_slice).collect();
         // PyTorch's trigamma function is off by up to 1.2e-9.
         let terms: [(&str, &dyn Regulariser, f64); 3] = [
@@ -137,7 +161,7 @@ mod tests {
             let error = (term.value(&rows) - expected["value"].as_f64().unwrap()).abs();
             assert!(error < 1e-12, "{name}: {error}");
             let gradient = term.gradient(&rows).concat();
-            let expected = matrix(&expected["gradients"][0]).concat();
+            let expected = frozen_rows(&expected["gradients"][0]).concat();
             assert_eq!(gradient.len(), expected.len());
             for (ours, theirs) in gradient.iter().zip(&expected) {
                 assert!((ours - theirs).abs() < close, "{name}: {ours} {theirs}");
