@@ -53,29 +53,9 @@ pub fn run(arguments: Arguments) -> Result<Ended, Error> {
         "{:16} {:>12} {:>9} {:>7} {:>15}",
         "after 200 epochs", "validation %", "test %", "rank", "below the best"
     ));
-    for (name, valid, test, rank, regret) in [
-        (
-            "CIFAR-10",
-            t.cifar10_valid,
-            t.cifar10_test,
-            standing.rank,
-            standing.regret,
-        ),
-        (
-            "CIFAR-100",
-            t.cifar100_valid,
-            t.cifar100_test,
-            standing.cifar100_rank,
-            standing.cifar100_regret,
-        ),
-        (
-            "ImageNet16-120",
-            t.in16_valid,
-            t.in16_test,
-            standing.in16_rank,
-            standing.in16_regret,
-        ),
-    ] {
+    let valid = [t.cifar10_valid, t.cifar100_valid, t.in16_valid];
+    for (on, valid) in standing.on_sets().into_iter().zip(valid) {
+        let (name, test, rank, regret) = (on.name, on.test, on.rank, on.regret);
         terminal::result(format_args!(
             "{name:16} {valid:>12.2} {test:>9.2} {rank:>7} {regret:>15.2}"
         ));

@@ -146,24 +146,13 @@ fn percent(share: f64) -> String {
 
 /// What the benchmark knows of an architecture.
 pub fn told_standing(s: &Standing) -> String {
-    let of = |name, test: f64, rank, regret: f64| {
+    let each = s.on_sets().map(|on| {
+        let (name, test, rank, regret) = (on.name, on.test, on.rank, on.regret);
         format!("{name} {test:.2} % (rank {rank}, {regret:.2} below the best)")
-    };
+    });
     format!(
-        "true test accuracy: {}, {}, {}; of {}; {} parameters at the benchmark's size",
-        of("CIFAR-10", s.truth.cifar10_test, s.rank, s.regret),
-        of(
-            "CIFAR-100",
-            s.truth.cifar100_test,
-            s.cifar100_rank,
-            s.cifar100_regret
-        ),
-        of(
-            "ImageNet16-120",
-            s.truth.in16_test,
-            s.in16_rank,
-            s.in16_regret
-        ),
+        "true test accuracy: {}; of {}; {} parameters at the benchmark's size",
+        each.join(", "),
         Cell::COUNT,
         s.truth.params
     )

@@ -79,15 +79,13 @@ pub struct TrueMean {
 fn truths(of: &[&Found]) -> Option<[TrueMean; 3]> {
     let all: Option<Vec<Standing>> = of.iter().map(|f| f.standing).collect();
     let all = all?;
-    let on = |set: usize| TrueMean {
-        accuracy: mean(&all.iter().map(|s| s.truth.tests()[set]).collect::<Vec<_>>()),
-        rank: mean(
-            &all.iter()
-                .map(|s| s.ranks()[set] as f64)
-                .collect::<Vec<_>>(),
-        ),
-    };
-    Some([on(0), on(1), on(2)])
+    Some([0, 1, 2].map(|set| {
+        let of = all.iter().map(|s| s.on_sets()[set]);
+        TrueMean {
+            accuracy: mean(&of.clone().map(|on| on.test).collect::<Vec<_>>()),
+            rank: mean(&of.map(|on| on.rank as f64).collect::<Vec<_>>()),
+        }
+    }))
 }
 
 /// The difference of one method from another over the seeds that both have.

@@ -63,8 +63,9 @@ pub fn csv(found: &[Found]) -> Result<Vec<u8>, csv::Error> {
     for f in found {
         let rank = f.standing.map_or(String::new(), |s| s.rank.to_string());
         let others = f.standing.map(|s| {
-            let on = |set: usize| [s.truth.tests()[set].to_string(), s.ranks()[set].to_string()];
-            [on(1), on(2)].concat()
+            let [_, others @ ..] = s.on_sets();
+            let others = others.map(|on| [on.test.to_string(), on.rank.to_string()]);
+            others.concat()
         });
         let record = [
             f.method.clone(),

@@ -77,13 +77,34 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The data sets, in the order of the ranks.
+    /// The data sets, in the order of [`Standing::on_sets`].
     pub const SETS: [&str; 3] = ["CIFAR-10", "CIFAR-100", "ImageNet16-120"];
 
-    /// The ranks on all three.
-    pub fn ranks(&self) -> [usize; 3] {
-        [self.rank, self.cifar100_rank, self.in16_rank]
+    /// On each of them, in order.
+    pub fn on_sets(&self) -> [OnSet; 3] {
+        let ranks = [self.rank, self.cifar100_rank, self.in16_rank];
+        let regrets = [self.regret, self.cifar100_regret, self.in16_regret];
+        let tests = self.truth.tests();
+        std::array::from_fn(|i| OnSet {
+            name: Self::SETS[i],
+            test: tests[i],
+            rank: ranks[i],
+            regret: regrets[i],
+        })
     }
+}
+
+/// Where an architecture stands on one data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OnSet {
+    /// The data set's name.
+    pub name: &'static str,
+    /// The accuracy on its test images, percent.
+    pub test: f64,
+    /// 1 + how many architectures have a higher one.
+    pub rank: usize,
+    /// Points below the highest.
+    pub regret: f64,
 }
 
 /// The whole table.
