@@ -25,6 +25,7 @@ const PARTS: &[&[&str]] = &[
         "2",
     ],
     &["--selection", "perturbation", "--selection-tune-steps", "1"],
+    TRAINED,
     &[
         "--sampler",
         "dirichlet",
@@ -41,6 +42,16 @@ const PARTS: &[&[&str]] = &[
         "--selection",
         "perturbation",
     ],
+];
+
+/// A selection by short trainings.
+const TRAINED: &[&str] = &[
+    "--selection",
+    "trained",
+    "--selection-candidates",
+    "3",
+    "--selection-train-epochs",
+    "1",
 ];
 
 /// Tiny spaces of each kind.
@@ -150,4 +161,49 @@ fn an_untrained_architecture_needs_a_selection_that_asks_the_supernet() {
     assert!(told.contains("the architecture never changes"), "{told}");
     let asked = ["--selection", "perturbation", "--method", "darts-first"];
     done(tiny(&folder.path().join("b"), &[&never, &asked, SPACES[3]]));
+}
+
+#[test]
+fn the_most_accurate_candidate_is_selected_and_what_was_trained_is_kept_when_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let parts = [TRAINED, SPACES[3], &["--method", "darts-first"]];
+    done(tiny(&whole, &parts));
+    let mut killed = tiny(&broken, &parts).spawn().unwrap();
+    let first = broken.join("candidates/0/trial.json");
+    while !first.exists() && killed.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let kept = fs::read(&first).unwrap();
+    done(resume(&broken));
+    assert_eq!(fs::read(&first).unwrap(), kept);
+    let candidates = |run: &Path| -> Vec<(String, f64)> {
+        let text = fs::read_to_string(run.join("candidates.json")).unwrap();
+        let all: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let of = |c: &serde_json::Value| {
+            let genotype = c["genotype"].as_str().unwrap();
+            (genotype.into(), c["val_accuracy"].as_f64().unwrap())
+        };
+        all.iter().map(of).collect()
+    };
+    let all = candidates(&whole);
+    assert_eq!(all, candidates(&broken));
+    let best = all.iter().map(|c| c.1).fold(0.0, f64::max);
+    let found = fs::read_to_string(whole.join("genotype.json")).unwrap();
+    let selected = all.iter().find(|c| c.1 == best).unwrap();
+    assert!(all.len() == 3 && found.contains(&selected.0), "{found}");
+    assert_same_search(&whole, &broken);
+}
+
+#[test]
+fn trainings_that_no_benchmark_knows_are_refused_before_the_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = ["--selection", "trained", "--selection-train-epochs", "0"];
+    let told = refused(tiny(&folder.path().join("a"), &[&none, SPACES[3]]));
+    assert!(
+        told.contains("known of NAS-Bench-201 alone, on CIFAR-10 and CIFAR-100"),
+        "{told}"
+    );
 }

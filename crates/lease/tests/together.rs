@@ -77,13 +77,16 @@ const LEFT: [&str; 5] = [
 
 #[test]
 fn a_search_of_several_processes_has_the_bits_of_one_with_as_many_parts() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = SearchConfig::parse(SEARCH, "here", &[]).unwrap();
-    let dataset = Dataset::load(&config.data).unwrap();
-    let place = |name: &str| folder.path().join(name);
-    searched(&config, &dataset, &place("1"), alone());
-    together(4, |peers| searched(&config, &dataset, &place("4"), peers));
-    same_files(&place("1"), &place("4"), &LEFT);
+    let trained = "trained\"\nselection_candidates = 2\nselection_train_epochs = 1 #";
+    for settings in [SEARCH, &SEARCH.replace("best-epoch", trained)] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = SearchConfig::parse(settings, "here", &[]).unwrap();
+        let dataset = Dataset::load(&config.data).unwrap();
+        let place = |name: &str| folder.path().join(name);
+        searched(&config, &dataset, &place("1"), alone());
+        together(4, |peers| searched(&config, &dataset, &place("4"), peers));
+        same_files(&place("1"), &place("4"), &LEFT);
+    }
 }
 
 const TRAINING: &str = r#"

@@ -70,6 +70,11 @@ impl Team {
         &*self.peers
     }
 
+    /// The same, for a team of other parts.
+    pub fn own_peers(&self) -> Arc<dyn Collective> {
+        self.peers.clone()
+    }
+
     /// How many processes there are.
     pub fn size(&self) -> usize {
         self.peers.size()

@@ -3,6 +3,7 @@
 mod batches;
 mod begin;
 mod budget;
+mod candidates;
 mod explaining;
 mod freezing;
 mod guard;
@@ -16,6 +17,7 @@ mod selection;
 mod settings;
 mod state;
 mod step;
+pub mod trial;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,7 @@ use burn::tensor::Device;
 use batches::Feed;
 pub use begin::{lacking, least_memory, memory, obstacles, problems, too_few};
 pub use budget::measure;
+pub use candidates::{CANDIDATES, Candidate};
 pub use explaining::EXPLANATIONS;
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
 pub use observer::Observer;
@@ -258,6 +261,7 @@ impl Search {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Option<Summary>, Error> {
+        let mut trained = 0;
         let genotype = match (&self.state.progress.fired, self.config.selection.selection) {
             (Some(fired), _) => {
                 Genotype::parse(&self.state.progress.watched[fired.epoch].genotype)?
@@ -268,6 +272,13 @@ impl Search {
                 None => return Ok(None),
             },
             (None, Selection::BestEpoch) => self.best_epoch()?,
+            (None, Selection::Trained) => match self.by_training(observer, stop)? {
+                Some(selected) => {
+                    trained = selected.passes;
+                    selected.genotype
+                }
+                None => return Ok(None),
+            },
         };
         let (steps, per_epoch) = (self.state.progress.step, self.feed.per_epoch());
         let passes = |step: u64| {
@@ -277,7 +288,7 @@ impl Search {
             let parts = self.config.perturbation.passes(!warmup);
             settings.explainer_passes(warmup) + parts + self.config.regulariser.passes()
         };
-        let explainer_passes = (0..steps).map(passes).sum();
+        let explainer_passes = (0..steps).map(passes).sum::<u64>() + trained;
         let cost = self.cost(&genotype);
         let summary = Summary {
             steps,

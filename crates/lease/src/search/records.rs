@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::Summary;
 use super::state::{Progress, State};
+use super::{Candidate, Summary};
 use crate::Error;
 use crate::run::{Identity, Log, RunError, RunFolder};
 use crate::space::cost::NetworkCost;
@@ -75,6 +75,14 @@ impl Records {
     /// As the file system reports.
     pub fn cost(&self, cost: &NetworkCost) -> Result<(), RunError> {
         self.run.write_json("cost.json", cost)
+    }
+
+    /// Writes what the candidates of a selection by trainings reached.
+    ///
+    /// # Errors
+    /// As the file system reports.
+    pub fn candidates(&self, all: &[Candidate]) -> Result<(), RunError> {
+        self.run.write_json(super::CANDIDATES, &all)
     }
 
     /// Writes what a search ends with: its weights, and last, since it says that the search is finished, its choice.

@@ -6,7 +6,9 @@
 //!   2108.04392, algorithm 1), with or without training of E between two rounds. In a round, as in the authors' code, one edge
 //!   or node of each kind of cell is decided. It asks the supernet, not the coefficients, which may never have moved;
 //! - best-epoch: among the choices of the last epochs the one with which the supernet, all other operations left out, is
-//!   most accurate on its validation images.
+//!   most accurate on its validation images;
+//! - trained: of the likeliest architectures the one that is most accurate after a short training from scratch. Neither coefficients
+//!   nor the supernet have the last word then, but what they are to foretell.
 //!
 //! Validation images are those of the search; test images have no part in it.
 
@@ -39,17 +41,23 @@ pub enum Selection {
     Perturbation,
     /// The best of the last epochs' choices.
     BestEpoch,
+    /// The best of the likeliest after short trainings.
+    Trained,
 }
 
 section! {
     /// What a search ends with.
     SelectionSettings, "selection", "" {
-        /// What is selected at the end: strongest, the largest coefficients (DARTS); perturbation, on each edge the operation whose removal costs most validation accuracy (DARTS-PT); best-epoch, the choice of the last epochs with which the supernet is most accurate.
-        selection: Selection = Selection::Strongest, ["strongest", "perturbation", "best-epoch"];
+        /// What is selected at the end: strongest, the largest coefficients (DARTS); perturbation, on each edge the operation whose removal costs most validation accuracy (DARTS-PT); best-epoch, the choice of the last epochs with which the supernet is most accurate; trained, of the likeliest architectures the one that is most accurate on the validation images after a short training from scratch.
+        selection: Selection = Selection::Strongest, ["strongest", "perturbation", "best-epoch", "trained"];
         /// Steps in which the explainer's weights train between two rounds of the perturbation selection, each of which decides one edge or node of each kind of cell, at a tenth of the first learning rate; 0 means none.
         selection_tune_steps: u64 = 0 => Rule::whole(0, 1_000_000);
         /// Epochs that the best is taken from.
         selection_epochs: usize = 5 => Rule::whole(1, 100_000);
+        /// Architectures that the best is taken from by short trainings: those with the largest products of their operations' weights.
+        selection_candidates: usize = 10 => Rule::whole(1, 10_000).later();
+        /// Epochs of each such training, of a network of the supernet's size with the search's batches and learning rate; 0 takes the accuracies that NAS-Bench-201 knows of its own trainings of 12 epochs on CIFAR-10 or CIFAR-100.
+        selection_train_epochs: usize = 5 => Rule::whole(0, 100_000).later();
     }
 }
 
@@ -59,6 +67,9 @@ impl SelectionSettings {
         match key {
             "selection_tune_steps" => self.selection == Selection::Perturbation,
             "selection_epochs" => self.selection == Selection::BestEpoch,
+            "selection_candidates" | "selection_train_epochs" => {
+                self.selection == Selection::Trained
+            }
             _ => true,
         }
     }

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 use super::freezing::FreezingSettings;
 use super::preset::PresetSettings;
 use super::selection::{Selection, SelectionSettings};
+use super::trial;
 use crate::collective::{Collective, CollectiveError, Team};
 use crate::config::{
     Composite, ConfigError, Layers, Rule, Section, SectionInfo, Setting, preset, section,
@@ -224,6 +225,13 @@ impl Composite for SearchConfig {
                 "perturbation",
                 "it looks at no bounds, so that it cannot be had with --max-parameters, --max-flops, --max-latency-ms or --min-convolutions",
             ));
+        }
+        let selects = &self.selection;
+        let looked_up =
+            selects.selection == Selection::Trained && selects.selection_train_epochs == 0;
+        if let Some(reason) = looked_up.then(|| trial::unknown(self)).flatten() {
+            let setting = SelectionSettings::setting("selection_train_epochs");
+            errors.push(setting.range("0", reason));
         }
         errors
     }

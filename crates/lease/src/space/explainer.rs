@@ -80,6 +80,18 @@ pub trait Explainer: Debug + Send + Sync {
     /// If a number in A is not finite.
     fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError>;
 
+    /// So many of the discrete architectures that A and the budget leave, those with the largest products of their operations' weights
+    /// (with partial channels times those of their edges), the likeliest first; fewer where there are fewer, but one at least. They
+    /// differ in kinds of cells that the supernet has, and lead somewhere where the space can tell.
+    ///
+    /// # Errors
+    /// As [`Explainer::derive`].
+    fn likeliest(
+        &self,
+        architecture: &Vector,
+        count: usize,
+    ) -> Result<Vec<Genotype>, GenotypeError>;
+
     /// What is left of the space in the next stage, with `keep` candidates on every edge, in a form that the space
     /// reads again; none in spaces that are not searched in stages.
     fn kept(&self, _architecture: &Vector, _keep: usize) -> Option<serde_json::Value> {

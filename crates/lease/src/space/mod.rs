@@ -36,6 +36,7 @@ pub use explainer::{DerivedNetwork, DerivedShape, Explainer, Mixture, SkipDropou
 pub use genotype::{Architecture, Genotype, Python};
 pub use graph::{CellGraph, GraphEdge};
 pub use mixing::{Coefficients, Mixing};
+pub use nas_bench_201::Brief;
 pub use nas_bench_201::table::{Standing, Table as Truths, TableError, Truth};
 pub use reading::text::{MOST_BYTES, Read, decode};
 pub use settings::ExplainerSettings;
@@ -137,6 +138,11 @@ pub trait SearchSpace: fmt::Debug + Send + Sync {
     /// If the table cannot be read.
     fn truths(&self) -> Result<Option<Truths>, TableError> {
         Ok(None)
+    }
+
+    /// What an architecture reaches in a benchmark's own short training, where there is one.
+    fn brief(&self, _genotype: &Genotype) -> Option<Brief> {
+        None
     }
 }
 

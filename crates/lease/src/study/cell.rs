@@ -409,7 +409,7 @@ pub fn collect(folder: &Path, variants: &[Variant]) -> Result<Vec<Found>, Error>
     Ok(found)
 }
 
-/// The seconds of all epochs of a search.
+/// The seconds of all epochs of a search, and of its candidates' trainings.
 fn seconds(folder: &Path) -> Result<f64, Error> {
     let path = folder.join("timing.jsonl");
     let text = std::fs::read_to_string(&path)?;
@@ -420,6 +420,15 @@ fn seconds(folder: &Path) -> Result<f64, Error> {
             reason: e.to_string(),
         })?;
         total += line["seconds"].as_f64().unwrap_or(0.0);
+    }
+    let candidates = folder.join(search::CANDIDATES);
+    if let Ok(text) = std::fs::read_to_string(&candidates) {
+        let all: Vec<search::Candidate> = serde_json::from_str(&text).map_err(|e| {
+            let reason = e.to_string();
+            let path = candidates;
+            Error::Damaged { path, reason }
+        })?;
+        total += all.iter().map(|candidate| candidate.seconds).sum::<f64>();
     }
     Ok(total)
 }

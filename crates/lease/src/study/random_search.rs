@@ -4,34 +4,18 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
-use super::ComparisonConfig;
+use super::{ComparisonConfig, RandomSearchSettings};
 use crate::Error;
+use crate::collective::alone;
 use crate::config::Composite;
-use crate::data::{DataError, Dataset, Partition};
+use crate::data::{DataError, Dataset};
 use crate::memory::Need;
 use crate::rng::{Purpose, stream};
-use crate::run::{Identity, RunFolder};
+use crate::run::RunFolder;
+use crate::search::trial::{self, Trial, Trials};
 use crate::space::Genotype;
-use crate::training::{self, Observer, Outcome, TrainConfig, TrainResult, Training};
-
-/// One architecture drawn and trained: a line of `draws.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Draw {
-    /// The architecture, in the notation of its space.
-    pub genotype: String,
-    /// The share of the validation images classified correctly after the short training.
-    pub val_accuracy: f64,
-    /// Parameters of the network that was trained.
-    pub parameters: usize,
-    /// Seconds of the training, if it was not interrupted.
-    pub seconds: f64,
-    /// A digest of the settings, the architecture and the images.
-    pub fingerprint: String,
-}
+use crate::training::{self, Observer, TrainConfig};
 
 /// What a random search found.
 #[derive(Clone, Debug)]
@@ -39,7 +23,7 @@ pub struct Found {
     /// The architecture most accurate on the validation part; of equals the first.
     pub genotype: Genotype,
     /// All draws, in order.
-    pub draws: Vec<Draw>,
+    pub draws: Vec<Trial>,
     /// Steps of training in all.
     pub steps: u64,
 }
@@ -57,40 +41,25 @@ pub(super) const READ: [(&str, &str); 9] = [
     ("method", "training_share"),
 ];
 
-/// The configuration of a short training: a network of the supernet's size, with the search's batches and learning
-/// rate, whose cosine ends at 0.
+/// The configuration of a draw's training.
 fn short(config: &ComparisonConfig) -> TrainConfig {
-    let (e, s) = (&config.study.search.explainer, &config.study.search.search);
-    let mut short = config.study.train.clone();
-    let t = &mut short.train;
-    t.channels = e.channels;
-    t.cells = config
-        .study
-        .search
-        .stages()
-        .first()
-        .map_or(e.cells, |stage| stage.cells);
-    t.epochs = config.random.epochs;
-    t.batch = s.batch;
-    t.learning_rate = s.learning_rate;
-    (t.momentum, t.nesterov) = (s.momentum, false);
-    t.weight_decay = s.weight_decay;
-    t.clip = s.clip;
-    (t.drop_path, t.auxiliary, t.cutout) = (0.0, 0.0, 0.0);
-    short
-}
-
-/// The parts of the training images that train and validate, in the order of [`Partition`].
-fn partition(config: &ComparisonConfig, dataset: &Dataset) -> Partition {
-    let m = &config.study.search.method;
-    dataset.partition(m.split, m.training_share, config.study.search.run.seed)
+    trial::short(
+        &config.study.search,
+        config.study.train.clone(),
+        config.random.epochs,
+    )
 }
 
 /// Everything that keeps a random search with these settings on these images from being done.
 pub fn problems(config: &ComparisonConfig, dataset: &Dataset) -> Vec<Error> {
-    let parts = partition(config, dataset);
+    let parts = trial::partition(&config.study.search, dataset);
     let batch = config.study.search.search.batch;
     let mut all: Vec<Error> = Vec::new();
+    if config.random.epochs == 0 {
+        let reason = trial::unknown(&config.study.search);
+        let setting = RandomSearchSettings::setting("epochs");
+        all.extend(reason.map(|reason| setting.range("0", reason).into()));
+    }
     for (part, images) in [
         ("the explainer's training part", parts.explainer_train.len()),
         ("the explainer's validation part", parts.explainer_val.len()),
@@ -132,13 +101,12 @@ pub fn random_search(
     stop: &AtomicBool,
 ) -> Result<Option<Found>, Error> {
     let (s, seed) = (&config.study.search.search, config.study.search.run.seed);
-    let parts = partition(config, dataset);
     Error::all(problems(config, dataset))?;
-    let dataset = dataset.validating(&parts.explainer_train, &parts.explainer_val);
     let run = RunFolder::open(path)?;
     run.tidy();
     run.write("config.toml", config.to_toml().as_bytes())?;
-    let short = short(config);
+    let of = (config.study.train.clone(), config.random.epochs);
+    let trials = Trials::new(&config.study.search, of, dataset, alone());
     let mut draws = Vec::with_capacity(config.random.draws);
     let mut best: Option<(f64, Genotype)> = None;
     for number in 0..config.random.draws {
@@ -146,9 +114,9 @@ pub fn random_search(
         let space = &config.study.search.space;
         let genotype = config
             .study
-            .random_within(&dataset, || space.random(&mut rng))?;
+            .random_within(dataset, || space.random(&mut rng))?;
         let folder = path.join(format!("draw-{number}"));
-        let Some(draw) = one(&short, &genotype, &dataset, &folder, observer, stop)? else {
+        let Some(draw) = trials.tried(&genotype, &folder, observer, stop)? else {
             return Ok(None);
         };
         if best.as_ref().is_none_or(|(a, _)| draw.val_accuracy > *a) {
@@ -161,49 +129,11 @@ pub fn random_search(
     };
     run.write_json("draws.json", &draws)?;
     run.write("genotype.json", genotype.to_json().as_bytes())?;
+    let parts = trial::partition(&config.study.search, dataset);
     let per_epoch = parts.explainer_train.len() / s.batch;
     Ok(Some(Found {
         genotype,
         draws,
         steps: (per_epoch * config.random.epochs * config.random.draws) as u64,
     }))
-}
-
-/// Trains one architecture, unless that is done.
-fn one(
-    config: &TrainConfig,
-    genotype: &Genotype,
-    dataset: &Dataset,
-    path: &Path,
-    observer: &mut dyn Observer,
-    stop: &AtomicBool,
-) -> Result<Option<Draw>, Error> {
-    let file = path.join("draw.json");
-    let images = ("the images", dataset.whole_digest());
-    let more = [("the genotype", genotype.to_string()), images];
-    let fingerprint = Identity::new(config, &more).digest();
-    if let Ok(text) = std::fs::read_to_string(&file) {
-        let damaged = |reason: String| Error::Damaged { path: file, reason };
-        let draw: Result<Draw, _> = serde_json::from_str(&text);
-        return match draw {
-            Ok(draw) if draw.fingerprint == fingerprint => Ok(Some(draw)),
-            Ok(_) => Err(damaged("of other settings or images".into())),
-            Err(e) => Err(damaged(e.to_string())),
-        };
-    }
-    let started = Instant::now();
-    let training = Training::new(config.clone(), genotype.clone(), dataset.clone(), path)?;
-    let result: TrainResult = match training.run(observer, stop)? {
-        Outcome::Finished(result) => result,
-        Outcome::Stopped => return Ok(None),
-    };
-    let draw = Draw {
-        genotype: result.genotype,
-        val_accuracy: result.test_accuracy,
-        parameters: result.parameters,
-        seconds: started.elapsed().as_secs_f64(),
-        fingerprint,
-    };
-    RunFolder::open(path)?.write_json("draw.json", &draw)?;
-    Ok(Some(draw))
 }

@@ -1,6 +1,6 @@
 //! What a network may cost.
 
-use super::{COSTS, Cost, Costs, Entry, Latencies, best, least, milliseconds};
+use super::{COSTS, Cost, Costs, Entry, Latencies, least, milliseconds, several};
 use crate::Error;
 use crate::space::mixing::Choice;
 use crate::space::{DerivedShape, Explainer, GenotypeError};
@@ -101,8 +101,8 @@ impl Budget {
             .allow(self.costs.of_choice(choice), convolutions)
     }
 
-    /// The best choice of one entry of each group within the budget, where the (normal) cell has so many edges, and within the
-    /// bound on a cost of the space's own; see [`best`].
+    /// So many of the best choices of one entry of each group within the budget, where the (normal) cell has so many edges, and
+    /// within the bound on a cost of the space's own; see [`several`].
     ///
     /// # Errors
     /// If there is none, with what the cheapest costs.
@@ -111,15 +111,21 @@ impl Budget {
         groups: &[Vec<Entry>],
         edges: usize,
         own: Option<u64>,
-    ) -> Result<Vec<usize>, GenotypeError> {
+        count: usize,
+    ) -> Result<Vec<Vec<usize>>, GenotypeError> {
         let start = entry(0.0, self.costs.rest, [0, 0]).costs;
         let [parameters, multiply_adds, nanoseconds] = self.bounds.costs;
         let others = self.others(edges);
         let bounds = [parameters, multiply_adds, nanoseconds, others, own];
         let bounds = bounds.map(|bound| bound.unwrap_or(u64::MAX));
-        let allowed = edges >= self.bounds.convolutions;
-        let found = allowed.then(|| best(groups, start, bounds)).flatten();
-        found.ok_or_else(|| self.problem(least(groups, start), edges))
+        let found = match edges >= self.bounds.convolutions {
+            true => several(groups, start, bounds, count),
+            false => Vec::new(),
+        };
+        match found.is_empty() {
+            true => Err(self.problem(least(groups, start), edges)),
+            false => Ok(found),
+        }
     }
 
     /// The operations other than convolutions on a (normal) cell's edges at most.

@@ -4,6 +4,9 @@
 //! knapsack by dynamic programming over undominated states). Those are left out that cannot be completed within the bounds, or
 //! cannot reach the score of a choice that is known already, from single changes of the best choice without bounds. The result
 //! is exact.
+//!
+//! The best choices after it are found by Lawler's partition (*Management Science* 18, 1972): what is left without a choice is
+//! parted by the first group in which it differs from it, and the next best is the best of the parts' best.
 
 /// Costs that are bounded: parameters, multiply-adds, nanoseconds, operations that are no convolutions, and one that a space has
 /// of its own.
@@ -95,6 +98,67 @@ pub fn best(
     Some(best.chosen.into_iter().map(|i| i as usize).collect())
 }
 
+/// So many of the best choices, the best first, as [`best`] finds one; fewer where there are fewer.
+pub fn several(
+    groups: &[Vec<Entry>],
+    start: [u64; COSTS],
+    bounds: [u64; COSTS],
+    count: usize,
+) -> Vec<Vec<usize>> {
+    let solved = |allowed: Vec<Vec<usize>>| {
+        let pairs = groups.iter().zip(&allowed);
+        let left: Vec<Vec<Entry>> = pairs
+            .map(|(group, allowed)| allowed.iter().map(|i| group[*i]).collect())
+            .collect();
+        let chosen = best(&left, start, bounds)?;
+        let places = allowed.iter().zip(chosen).map(|(allowed, i)| allowed[i]);
+        let chosen: Vec<usize> = places.collect();
+        let score = groups.iter().zip(&chosen).map(|(g, i)| g[*i].score).sum();
+        Some(Part {
+            allowed,
+            chosen,
+            score,
+        })
+    };
+    let all = groups.iter().map(|group| (0..group.len()).collect());
+    let mut parts: Vec<Part> = solved(all.collect()).into_iter().collect();
+    let mut found = Vec::new();
+    while found.len() < count {
+        let better = |a: &usize, b: &usize| {
+            let order = parts[*a].score.total_cmp(&parts[*b].score);
+            order.then_with(|| parts[*b].chosen.cmp(&parts[*a].chosen))
+        };
+        let Some(next) = (0..parts.len()).max_by(better) else {
+            break;
+        };
+        let Part {
+            allowed, chosen, ..
+        } = parts.swap_remove(next);
+        if found.len() + 1 < count {
+            for differs in 0..groups.len() {
+                let mut rest = allowed.clone();
+                for (same, chosen) in rest.iter_mut().zip(&chosen).take(differs) {
+                    *same = vec![*chosen];
+                }
+                rest[differs].retain(|i| *i != chosen[differs]);
+                parts.extend(solved(rest));
+            }
+        }
+        found.push(chosen);
+    }
+    found
+}
+
+/// Some of all choices.
+struct Part {
+    /// The entries of each group that they may have.
+    allowed: Vec<Vec<usize>>,
+    /// The best of them.
+    chosen: Vec<usize>,
+    /// What it is worth.
+    score: f64,
+}
+
 /// The least that a choice costs, each cost for itself.
 pub fn least(groups: &[Vec<Entry>], start: [u64; COSTS]) -> [u64; COSTS] {
     let of = |group: &Vec<Entry>, d: usize| group.iter().map(|e| e.costs[d]).min().unwrap_or(0);
@@ -178,7 +242,7 @@ mod tests {
     use crate::rng::{Purpose, below, stream, unit};
 
     #[test]
-    fn the_best_choice_within_bounds_is_that_of_trying_all() {
+    fn the_best_choices_within_bounds_are_those_of_trying_all() {
         let mut rng = stream(1, Purpose::Selection, 0);
         for case in 0..60u64 {
             let mut entry = || Entry {
@@ -200,22 +264,21 @@ mod tests {
                     (score + e.score, plus(costs, e.costs))
                 })
             };
-            let mut expected: Option<f64> = None;
-            for index in 0..5usize.pow(5) {
+            let all = (0..5usize.pow(5)).map(|index| {
                 let chosen: Vec<usize> = (0..5).map(|g| index / 5usize.pow(g) % 5).collect();
-                let (score, costs) = total(&chosen);
-                if within(costs, bounds) && expected.is_none_or(|best| score > best) {
-                    expected = Some(score);
-                }
-            }
-            let found = best(&groups, start, bounds).map(|chosen| {
-                let (score, costs) = total(&chosen);
-                assert!(within(costs, bounds));
-                score
+                total(&chosen)
             });
-            match (found, expected) {
-                (Some(found), Some(expected)) => assert!((found - expected).abs() < 1e-9),
-                (found, expected) => assert_eq!(found, expected),
+            let allowed = all.filter(|(_, costs)| within(*costs, bounds));
+            let mut expected: Vec<f64> = allowed.map(|(score, _)| score).collect();
+            expected.sort_by(|a, b| b.total_cmp(a));
+            expected.truncate(12);
+            let found = several(&groups, start, bounds, 12);
+            assert_eq!(found.first(), best(&groups, start, bounds).as_ref());
+            assert_eq!(found.len(), expected.len());
+            for (i, (chosen, expected)) in found.iter().zip(expected).enumerate() {
+                let (score, costs) = total(chosen);
+                assert!(within(costs, bounds) && (score - expected).abs() < 1e-9);
+                assert!(!found[..i].contains(chosen));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What networks of the DARTS space cost, and the best cells within a budget.
+//! What networks of the DARTS space cost, and the likeliest cells, within a budget or without.
 
 use super::cell::stride;
 use super::derive::Row;
@@ -7,7 +7,7 @@ use super::genotype::{CellGenotype, DartsGenotype, Edge};
 use super::operation::Operation;
 use super::progressive::Candidates;
 use super::{CellKind, edge_index, reduction_positions};
-use crate::space::cost::{Budget, Entry, Key, Menu, entry};
+use crate::space::cost::{Budget, COSTS, Entry, Key, Menu, entry, several};
 use crate::space::{DerivedShape, GenotypeError};
 
 /// The operations of networks of this size, whose cells have these candidates.
@@ -56,47 +56,69 @@ pub(super) fn menu(shape: &DerivedShape, candidates: &Candidates, nodes: usize) 
 /// Two edges into a node, with their operations.
 type Pair = [Edge; 2];
 
-/// The cells that a budget allows which have the largest product of the weights of their edges' operations, with at most so many
-/// skip-connects in the normal cell.
+/// So many of the cells with the largest products of the weights of their edges' operations, the likeliest first, that a budget
+/// allows and that have at most so many skip-connects in the normal cell. They differ in these kinds of cells alone.
 ///
 /// # Errors
 /// If none is allowed.
-pub(super) fn within(
+pub(super) fn likeliest(
     rows: &[Vec<Row>; 2],
     (candidates, nodes): (&Candidates, usize),
-    budget: &Budget,
-    most_skips: Option<usize>,
-) -> Result<DartsGenotype, GenotypeError> {
+    (budget, most_skips): (Option<&Budget>, Option<usize>),
+    (count, differ): (usize, [bool; 2]),
+) -> Result<Vec<DartsGenotype>, GenotypeError> {
     let places = || (0..2).flat_map(|kind| (0..nodes).map(move |node| (kind, node)));
-    let groups = places().map(|at| pairs(rows, candidates, budget, at));
+    let groups = places().map(|(kind, node)| {
+        let (mut pairs, mut entries) = pairs(rows, candidates, budget, (kind, node));
+        if !differ[kind] {
+            let better = |a: &usize, b: &usize| {
+                let order = entries[*a].score.total_cmp(&entries[*b].score);
+                order.then(b.cmp(a))
+            };
+            let best = (0..entries.len()).max_by(better).unwrap_or_default();
+            pairs = vec![pairs[best]];
+            entries = vec![entries[best]];
+        }
+        (pairs, entries)
+    });
     let (pairs, entries): (Vec<Vec<Pair>>, Vec<Vec<Entry>>) = groups.unzip();
-    let edges = 2 * nodes;
-    let capped = budget.best(&entries, edges, most_skips.map(|most| most as u64));
-    // Where edges have nothing but skip-connects left there can be no cap.
-    let chosen = match (capped, most_skips) {
-        (Err(_), Some(_)) => budget.best(&entries, edges, None)?,
-        (chosen, _) => chosen?,
+    let best = |most: Option<usize>| {
+        let most = most.map(|most| most as u64);
+        match budget {
+            Some(budget) => budget.best(&entries, 2 * nodes, most, count),
+            None => {
+                let mut bounds = [u64::MAX; COSTS];
+                bounds[COSTS - 1] = most.unwrap_or(u64::MAX);
+                Ok(several(&entries, [0; COSTS], bounds, count))
+            }
+        }
     };
-    let mut genes: Vec<Pair> = pairs
-        .iter()
-        .zip(chosen)
-        .map(|(pairs, chosen)| pairs[chosen])
-        .collect();
-    let reduce = genes.split_off(nodes);
-    Ok(DartsGenotype {
-        normal: CellGenotype::joined(genes),
-        reduce: CellGenotype::joined(reduce),
-    })
+    // Where edges have nothing but skip-connects left there can be no cap.
+    let capped = best(most_skips).ok().filter(|found| !found.is_empty());
+    let found = match capped {
+        Some(found) => found,
+        None => best(None)?,
+    };
+    let cells = found.into_iter().map(|chosen| {
+        let chosen = pairs.iter().zip(chosen);
+        let mut genes: Vec<Pair> = chosen.map(|(pairs, chosen)| pairs[chosen]).collect();
+        let reduce = genes.split_off(nodes);
+        DartsGenotype {
+            normal: CellGenotype::joined(genes),
+            reduce: CellGenotype::joined(reduce),
+        }
+    });
+    Ok(cells.collect())
 }
 
 /// All that can lead into a node of a kind of cell, the stronger edge of two first.
 fn pairs(
     rows: &[Vec<Row>; 2],
     candidates: &Candidates,
-    budget: &Budget,
+    budget: Option<&Budget>,
     (kind, node): (usize, usize),
 ) -> (Vec<Pair>, Vec<Entry>) {
-    let edges = &budget.costs().edges[kind];
+    let costs = budget.map(|budget| &budget.costs().edges[kind]);
     let edge = |from: usize| {
         let edge = edge_index(node, from);
         let operations = candidates.cells[kind][edge].iter().enumerate();
@@ -109,7 +131,8 @@ fn pairs(
                 *operation == Operation::SkipConnect,
             ];
             let score = weight.max(f64::MIN_POSITIVE).ln();
-            let cost = entry(score, edges[edge][k], of.map(|of| u64::from(normal && of)));
+            let cost = costs.map(|edges| edges[edge][k]).unwrap_or_default();
+            let cost = entry(score, cost, of.map(|of| u64::from(normal && of)));
             (weight, Edge(*operation, from), cost)
         })
     };

@@ -205,13 +205,26 @@ impl Supernet {
             Some(budget) if !budget.allows(&self.choice_of(&strongest)) => budget,
             _ => return Ok(strongest),
         };
+        let mut within = self.likeliest_cells(architecture, Some(budget), (1, [true; 2]))?;
+        Ok(within.swap_remove(0))
+    }
+
+    /// So many of the likeliest cells, which differ in these kinds alone, at least one, that a budget allows.
+    fn likeliest_cells(
+        &self,
+        architecture: &Vector,
+        budget: Option<&Budget>,
+        count: (usize, [bool; 2]),
+    ) -> Result<Vec<DartsGenotype>, GenotypeError> {
         let rows = self.strong_rows(architecture);
         let space = (&self.candidates, self.nodes);
-        let cells = costs::within(&rows, space, budget, self.max_skip_connects)?;
-        Ok(DartsGenotype {
+        let bounds = (budget, self.max_skip_connects);
+        let found = costs::likeliest(&rows, space, bounds, count)?;
+        let joined = found.into_iter().map(|cells| DartsGenotype {
             normal: cells.normal.joining(self.joined),
             reduce: cells.reduce.joining(self.joined),
-        })
+        });
+        Ok(joined.collect())
     }
 
     /// The cells of the strongest operations, whatever they cost.
@@ -346,6 +359,19 @@ impl Explainer for Supernet {
 
     fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError> {
         Ok(Genotype::new(self.derived_cells(architecture)?))
+    }
+
+    fn likeliest(
+        &self,
+        architecture: &Vector,
+        count: usize,
+    ) -> Result<Vec<Genotype>, GenotypeError> {
+        // What no cell of the supernet is of has not been searched.
+        let searched = [CellKind::Normal, CellKind::Reduction]
+            .map(|kind| self.cells.iter().any(|member| member.kind == kind));
+        let budget = self.budget.as_deref();
+        let found = self.likeliest_cells(architecture, budget, (count, searched))?;
+        Ok(found.into_iter().map(Genotype::new).collect())
     }
 
     fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError> {

@@ -1,4 +1,4 @@
-//! What networks of NAS-Bench-201 cost, and the best cell within a budget.
+//! What networks of NAS-Bench-201 cost, and the likeliest cells, within a budget or without.
 
 use super::cell::{Cell, EDGES, Operation};
 use super::network::STAGES;
@@ -60,39 +60,43 @@ pub(super) fn menu(shape: &DerivedShape) -> Menu {
     menu
 }
 
-/// Of all cells of these operations that lead from their input to their output and that a budget allows the one with the largest
-/// product of mixing weights, of equals the first.
+/// Of all cells of these operations that lead from their input to their output and that a budget allows so many with the largest
+/// products of mixing weights, the likeliest first, of equals the first.
 ///
 /// # Errors
 /// If none is allowed.
-pub(super) fn within(
+pub(super) fn likeliest(
     rows: &[Vec<f64>],
     choices: &[Operation],
-    budget: &Budget,
-) -> Result<Cell, GenotypeError> {
-    let costs = budget.costs();
-    let mut found: Option<(f64, Cell)> = None;
+    budget: Option<&Budget>,
+    count: usize,
+) -> Result<Vec<Cell>, GenotypeError> {
+    let mut found: Vec<(f64, Cell)> = Vec::new();
     let mut least = [u64::MAX; COSTS];
     for cell in (0..Cell::COUNT).map(Cell::numbered) {
         if !cell.0.iter().all(|o| choices.contains(o)) || !cell.is_connected() {
             continue;
         }
         let operations = || cell.0.iter().map(|o| *o as usize).enumerate();
-        let choice = vec![operations().map(|(_, k)| Some(k)).collect()];
-        let others = (EDGES - costs.convolutions(&choice)) as u64;
-        let cost = entry(0.0, costs.of_choice(&choice), [others, 0]).costs;
-        least = std::array::from_fn(|d| least[d].min(cost[d]));
-        if !budget.allows(&choice) {
-            continue;
+        if let Some(budget) = budget {
+            let costs = budget.costs();
+            let choice = vec![operations().map(|(_, k)| Some(k)).collect()];
+            let others = (EDGES - costs.convolutions(&choice)) as u64;
+            let cost = entry(0.0, costs.of_choice(&choice), [others, 0]).costs;
+            least = std::array::from_fn(|d| least[d].min(cost[d]));
+            if !budget.allows(&choice) {
+                continue;
+            }
         }
         let score = operations().map(|(edge, k)| rows[edge][k].max(f64::MIN_POSITIVE).ln());
-        let score: f64 = score.sum();
-        if found.is_none_or(|(best, _)| score > best) {
-            found = Some((score, cell));
-        }
+        found.push((score.sum(), cell));
     }
-    let found = found.ok_or_else(|| budget.problem(least, EDGES))?;
-    Ok(found.1)
+    if let (true, Some(budget)) = (found.is_empty(), budget) {
+        return Err(budget.problem(least, EDGES));
+    }
+    found.sort_by(|a, b| b.0.total_cmp(&a.0));
+    found.truncate(count);
+    Ok(found.into_iter().map(|(_, cell)| cell).collect())
 }
 
 #[cfg(test)]
@@ -151,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cell_within_a_budget_is_the_best_that_leads_through() {
+    fn the_likeliest_cells_and_those_within_a_budget_lead_through() {
         let (explainer, shape) = supernet();
         let values = vec![0.3; explainer.architecture().len()];
         let mut level = stream(3, Purpose::ArchitectureInit, 0);
@@ -199,6 +203,16 @@ mod tests {
             let better = all.find(|cell| score(cell) > 1.001 * score(found) && keeps(cell));
             assert_eq!(better, None);
             before = *found;
+        }
+        let connected = (0..Cell::COUNT).map(Cell::numbered);
+        let connected = connected.filter(Cell::is_connected);
+        let mut scores: Vec<f64> = connected.map(|cell| score(&cell)).collect();
+        scores.sort_by(|a, b| b.total_cmp(a));
+        let likeliest = explainer.likeliest(&a, 12).unwrap();
+        assert_eq!(likeliest.len(), 12);
+        for (genotype, score_of) in likeliest.iter().zip(scores) {
+            let cell: &Cell = genotype.downcast().unwrap();
+            assert!(cell.is_connected() && (score(cell) / score_of - 1.0).abs() < 1e-9);
         }
         let impossible = derived(Bounds {
             convolutions: 7,

@@ -96,6 +96,10 @@ impl SearchSpace for NasBench201 {
             path => Truths::read(Path::new(path)).map(Some),
         }
     }
+
+    fn brief(&self, genotype: &Genotype) -> Option<Brief> {
+        Brief::of(genotype.downcast()?)
+    }
 }
 
 impl Architecture for Cell {

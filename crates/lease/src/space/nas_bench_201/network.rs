@@ -187,7 +187,10 @@ impl Network {
         };
         let strongest = Cell::derive(&mixture.rows, self.choices)?;
         match &self.budget {
-            Some(budget) => costs::within(&mixture.rows, self.choices, budget),
+            Some(budget) => {
+                let within = costs::likeliest(&mixture.rows, self.choices, Some(budget), 1);
+                Ok(within?.swap_remove(0))
+            }
             None => Ok(strongest),
         }
     }
@@ -342,6 +345,19 @@ impl Explainer for Network {
 
     fn derive(&self, architecture: &Vector) -> Result<Genotype, GenotypeError> {
         Ok(Genotype::new(self.derived_cell(architecture)?))
+    }
+
+    fn likeliest(
+        &self,
+        architecture: &Vector,
+        count: usize,
+    ) -> Result<Vec<Genotype>, GenotypeError> {
+        let [mixture] = &self.mixtures(architecture)[..] else {
+            unreachable!("one kind of cell");
+        };
+        let budget = self.budget.as_deref();
+        let found = costs::likeliest(&mixture.rows, self.choices, budget, count)?;
+        Ok(found.into_iter().map(Genotype::new).collect())
     }
 }
 

@@ -1,0 +1,125 @@
+//! The selection by short trainings: of the likeliest architectures the one that is most accurate on the validation images.
+
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+
+use super::trial::Trials;
+use super::{Observer, Search};
+use crate::Error;
+use crate::space::Genotype;
+use crate::training::{self, TrainConfig, TrainMetrics, TrainSettings};
+
+/// One of the likeliest architectures: an entry of `candidates.json`, in which the likeliest is the first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The architecture, in the notation of its space.
+    pub genotype: String,
+    /// The share of the validation images classified correctly after its short training.
+    pub val_accuracy: f64,
+    /// Seconds of the training; 0 where a table knew it.
+    pub seconds: f64,
+}
+
+/// The file of a run folder that has them.
+pub const CANDIDATES: &str = "candidates.json";
+
+/// What was selected, and what that cost.
+pub(super) struct Selected {
+    /// The architecture.
+    pub genotype: Genotype,
+    /// Passes of networks of one architecture in their trainings.
+    pub passes: u64,
+}
+
+impl Search {
+    /// Of the likeliest architectures the one that is most accurate after a short training, of equals the likelier; nothing if it
+    /// was stopped, what was trained until then being kept.
+    pub(super) fn by_training(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Option<Selected>, Error> {
+        let count = self.config.selection.selection_candidates;
+        let architecture = &self.state.point.architecture;
+        let likeliest = self.models.explainer.likeliest(architecture, count)?;
+        let epochs = self.config.selection.selection_train_epochs;
+        observer.note(&match epochs {
+            0 => format!(
+                "Selecting of the {} likeliest architectures by the benchmark's trainings of 12 epochs.",
+                likeliest.len()
+            ),
+            _ => format!(
+                "Selecting of the {} likeliest architectures by trainings of {epochs} epochs.",
+                likeliest.len()
+            ),
+        });
+        let (base, peers) = (self.candidates_base(), self.team.own_peers());
+        let trials = Trials::new(&self.config, (base, epochs), &self.feed.dataset, peers);
+        let mut all: Vec<Candidate> = Vec::new();
+        let mut best = 0;
+        for (number, genotype) in likeliest.iter().enumerate() {
+            let folder = self.folder.join(format!("candidates/{number}"));
+            let mut told = OnlyWarnings(observer);
+            let Some(trial) = trials.tried(genotype, &folder, &mut told, stop)? else {
+                return Ok(None);
+            };
+            if epochs > 0 {
+                observer.note(&format!(
+                    "{} of {}: {:.2} % of the validation images, {genotype}",
+                    number + 1,
+                    likeliest.len(),
+                    100.0 * trial.val_accuracy
+                ));
+            }
+            all.push(Candidate {
+                genotype: trial.genotype,
+                val_accuracy: trial.val_accuracy,
+                seconds: trial.seconds,
+            });
+            if all[number].val_accuracy > all[best].val_accuracy {
+                best = number;
+            }
+        }
+        if let Some(records) = &self.records {
+            records.candidates(&all)?;
+        }
+        observer.note(&format!(
+            "Selected is number {} of them, with {:.2} % of the validation images; the likeliest has {:.2} %.",
+            best + 1,
+            100.0 * all[best].val_accuracy,
+            100.0 * all[0].val_accuracy
+        ));
+        let passes = self.feed.per_epoch() * (epochs * all.len()) as u64;
+        let genotype = likeliest[best].clone();
+        Ok(Some(Selected { genotype, passes }))
+    }
+
+    /// What a candidate's training has from elsewhere than the search's own settings.
+    fn candidates_base(&self) -> TrainConfig {
+        let config = &self.config;
+        let mut base = TrainConfig {
+            data: config.data.clone(),
+            network: config.network.clone(),
+            train: TrainSettings::default(),
+            run: config.run.clone(),
+        };
+        base.train.ghost_batches = config.search.ghost_batches;
+        base.train.edge_skips = self.models.explainer.edge_skips();
+        (base.run.report, base.run.tensorboard) = (false, false);
+        base
+    }
+}
+
+/// Of the trainings whoever watches the search is told what may not be as it should.
+struct OnlyWarnings<'a>(&'a mut dyn Observer);
+
+impl training::Observer for OnlyWarnings<'_> {
+    fn started(&mut self, _: usize, _: u64, _: usize, _: u64) {}
+    fn note(&mut self, _: &str) {}
+    fn warn(&mut self, message: &str) {
+        self.0.warn(message);
+    }
+    fn step(&mut self, _: f64) {}
+    fn epoch(&mut self, _: &TrainMetrics) {}
+}
