@@ -195,6 +195,8 @@ fn the_most_accurate_candidate_is_selected_and_what_was_trained_is_kept_when_it_
     let selected = all.iter().find(|c| c.1 == best).unwrap();
     assert!(all.len() == 3 && found.contains(&selected.0), "{found}");
     assert_same_search(&whole, &broken);
+    let page = fs::read_to_string(whole.join("report.html")).unwrap();
+    assert!(page.contains("The candidates") && page.contains(&selected.0));
 }
 
 #[test]

@@ -34,6 +34,10 @@ pub fn method(run: &RunData) -> String {
 pub fn of_run(run: &RunData) -> [String; 2] {
     let method = method(run);
     let data = or(images(&run.about, &run.config.1), "these images");
+    let method = match run.candidates.len() {
+        0 => method,
+        n => format!("{method}, choosing among its {n} likeliest by short trainings,"),
+    };
     if run.genotype.is_none() {
         return unfinished(run, &method, &data);
     }
@@ -110,8 +114,7 @@ fn caution(beside: &Beside, random: usize, images: usize) -> String {
 
 /// What a table says of the result.
 fn standing(run: &RunData) -> Option<String> {
-    let last = run.standings();
-    let (_, s) = last.last()?;
+    let s = run.standing()?;
     Some(format!(
         "The benchmark's table gives it {:.2} % on CIFAR-10's test images, rank {} of {}, {:.2} points below the best; one seed \
          says little about the method.",

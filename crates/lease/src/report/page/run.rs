@@ -17,6 +17,7 @@ pub fn content(run: &RunData) -> Content {
     let mut sections = Vec::new();
     sections.extend(cells(run));
     sections.extend(test(run));
+    sections.extend(candidates(run));
     sections.extend(gallery::section(run));
     sections.extend(supernet::section(run));
     sections.extend(learning::choice(run));
@@ -110,7 +111,7 @@ fn tiles(run: &RunData) -> Vec<Tile> {
         value: percent(accuracy),
         remark: "on images as they are".into(),
     }));
-    if let Some((_, standing)) = run.standings().last() {
+    if let Some(standing) = run.standing() {
         all.push(Tile {
             name: "True rank",
             value: grouped(standing.rank as i64),
@@ -229,6 +230,54 @@ fn test(run: &RunData) -> Option<Section> {
             .flat_map(|t| training::classes(t, " of the one found")),
     );
     Section::of("test", "Beside random architectures", lead, figures)
+}
+
+/// Candidates that are drawn at most.
+const DRAWN: usize = 12;
+
+/// What a selection by short trainings chose from.
+fn candidates(run: &RunData) -> Option<Section> {
+    let likeliest = run.candidates.first()?;
+    let mut all: Vec<_> = (1..).zip(&run.candidates).collect();
+    all.sort_by(|a, b| b.1.val_accuracy.total_cmp(&a.1.val_accuracy));
+    let note = match all.len() > DRAWN {
+        true => format!("The {DRAWN} best of {}. ", all.len()),
+        false => String::new(),
+    };
+    let rows = all
+        .iter()
+        .take(DRAWN)
+        .enumerate()
+        .map(|(place, (number, candidate))| DotRow {
+            name: format!("number {number}"),
+            class: if place == 0 { "found" } else { "random" }.into(),
+            dots: vec![(candidate.val_accuracy, candidate.genotype.clone())],
+            mean: None,
+            interval: None,
+            told: vec![
+                format!("{:.2} %", 100.0 * candidate.val_accuracy),
+                candidate.genotype.clone(),
+            ],
+        });
+    let figure = Dots {
+        id: "candidates-validation".into(),
+        title: "Validation accuracy after the short trainings".into(),
+        note: format!(
+            "{note}Numbers are places by likelihood; the dashed line is the likeliest, which would have been found without them."
+        ),
+        x: "validation accuracy".into(),
+        unit: Unit::Percent,
+        level: Some((likeliest.val_accuracy, "the likeliest".into())),
+        head: ["candidate", "accuracy", "genotype"]
+            .map(String::from)
+            .into(),
+        rows: rows.collect(),
+        legend: Vec::new(),
+    };
+    let lead = "The likeliest architectures, each trained for a short time from scratch; the most accurate was selected. It was chosen by these images, \
+                so its accuracy on them is an overestimate.";
+    let figures = figure.figure().into_iter().collect();
+    Section::of("candidates", "The candidates", lead, figures)
 }
 
 /// How it can be done again.

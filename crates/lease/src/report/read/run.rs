@@ -6,6 +6,7 @@ use serde_json::Value;
 use toml::Table;
 
 use super::{Examples, Measures, TrainingData, configuration, folders, json, name_of, setting};
+use crate::search::{CANDIDATES, Candidate};
 use crate::space::{CellGraph, Genotype, Standing};
 
 /// The mixture of a kind of cell after an epoch: for each edge the weight of each candidate.
@@ -32,6 +33,8 @@ pub struct RunData {
     pub trainings: Vec<TrainingData>,
     /// Examples of explanations.
     pub examples: Option<Examples>,
+    /// What a selection by short trainings chose from, the likeliest first; empty where there was none.
+    pub candidates: Vec<Candidate>,
 }
 
 impl RunData {
@@ -68,6 +71,7 @@ impl RunData {
             genotype: genotype.ok().map(|read| read.value),
             trainings,
             examples: Examples::read(path),
+            candidates: serde_json::from_value(json(&path.join(CANDIDATES))).unwrap_or_default(),
         }
     }
 
@@ -113,6 +117,12 @@ impl RunData {
                 Some((line["epoch"].as_u64()? + 1, genotype.graphs()))
             })
             .collect()
+    }
+
+    /// What a table says of what was found, or, while the search goes on, would be derived now.
+    pub fn standing(&self) -> Option<Standing> {
+        let found = serde_json::from_value(self.summary["standing"].clone()).ok();
+        found.or_else(|| self.standings().pop().map(|(_, standing)| standing))
     }
 
     /// What a table says after each epoch, with the epoch from 1.
