@@ -111,10 +111,11 @@ section! {
 }
 
 impl MethodSettings {
-    /// Whether the method reads the setting of this key: what is about the audience and what it is told only
-    /// [`Method::Lease`] does.
-    pub fn reads(&self, key: &str) -> bool {
-        let products = self.method != Method::DartsFirst;
+    /// Whether a search by the method reads the setting of this key: what is about the audience and what it is told only
+    /// [`Method::Lease`] does, how mixed products are computed all but [`Method::DartsFirst`], and whatever `agrees`, the
+    /// agreement of layers having a weight.
+    pub fn reads(&self, key: &str, agrees: bool) -> bool {
+        let products = agrees || self.method != Method::DartsFirst;
         match key {
             "gamma" | "gamma_scale" | "norms_every" | "epsilon" | "epsilon_unit"
             | "attack_step" | "attack_scale" | "attack_steps" | "signed_attack" | "explanation"
@@ -172,27 +173,31 @@ mod tests {
 
     #[test]
     fn methods_read_what_they_compute_with() {
-        let read = |method, hypergradient| {
+        let read = |method, hypergradient, agrees| {
             let settings = MethodSettings {
                 method,
                 hypergradient,
                 ..MethodSettings::default()
             };
             let all = MethodSettings::INFO.settings.iter().map(|s| s.key);
-            all.filter(|key| settings.reads(key)).collect::<Vec<_>>()
+            all.filter(|key| settings.reads(key, agrees)).collect::<Vec<_>>()
         };
-        let first_order = read(Method::DartsFirst, Hypergradient::Exact);
+        let first_order = read(Method::DartsFirst, Hypergradient::Exact, false);
         assert_eq!(first_order, ["method", "split", "training_share"]);
-        let second_order = read(Method::Darts, Hypergradient::Exact);
+        let second_order = read(Method::Darts, Hypergradient::Exact, false);
         assert_eq!(
             second_order,
             ["method", "hypergradient", "split", "training_share"]
+        );
+        assert_eq!(
+            read(Method::DartsFirst, Hypergradient::Exact, true),
+            second_order
         );
         let all: Vec<&str> = MethodSettings::INFO
             .settings
             .iter()
             .map(|s| s.key)
             .collect();
-        assert_eq!(read(Method::Lease, Hypergradient::FiniteDifference), all);
+        assert_eq!(read(Method::Lease, Hypergradient::FiniteDifference, false), all);
     }
 }

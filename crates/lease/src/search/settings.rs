@@ -411,7 +411,7 @@ impl SearchConfig {
         let key = setting.key;
         match setting.section {
             "audience" => self.listens(),
-            "method" => self.method.reads(key),
+            "method" => self.method.reads(key, self.regulariser.lambda > 0.0),
             "mixing" => self.mixing.reads(key),
             "perturbation" => self.perturbation.reads(key),
             "freezing" => self.freezing.reads(key),
