@@ -180,7 +180,8 @@ mod tests {
                 ..MethodSettings::default()
             };
             let all = MethodSettings::INFO.settings.iter().map(|s| s.key);
-            all.filter(|key| settings.reads(key, agrees)).collect::<Vec<_>>()
+            all.filter(|key| settings.reads(key, agrees))
+                .collect::<Vec<_>>()
         };
         let first_order = read(Method::DartsFirst, Hypergradient::Exact, false);
         assert_eq!(first_order, ["method", "split", "training_share"]);
@@ -198,6 +199,9 @@ mod tests {
             .iter()
             .map(|s| s.key)
             .collect();
-        assert_eq!(read(Method::Lease, Hypergradient::FiniteDifference, false), all);
+        assert_eq!(
+            read(Method::Lease, Hypergradient::FiniteDifference, false),
+            all
+        );
     }
 }

@@ -6,6 +6,7 @@
 //! metrics.jsonl    one line a step and one an epoch: the same bytes for the same seed
 //! timing.jsonl     wall-clock seconds of each epoch, which are not
 //! summary.json     steps, passes of the explainer and what a table says of the result, after the last epoch
+//! candidates.json  with a selection by short trainings: what each reached; their trainings are in candidates/
 //! genotype.json    the derived cells, last
 //! explanations.…   examples of explanations as safetensors, after the last epoch that is done
 //! weights/         E, W and A as safetensors with PyTorch's names

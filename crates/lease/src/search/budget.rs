@@ -130,10 +130,7 @@ impl Search {
         let shape = shape(&self.config, explainer, &self.feed.dataset.size());
         let cost = NetworkCost::of(genotype, &shape).ok()?;
         let table = self.latencies.as_ref().and(explainer.budget());
-        let architecture = &self.state.point.architecture;
-        let derived = explainer.derive(architecture).ok();
-        let chosen = derived.is_some_and(|derived| derived == *genotype);
-        let choice = explainer.choice(architecture).ok().filter(|_| chosen);
+        let choice = explainer.choice_in(genotype);
         let by_table = table
             .zip(choice)
             .map(|(budget, choice)| milliseconds(budget.costs().of_choice(&choice).nanoseconds));

@@ -8,7 +8,7 @@ use super::trial::Trials;
 use super::{Observer, Search};
 use crate::Error;
 use crate::space::Genotype;
-use crate::training::{self, TrainConfig, TrainMetrics, TrainSettings};
+use crate::training::{self, TrainMetrics};
 
 /// One of the likeliest architectures: an entry of `candidates.json`, in which the likeliest is the first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,8 +54,9 @@ impl Search {
                 likeliest.len()
             ),
         });
-        let (base, peers) = (self.candidates_base(), self.team.own_peers());
-        let trials = Trials::new(&self.config, (base, epochs), &self.feed.dataset, peers);
+        let how = (epochs, self.models.explainer.edge_skips());
+        let (images, peers) = (&self.feed.dataset, self.team.own_peers());
+        let trials = Trials::new(&self.config, how, images, peers);
         let mut all: Vec<Candidate> = Vec::new();
         let mut best = 0;
         for (number, genotype) in likeliest.iter().enumerate() {
@@ -93,21 +94,6 @@ impl Search {
         let passes = self.feed.per_epoch() * (epochs * all.len()) as u64;
         let genotype = likeliest[best].clone();
         Ok(Some(Selected { genotype, passes }))
-    }
-
-    /// What a candidate's training has from elsewhere than the search's own settings.
-    fn candidates_base(&self) -> TrainConfig {
-        let config = &self.config;
-        let mut base = TrainConfig {
-            data: config.data.clone(),
-            network: config.network.clone(),
-            train: TrainSettings::default(),
-            run: config.run.clone(),
-        };
-        base.train.ghost_batches = config.search.ghost_batches;
-        base.train.edge_skips = self.models.explainer.edge_skips();
-        (base.run.report, base.run.tensorboard) = (false, false);
-        base
     }
 }
 

@@ -56,7 +56,7 @@ section! {
         selection_epochs: usize = 5 => Rule::whole(1, 100_000);
         /// Architectures that the best is taken from by short trainings: those with the largest products of their operations' weights.
         selection_candidates: usize = 10 => Rule::whole(1, 10_000).later();
-        /// Epochs of each such training, of a network of the supernet's size with the search's batches and learning rate; 0 takes the accuracies that NAS-Bench-201 knows of its own trainings of 12 epochs on CIFAR-10 or CIFAR-100.
+        /// Epochs of each such training, of a network of the supernet's size with the search's batches and learning rate; 0 takes the accuracies that NAS-Bench-201 knows of its own trainings of 12 epochs on CIFAR-10.
         selection_train_epochs: usize = 5 => Rule::whole(0, 100_000).later();
     }
 }

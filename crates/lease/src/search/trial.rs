@@ -15,7 +15,7 @@ use crate::data::{Dataset, DatasetKind, Partition};
 use crate::rng::{Purpose, stream};
 use crate::run::{Identity, RunFolder};
 use crate::space::Genotype;
-use crate::training::{Observer, Outcome, TrainConfig, Training};
+use crate::training::{Observer, Outcome, TrainConfig, TrainSettings, Training};
 
 /// An architecture that was trained for a short time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,8 +24,6 @@ pub struct Trial {
     pub genotype: String,
     /// The share of the validation images classified correctly after it.
     pub val_accuracy: f64,
-    /// Parameters of the network that was trained.
-    pub parameters: usize,
     /// Seconds of the training, if it was not interrupted.
     pub seconds: f64,
     /// A digest of the settings, the architecture and the images.
@@ -36,27 +34,39 @@ pub struct Trial {
 pub struct Trials<'a> {
     search: &'a SearchConfig,
     short: TrainConfig,
-    /// The search's parts.
-    dataset: Dataset,
+    /// The search's parts, with a digest of them; none where nothing is trained.
+    images: Option<(Dataset, String)>,
     peers: Arc<dyn Collective>,
 }
 
-/// The configuration of a short training: a network of the supernet's size, with the search's batches and learning
-/// rate, whose cosine ends at 0; the rest as in `base`.
-pub fn short(search: &SearchConfig, base: TrainConfig, epochs: usize) -> TrainConfig {
+/// The configuration of a short training: a network of the supernet's size (in a search by stages of the first one's), with the search's
+/// batches and learning rate, whose cosine ends at 0.
+pub fn short(search: &SearchConfig, epochs: usize, edge_skips: bool) -> TrainConfig {
     let (e, s) = (&search.explainer, &search.search);
-    let mut short = base;
-    let t = &mut short.train;
-    t.channels = e.channels;
-    t.cells = search.stages().first().map_or(e.cells, |of| of.cells);
-    t.epochs = epochs;
-    t.batch = s.batch;
-    t.learning_rate = s.learning_rate;
-    (t.momentum, t.nesterov) = (s.momentum, false);
-    t.weight_decay = s.weight_decay;
-    t.clip = s.clip;
-    (t.drop_path, t.auxiliary, t.cutout) = (0.0, 0.0, 0.0);
-    short
+    let mut run = search.run.clone();
+    (run.report, run.tensorboard) = (false, false);
+    let train = TrainSettings {
+        channels: e.channels,
+        cells: search.stages().first().map_or(e.cells, |of| of.cells),
+        epochs,
+        batch: s.batch,
+        ghost_batches: s.ghost_batches,
+        learning_rate: s.learning_rate,
+        momentum: s.momentum,
+        weight_decay: s.weight_decay,
+        clip: s.clip,
+        drop_path: 0.0,
+        auxiliary: 0.0,
+        cutout: 0.0,
+        edge_skips,
+        ..TrainSettings::default()
+    };
+    TrainConfig {
+        data: search.data.clone(),
+        network: search.network.clone(),
+        train,
+        run,
+    }
 }
 
 /// The parts of the training images that train and validate, in the order of [`Partition`].
@@ -66,14 +76,11 @@ pub fn partition(search: &SearchConfig, dataset: &Dataset) -> Partition {
 }
 
 /// The share of validation images that an architecture classifies correctly after the benchmark's own training of 12 epochs, where
-/// there is one on these images.
+/// there is one on these images whose validation images are none of the test images: on CIFAR-100 they are half of them.
 fn known(search: &SearchConfig, genotype: &Genotype) -> Option<f64> {
     let brief = search.space.brief(genotype)?;
-    match search.data.images.dataset {
-        DatasetKind::Cifar10 => Some(brief.cifar10_valid / 100.0),
-        DatasetKind::Cifar100 => Some(brief.cifar100_valid / 100.0),
-        _ => None,
-    }
+    let here = search.data.images.dataset == DatasetKind::Cifar10;
+    here.then_some(brief.cifar10_valid / 100.0)
 }
 
 /// What keeps trainings of 0 epochs from standing for the benchmark's own; nothing if they can.
@@ -81,31 +88,36 @@ pub fn unknown(search: &SearchConfig) -> Option<String> {
     let mut rng = stream(0, Purpose::RandomGenotype, 0);
     let known = known(search, &search.space.random(&mut rng));
     known.is_none().then(|| {
-        "trainings of 12 epochs are known of NAS-Bench-201 alone, on CIFAR-10 and CIFAR-100; give the epochs that architectures \
-         are trained for"
+        "trainings of 12 epochs are known of NAS-Bench-201 on CIFAR-10 alone, and not beside a table of one's own; give the epochs \
+         that architectures are trained for"
             .into()
     })
 }
 
 impl<'a> Trials<'a> {
-    /// Trainings of so many epochs by some processes, with what is not said by the search as in `base`; 0 epochs stand for the
-    /// benchmark's own trainings.
+    /// Trainings as in [`short`] by some processes; 0 epochs stand for the benchmark's own trainings.
     pub fn new(
         search: &'a SearchConfig,
-        (base, epochs): (TrainConfig, usize),
+        (epochs, edge_skips): (usize, bool),
         dataset: &Dataset,
         peers: Arc<dyn Collective>,
     ) -> Self {
-        let parts = partition(search, dataset);
+        let images = (epochs > 0).then(|| {
+            let parts = partition(search, dataset);
+            let images = dataset.validating(&parts.explainer_train, &parts.explainer_val);
+            let digest = images.whole_digest();
+            (images, digest)
+        });
         Self {
             search,
-            short: short(search, base, epochs),
-            dataset: dataset.validating(&parts.explainer_train, &parts.explainer_val),
+            short: short(search, epochs, edge_skips),
+            images,
             peers,
         }
     }
 
-    /// Trains an architecture in a folder, unless that is done or known; nothing if it was stopped.
+    /// Trains an architecture in a folder, unless that is done or known; nothing if it was stopped. One whose training diverges
+    /// classifies nothing.
     ///
     /// # Errors
     /// If a finished one there is of other settings or images; as [`Training::together`] and [`Training::run`].
@@ -116,13 +128,19 @@ impl<'a> Trials<'a> {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Option<Trial>, Error> {
+        let Some((images, digest)) = &self.images else {
+            let known = known(self.search, genotype);
+            return match known {
+                Some(accuracy) => Ok(Some(Trial::of(genotype, accuracy))),
+                None => Err(Error::Usage(unknown(self.search).unwrap_or_default())),
+            };
+        };
         let file = path.join("trial.json");
-        let images = ("the images", self.dataset.whole_digest());
-        let more = [("the genotype", genotype.to_string()), images];
+        let more = [
+            ("the genotype", genotype.to_string()),
+            ("the images", digest.clone()),
+        ];
         let fingerprint = Identity::new(&self.short, &more).digest();
-        if self.short.train.epochs == 0 {
-            return self.looked_up(genotype, fingerprint).map(Some);
-        }
         let done = match self.peers.rank() {
             0 => std::fs::read_to_string(&file).ok(),
             _ => None,
@@ -140,38 +158,63 @@ impl<'a> Trials<'a> {
         let training = Training::together(
             self.short.clone(),
             genotype.clone(),
-            self.dataset.clone(),
+            images.clone(),
             path,
             self.peers.clone(),
         )?;
-        let Outcome::Finished(result) = training.run(observer, stop)? else {
-            return Ok(None);
+        let accuracy = match training.run(observer, stop) {
+            Ok(Outcome::Finished(result)) => result.test_accuracy,
+            Ok(Outcome::Stopped) => return Ok(None),
+            Err(Error::Diverged { step, quantity, .. }) => {
+                observer.warn(&format!(
+                    "The short training of {genotype} diverged: at step {step} {quantity} is no finite number. It counts as \
+                     classifying nothing; where many do, lower --learning-rate or --clip."
+                ));
+                0.0
+            }
+            Err(error) => return Err(error),
         };
         let trial = Trial {
-            genotype: result.genotype,
-            val_accuracy: result.test_accuracy,
-            parameters: result.parameters,
             seconds: started.elapsed().as_secs_f64(),
             fingerprint,
+            ..Trial::of(genotype, accuracy)
         };
         if self.peers.rank() == 0 {
             RunFolder::open(path)?.write_json("trial.json", &trial)?;
         }
         Ok(Some(trial))
     }
+}
 
-    /// What the benchmark knows.
-    fn looked_up(&self, genotype: &Genotype, fingerprint: String) -> Result<Trial, Error> {
-        let accuracy = known(self.search, genotype)
-            .ok_or_else(|| Error::Usage(unknown(self.search).unwrap_or_default()))?;
-        let shape = (self.dataset.classes.len(), self.dataset.shape());
-        let network = genotype.network(&self.short.shape(shape.0, shape.1))?;
-        Ok(Trial {
+impl Trial {
+    /// What is known of an architecture without a training.
+    fn of(genotype: &Genotype, val_accuracy: f64) -> Self {
+        Self {
             genotype: genotype.to_string(),
-            val_accuracy: accuracy,
-            parameters: network.parameters(),
+            val_accuracy,
             seconds: 0.0,
-            fingerprint,
-        })
+            fingerprint: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Composite;
+
+    #[test]
+    fn the_benchmarks_trainings_are_known_of_its_own_space_on_cifar_10_alone() {
+        let text = "[explainer]\nspace = \"nas-bench-201\"\n[data]\npath = \"there\"\ndataset = ";
+        let of = |more: &str| SearchConfig::parse(&format!("{text}{more}"), "here", &[]).unwrap();
+        let cell = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|";
+        let cell = Genotype::parse(cell).unwrap();
+        assert_eq!(known(&of("\"cifar10\""), &cell), Some(0.63364));
+        assert_eq!(unknown(&of("\"cifar10\"")), None);
+        let own = "\"cifar10\"\n[nas_bench_201]\nnb201_table = \"own.csv\"";
+        for more in ["\"cifar100\"", own] {
+            assert_eq!(known(&of(more), &cell), None);
+            assert!(unknown(&of(more)).is_some());
+        }
     }
 }

@@ -37,6 +37,9 @@ pub trait Explainer: Debug + Send + Sync {
     /// As [`Explainer::derive`].
     fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError>;
 
+    /// The same of a genotype of the space; none of another's.
+    fn choice_in(&self, genotype: &Genotype) -> Option<Choice>;
+
     /// The candidate operation that a tensor of E belongs to, by the start of its name; none for what is no candidate's.
     fn operation_of<'a>(&self, name: &'a str) -> Option<&'a str>;
 

@@ -29,10 +29,11 @@ pub struct Found {
 }
 
 /// What it reads of a search's settings, as section and key, beside the space.
-pub(super) const READ: [(&str, &str); 9] = [
+pub(super) const READ: [(&str, &str); 10] = [
     ("explainer", "channels"),
     ("explainer", "cells"),
     ("search", "batch"),
+    ("search", "ghost_batches"),
     ("search", "learning_rate"),
     ("search", "momentum"),
     ("search", "weight_decay"),
@@ -43,11 +44,8 @@ pub(super) const READ: [(&str, &str); 9] = [
 
 /// The configuration of a draw's training.
 fn short(config: &ComparisonConfig) -> TrainConfig {
-    trial::short(
-        &config.study.search,
-        config.study.train.clone(),
-        config.random.epochs,
-    )
+    let edge_skips = config.study.train.train.edge_skips;
+    trial::short(&config.study.search, config.random.epochs, edge_skips)
 }
 
 /// Everything that keeps a random search with these settings on these images from being done.
@@ -105,8 +103,8 @@ pub fn random_search(
     let run = RunFolder::open(path)?;
     run.tidy();
     run.write("config.toml", config.to_toml().as_bytes())?;
-    let of = (config.study.train.clone(), config.random.epochs);
-    let trials = Trials::new(&config.study.search, of, dataset, alone());
+    let how = (config.random.epochs, config.study.train.train.edge_skips);
+    let trials = Trials::new(&config.study.search, how, dataset, alone());
     let mut draws = Vec::with_capacity(config.random.draws);
     let mut best: Option<(f64, Genotype)> = None;
     for number in 0..config.random.draws {

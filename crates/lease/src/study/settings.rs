@@ -20,7 +20,7 @@ section! {
     RandomSearchSettings, "random_search", "random" {
         /// Architectures that random search draws and trains briefly.
         draws: usize = 10 => Rule::whole(1, 100_000);
-        /// Epochs for which it trains each; 0 takes the accuracies that NAS-Bench-201 knows of its own trainings of 12 epochs on CIFAR-10 or CIFAR-100.
+        /// Epochs for which it trains each; 0 takes the accuracies that NAS-Bench-201 knows of its own trainings of 12 epochs on CIFAR-10.
         epochs: usize = 5 => Rule::whole(0, 100_000);
     }
 }

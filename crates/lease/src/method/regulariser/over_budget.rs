@@ -246,13 +246,12 @@ mod tests {
             let tight = explainer.within(budget(&*explainer, &shape, tight));
             let within = cost_of(&tight.derive(&a).unwrap());
             assert!(within.parameters <= tight.budget().unwrap().bounds().costs[0].unwrap());
+            assert_eq!(explainer.likeliest(&a, 3).unwrap()[0], genotype);
             let likeliest = tight.likeliest(&a, 6).unwrap();
             assert_eq!(likeliest[0], tight.derive(&a).unwrap());
+            let most = tight.budget().unwrap().bounds().costs[0].unwrap();
             for (i, other) in likeliest.iter().enumerate() {
-                assert!(
-                    cost_of(other).parameters <= tight.budget().unwrap().bounds().costs[0].unwrap()
-                );
-                assert!(!likeliest[..i].contains(other));
+                assert!(cost_of(other).parameters <= most && !likeliest[..i].contains(other));
             }
             // The reduction cell is not asked for convolutions.
             for convolutions in 0..=4 {

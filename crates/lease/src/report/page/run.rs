@@ -262,9 +262,7 @@ fn candidates(run: &RunData) -> Option<Section> {
     let figure = Dots {
         id: "candidates-validation".into(),
         title: "Validation accuracy after the short trainings".into(),
-        note: format!(
-            "{note}Numbers are places by likelihood; the dashed line is the likeliest, which would have been found without them."
-        ),
+        note: format!("{note}Numbers are places by likelihood; the dashed line is the likeliest."),
         x: "validation accuracy".into(),
         unit: Unit::Percent,
         level: Some((likeliest.val_accuracy, "the likeliest".into())),

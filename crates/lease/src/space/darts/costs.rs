@@ -57,7 +57,7 @@ pub(super) fn menu(shape: &DerivedShape, candidates: &Candidates, nodes: usize) 
 type Pair = [Edge; 2];
 
 /// So many of the cells with the largest products of the weights of their edges' operations, the likeliest first, that a budget
-/// allows and that have at most so many skip-connects in the normal cell. They differ in these kinds of cells alone.
+/// allows and that have at most so many skip-connects in the normal cell. Where a kind's cell is given, it is that one in all.
 ///
 /// # Errors
 /// If none is allowed.
@@ -65,21 +65,19 @@ pub(super) fn likeliest(
     rows: &[Vec<Row>; 2],
     (candidates, nodes): (&Candidates, usize),
     (budget, most_skips): (Option<&Budget>, Option<usize>),
-    (count, differ): (usize, [bool; 2]),
+    (count, given): (usize, [Option<&CellGenotype>; 2]),
 ) -> Result<Vec<DartsGenotype>, GenotypeError> {
     let places = || (0..2).flat_map(|kind| (0..nodes).map(move |node| (kind, node)));
     let groups = places().map(|(kind, node)| {
-        let (mut pairs, mut entries) = pairs(rows, candidates, budget, (kind, node));
-        if !differ[kind] {
-            let better = |a: &usize, b: &usize| {
-                let order = entries[*a].score.total_cmp(&entries[*b].score);
-                order.then(b.cmp(a))
-            };
-            let best = (0..entries.len()).max_by(better).unwrap_or_default();
-            pairs = vec![pairs[best]];
-            entries = vec![entries[best]];
+        let all = pairs(rows, candidates, budget, (kind, node));
+        match given[kind].map(|cell| cell.nodes[node]) {
+            Some([a, b]) => {
+                let both = all.0.into_iter().zip(all.1);
+                both.filter(|(pair, _)| [[a, b], [b, a]].contains(pair))
+                    .unzip()
+            }
+            None => all,
         }
-        (pairs, entries)
     });
     let (pairs, entries): (Vec<Vec<Pair>>, Vec<Vec<Entry>>) = groups.unzip();
     let best = |most: Option<usize>| {

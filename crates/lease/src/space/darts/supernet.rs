@@ -205,21 +205,21 @@ impl Supernet {
             Some(budget) if !budget.allows(&self.choice_of(&strongest)) => budget,
             _ => return Ok(strongest),
         };
-        let mut within = self.likeliest_cells(architecture, Some(budget), (1, [true; 2]))?;
+        let mut within = self.likeliest_cells(architecture, Some(budget), (1, [None; 2]))?;
         Ok(within.swap_remove(0))
     }
 
-    /// So many of the likeliest cells, which differ in these kinds alone, at least one, that a budget allows.
+    /// So many of the likeliest cells, at least one, that a budget allows, with the given cells of some kinds.
     fn likeliest_cells(
         &self,
         architecture: &Vector,
         budget: Option<&Budget>,
-        count: (usize, [bool; 2]),
+        of: (usize, [Option<&CellGenotype>; 2]),
     ) -> Result<Vec<DartsGenotype>, GenotypeError> {
         let rows = self.strong_rows(architecture);
         let space = (&self.candidates, self.nodes);
         let bounds = (budget, self.max_skip_connects);
-        let found = costs::likeliest(&rows, space, bounds, count)?;
+        let found = costs::likeliest(&rows, space, bounds, of)?;
         let joined = found.into_iter().map(|cells| DartsGenotype {
             normal: cells.normal.joining(self.joined),
             reduce: cells.reduce.joining(self.joined),
@@ -367,15 +367,23 @@ impl Explainer for Supernet {
         count: usize,
     ) -> Result<Vec<Genotype>, GenotypeError> {
         // What no cell of the supernet is of has not been searched.
-        let searched = [CellKind::Normal, CellKind::Reduction]
-            .map(|kind| self.cells.iter().any(|member| member.kind == kind));
+        let searched = |kind| self.cells.iter().any(|member| member.kind == kind);
+        let derived = self.derived_cells(architecture)?;
+        let given = [
+            (!searched(CellKind::Normal)).then_some(&derived.normal),
+            (!searched(CellKind::Reduction)).then_some(&derived.reduce),
+        ];
         let budget = self.budget.as_deref();
-        let found = self.likeliest_cells(architecture, budget, (count, searched))?;
+        let found = self.likeliest_cells(architecture, budget, (count, given))?;
         Ok(found.into_iter().map(Genotype::new).collect())
     }
 
     fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError> {
         Ok(self.choice_of(&self.derived_cells(architecture)?))
+    }
+
+    fn choice_in(&self, genotype: &Genotype) -> Option<Choice> {
+        Some(self.choice_of(genotype.downcast()?))
     }
 
     fn menu(&self, shape: &DerivedShape) -> Menu {

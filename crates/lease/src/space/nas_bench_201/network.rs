@@ -276,6 +276,11 @@ impl Explainer for Network {
         Ok(vec![cell.0.iter().map(|o| Some(*o as usize)).collect()])
     }
 
+    fn choice_in(&self, genotype: &Genotype) -> Option<Choice> {
+        let cell: &Cell = genotype.downcast()?;
+        Some(vec![cell.0.iter().map(|o| Some(*o as usize)).collect()])
+    }
+
     /// Such as `cells.0.edges.2<-1.3`.
     fn operation_of<'a>(&self, name: &'a str) -> Option<&'a str> {
         let edge = name.find(".edges.")? + ".edges.".len();
