@@ -90,7 +90,7 @@ pub fn memory(config: &ComparisonConfig, dataset: &Dataset) -> Result<Need, Erro
 ///
 /// # Errors
 /// If the validation part is smaller than a batch, or a finished draw in the folder is of other settings or images; also
-/// as [`Training::new`] and [`Training::run`].
+/// as [`Trials::tried`].
 pub fn random_search(
     config: &ComparisonConfig,
     dataset: &Dataset,
