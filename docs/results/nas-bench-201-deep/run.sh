@@ -2,6 +2,7 @@
 # Makes the comparison again: run.sh OUT DATA [METHOD…], where DATA holds CIFAR-10's binary files. Goes on where it was interrupted. One
 # thread a cell, as many cells at a time as there are cores; some ten hours on two for all, one and a half for the first. LEASE is the program.
 # Learning rate and β while the architecture moves are those of the first epochs in nas-bench-201-full-size, whose schedules were of 20 epochs.
+# Of the methods first-beta, random and random-search are recorded here.
 set -euo pipefail
 out=${1:?the folder for the comparison} data=${2:?the folder with the binary files of CIFAR-10}
 shift 2
