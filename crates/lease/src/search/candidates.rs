@@ -2,26 +2,13 @@
 
 use std::sync::atomic::AtomicBool;
 
-use serde::{Deserialize, Serialize};
-
-use super::trial::Trials;
+use super::trial::{Trial, Trials};
 use super::{Observer, Search};
 use crate::Error;
 use crate::space::Genotype;
 use crate::training::{self, TrainMetrics};
 
-/// One of the likeliest architectures: an entry of `candidates.json`, in which the likeliest is the first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// The architecture, in the notation of its space.
-    pub genotype: String,
-    /// The share of the validation images classified correctly after its short training.
-    pub val_accuracy: f64,
-    /// Seconds of the training; 0 where a table knew it.
-    pub seconds: f64,
-}
-
-/// The file of a run folder that has them.
+/// The file of a run folder that has the trials of the likeliest architectures, the likeliest first.
 pub const CANDIDATES: &str = "candidates.json";
 
 /// What was selected, and what that cost.
@@ -44,20 +31,18 @@ impl Search {
         let architecture = &self.state.point.architecture;
         let likeliest = self.models.explainer.likeliest(architecture, count)?;
         let epochs = self.config.selection.selection_train_epochs;
-        observer.note(&match epochs {
-            0 => format!(
-                "Selecting of the {} likeliest architectures by the benchmark's trainings of 12 epochs.",
-                likeliest.len()
-            ),
-            _ => format!(
-                "Selecting of the {} likeliest architectures by trainings of {epochs} epochs.",
-                likeliest.len()
-            ),
-        });
+        let of = likeliest.len();
+        let by = match epochs {
+            0 => "the benchmark's trainings of 12 epochs".into(),
+            _ => format!("trainings of {epochs} epochs"),
+        };
+        observer.note(&format!(
+            "Selecting of the {of} likeliest architectures by {by}."
+        ));
         let how = (epochs, self.models.explainer.edge_skips());
         let (images, peers) = (&self.feed.dataset, self.team.own_peers());
         let trials = Trials::new(&self.config, how, images, peers);
-        let mut all: Vec<Candidate> = Vec::new();
+        let mut all: Vec<Trial> = Vec::new();
         let mut best = 0;
         for (number, genotype) in likeliest.iter().enumerate() {
             let folder = self.folder.join(format!("candidates/{number}"));
@@ -67,17 +52,12 @@ impl Search {
             };
             if epochs > 0 {
                 observer.note(&format!(
-                    "{} of {}: {:.2} % of the validation images, {genotype}",
+                    "{} of {of}: {:.2} % of the validation images, {genotype}",
                     number + 1,
-                    likeliest.len(),
                     100.0 * trial.val_accuracy
                 ));
             }
-            all.push(Candidate {
-                genotype: trial.genotype,
-                val_accuracy: trial.val_accuracy,
-                seconds: trial.seconds,
-            });
+            all.push(trial);
             if all[number].val_accuracy > all[best].val_accuracy {
                 best = number;
             }

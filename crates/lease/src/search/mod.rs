@@ -28,7 +28,7 @@ use burn::tensor::Device;
 use batches::Feed;
 pub use begin::{lacking, least_memory, memory, obstacles, problems, too_few};
 pub use budget::measure;
-pub use candidates::{CANDIDATES, Candidate};
+pub use candidates::CANDIDATES;
 pub use explaining::EXPLANATIONS;
 pub use metrics::{EpochMetrics, Metrics, StepMetrics, Summary};
 pub use observer::Observer;

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde_json::json;
 
+use super::Summary;
 use super::state::{Progress, State};
-use super::{Candidate, Summary};
+use super::trial::Trial;
 use crate::Error;
 use crate::run::{Identity, Log, RunError, RunFolder};
 use crate::space::cost::NetworkCost;
@@ -81,7 +82,7 @@ impl Records {
     ///
     /// # Errors
     /// As the file system reports.
-    pub fn candidates(&self, all: &[Candidate]) -> Result<(), RunError> {
+    pub fn candidates(&self, all: &[Trial]) -> Result<(), RunError> {
         self.run.write_json(super::CANDIDATES, &all)
     }
 

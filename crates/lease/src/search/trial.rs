@@ -24,9 +24,10 @@ pub struct Trial {
     pub genotype: String,
     /// The share of the validation images classified correctly after it.
     pub val_accuracy: f64,
-    /// Seconds of the training, if it was not interrupted.
+    /// Seconds of the training, if it was not interrupted; 0 where a table knew it.
     pub seconds: f64,
-    /// A digest of the settings, the architecture and the images.
+    /// A digest of the settings, the architecture and the images; nothing where a table knew it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fingerprint: String,
 }
 

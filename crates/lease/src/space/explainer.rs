@@ -35,7 +35,11 @@ pub trait Explainer: Debug + Send + Sync {
     ///
     /// # Errors
     /// As [`Explainer::derive`].
-    fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError>;
+    fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError> {
+        let derived = self.derive(architecture)?;
+        let choice = self.choice_in(&derived);
+        Ok(choice.unwrap_or_else(|| unreachable!("what is derived is of the space")))
+    }
 
     /// The same of a genotype of the space; none of another's.
     fn choice_in(&self, genotype: &Genotype) -> Option<Choice>;

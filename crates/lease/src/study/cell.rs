@@ -423,7 +423,7 @@ fn seconds(folder: &Path) -> Result<f64, Error> {
     }
     let candidates = folder.join(search::CANDIDATES);
     if let Ok(text) = std::fs::read_to_string(&candidates) {
-        let all: Vec<search::Candidate> = serde_json::from_str(&text).map_err(|e| {
+        let all: Vec<search::trial::Trial> = serde_json::from_str(&text).map_err(|e| {
             let reason = e.to_string();
             let path = candidates;
             Error::Damaged { path, reason }

@@ -6,7 +6,8 @@ use serde_json::Value;
 use toml::Table;
 
 use super::{Examples, Measures, TrainingData, configuration, folders, json, name_of, setting};
-use crate::search::{CANDIDATES, Candidate};
+use crate::search::CANDIDATES;
+use crate::search::trial::Trial;
 use crate::space::{CellGraph, Genotype, Standing};
 
 /// The mixture of a kind of cell after an epoch: for each edge the weight of each candidate.
@@ -34,7 +35,7 @@ pub struct RunData {
     /// Examples of explanations.
     pub examples: Option<Examples>,
     /// What a selection by short trainings chose from, the likeliest first; empty where there was none.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<Trial>,
 }
 
 impl RunData {

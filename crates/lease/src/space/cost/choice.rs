@@ -42,11 +42,7 @@ fn within(costs: [u64; COSTS], bounds: [u64; COSTS]) -> bool {
 
 /// The index in each group of the choice with the largest sum of scores, of equals the first, whose costs with those at the
 /// `start` are within the bounds; none if there is none. `u64::MAX` bounds nothing.
-pub fn best(
-    groups: &[Vec<Entry>],
-    start: [u64; COSTS],
-    bounds: [u64; COSTS],
-) -> Option<Vec<usize>> {
+fn best(groups: &[Vec<Entry>], start: [u64; COSTS], bounds: [u64; COSTS]) -> Option<Vec<usize>> {
     // What is not bounded distinguishes nothing.
     let bounded = |costs: [u64; COSTS]| -> [u64; COSTS] {
         std::array::from_fn(|d| if bounds[d] == u64::MAX { 0 } else { costs[d] })
@@ -98,7 +94,8 @@ pub fn best(
     Some(best.chosen.into_iter().map(|i| i as usize).collect())
 }
 
-/// So many of the best choices, the best first, as [`best`] finds one; fewer where there are fewer.
+/// The indices in each group of so many choices with the largest sums of scores, the best first, whose costs with those at the
+/// `start` are within the bounds; fewer where there are fewer. `u64::MAX` bounds nothing.
 pub fn several(
     groups: &[Vec<Entry>],
     start: [u64; COSTS],

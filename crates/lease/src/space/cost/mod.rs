@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use budget::entry;
 pub use budget::{Bounds, Budget};
-pub use choice::{COSTS, Entry, best, least, several};
+pub use choice::{COSTS, Entry, least, several};
 pub use latency::{Latencies, LatencyError, Measured};
 pub use menu::{Costs, Key, Menu};
 pub use settings::BudgetSettings;

@@ -378,10 +378,6 @@ impl Explainer for Supernet {
         Ok(found.into_iter().map(Genotype::new).collect())
     }
 
-    fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError> {
-        Ok(self.choice_of(&self.derived_cells(architecture)?))
-    }
-
     fn choice_in(&self, genotype: &Genotype) -> Option<Choice> {
         Some(self.choice_of(genotype.downcast()?))
     }

@@ -181,14 +181,20 @@ impl Network {
         cells.filter(|m| matches!(m, Member::Cell(_))).count()
     }
 
+    /// The mixing coefficients of each edge.
+    fn rows(&self, architecture: &Vector) -> Vec<Vec<f64>> {
+        let alphas = architecture.part(&self.alphas).into_data();
+        let alphas: Vec<f64> = alphas.iter::<f64>().collect();
+        let edges = alphas.chunks(Operation::ALL.len());
+        edges.map(|row| self.mixing.expected(row)).collect()
+    }
+
     fn derived_cell(&self, architecture: &Vector) -> Result<Cell, GenotypeError> {
-        let [mixture] = &self.mixtures(architecture)[..] else {
-            unreachable!("one kind of cell");
-        };
-        let strongest = Cell::derive(&mixture.rows, self.choices)?;
+        let rows = self.rows(architecture);
+        let strongest = Cell::derive(&rows, self.choices)?;
         match &self.budget {
             Some(budget) => {
-                let within = costs::likeliest(&mixture.rows, self.choices, Some(budget), 1);
+                let within = costs::likeliest(&rows, self.choices, Some(budget), 1);
                 Ok(within?.swap_remove(0))
             }
             None => Ok(strongest),
@@ -271,11 +277,6 @@ impl Explainer for Network {
         })
     }
 
-    fn choice(&self, architecture: &Vector) -> Result<Choice, GenotypeError> {
-        let cell = self.derived_cell(architecture)?;
-        Ok(vec![cell.0.iter().map(|o| Some(*o as usize)).collect()])
-    }
-
     fn choice_in(&self, genotype: &Genotype) -> Option<Choice> {
         let cell: &Cell = genotype.downcast()?;
         Some(vec![cell.0.iter().map(|o| Some(*o as usize)).collect()])
@@ -337,14 +338,9 @@ impl Explainer for Network {
     }
 
     fn mixtures(&self, architecture: &Vector) -> Vec<Mixture> {
-        let alphas = architecture.part(&self.alphas).into_data();
-        let alphas: Vec<f64> = alphas.iter::<f64>().collect();
         vec![Mixture {
             kind: "cell",
-            rows: alphas
-                .chunks(Operation::ALL.len())
-                .map(|row| self.mixing.expected(row))
-                .collect(),
+            rows: self.rows(architecture),
         }]
     }
 
@@ -357,11 +353,8 @@ impl Explainer for Network {
         architecture: &Vector,
         count: usize,
     ) -> Result<Vec<Genotype>, GenotypeError> {
-        let [mixture] = &self.mixtures(architecture)[..] else {
-            unreachable!("one kind of cell");
-        };
-        let budget = self.budget.as_deref();
-        let found = costs::likeliest(&mixture.rows, self.choices, budget, count)?;
+        let (rows, budget) = (self.rows(architecture), self.budget.as_deref());
+        let found = costs::likeliest(&rows, self.choices, budget, count)?;
         Ok(found.into_iter().map(Genotype::new).collect())
     }
 }
