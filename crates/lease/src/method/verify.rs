@@ -12,6 +12,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use super::layers::agreement;
 use super::product::MixedProduct;
 use super::stage2::{Attack, AttackScale};
 use super::stage3::{Reweighting, Told};
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::collective::Team;
 use crate::network::{Audience, Layout, Memo, ResNetShape, Stem, Vector};
+use crate::space::Explainer;
 use crate::space::darts::{Operation, Supernet, SupernetShape};
 
 /// A case that cannot be used.
@@ -387,9 +389,10 @@ impl Case {
             starts: Some(starts),
             memo: Some(Memo::default()),
         };
+        let team = Team::alone(1);
         let iteration = Iteration {
-            parts: &[part],
-            team: &Team::alone(1),
+            parts: std::slice::from_ref(&part),
+            team: &team,
             at: &at,
             trains: None,
             settings: &settings,
@@ -442,6 +445,20 @@ impl Case {
                 &reference,
             ));
         }
+        // The cases made before there was Λ do not have it.
+        if self.tensors.contains_key("out.agreement.value") {
+            let of: [(&dyn Explainer, &Examples); 1] =
+                [(&*part.models.explainer, &part.batches.explainer_train)];
+            let ours = agreement(&team, &of, [&at.explainer, &at.architecture], product);
+            let reference = self.get("out.agreement.value", 1)?;
+            table.push(compared("agreement.value", &[ours.value], reference));
+            let reference = self.joined("out.agreement.explainer.", weights_e)?;
+            table.push(compared(
+                "agreement.explainer",
+                &ours.gradient.to_f64(),
+                &reference,
+            ));
+        }
         for (name, ours) in [
             ("stage2.delta", &explanation.delta),
             ("adjoint.delta", &listener.adjoint_delta[0]),
@@ -474,12 +491,14 @@ const SETS: [&str; 4] = [
     "audience_val",
 ];
 
-/// Stages first, then adjoints in the order in which they are computed.
+/// Stages first, then adjoints in the order in which they are computed, then Λ-DARTS's agreement.
 fn order(quantity: &str) -> (u8, String) {
     let rank = match quantity {
         "adjoint.audience" => 1,
         "adjoint.delta" => 2,
         "adjoint.explainer" => 3,
+        "agreement.value" => 4,
+        "agreement.explainer" => 5,
         _ => 0,
     };
     (
