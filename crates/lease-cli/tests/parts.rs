@@ -108,7 +108,7 @@ fn last_line(run: &Path) -> serde_json::Value {
 }
 
 #[test]
-fn parts_go_together_with_every_method_on_every_space() {
+fn every_part_goes_with_every_space_the_methods_taking_turns() {
     let folder = tempfile::tempdir().unwrap();
     let methods = ["lease", "darts", "darts-first"];
     for (i, part) in PARTS.iter().enumerate() {

@@ -7,6 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use lease::collective::Team;
 use lease::method::curvature::dominant_eigenvalue;
 use lease::method::layers::agreement;
+use lease::method::perturbation::PerturbationSettings;
 use lease::method::product::MixedProduct;
 use lease::method::product::gradient;
 use lease::method::stage1;
@@ -193,6 +194,29 @@ fn mixtures_of_every_kind_are_differentiated_through_all_stages() {
         models.explainer = models.explainer.with_mixing(mixing);
         differentiated_through_explanations(setting);
     }
+}
+
+#[test]
+fn a_step_of_sharpness_aware_minimisation_goes_where_the_validation_loss_rises_most() {
+    let setting = setting();
+    let settings = PerturbationSettings {
+        sam_radius: 0.03,
+        ..PerturbationSettings::default()
+    };
+    let (from, part) = (&setting.at.architecture, &setting.parts[0]);
+    let to = settings.sharpened(&setting.team, &setting.parts, &setting.at);
+    let step = to.add_scaled(-1.0, from);
+    assert!((step.norm() - 0.03).abs() < 1e-12, "{}", step.norm());
+    let loss = |along: f64| {
+        let at = from.add_scaled(along, &step);
+        let of = stage1::loss(&**setting.explainer(), &part.batches.explainer_val);
+        gradient(of, [&setting.at.explainer, &at], []).value
+    };
+    // As fast as the gradient is long, and so along it.
+    let slope = (loss(1e-4) - loss(-1e-4)) / 2e-4 / 0.03;
+    let first_order = setting.iteration().first_order_term(false);
+    let norm = first_order.reach.architecture.norm();
+    assert!((slope / norm - 1.0).abs() < 1e-6, "{slope} {norm}");
 }
 
 /// A supernet of NAS-Bench-201 for images that can be halved twice.

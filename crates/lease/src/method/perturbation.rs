@@ -43,7 +43,7 @@ section! {
         perturb_epsilon: f64 = 0.3 => Rule::POSITIVE.at_most(1.0);
         /// Steps of the adversarial perturbation (SDARTS: 7); each takes one more pass of the explainer.
         perturb_steps: usize = 7 => Rule::whole(1, 1_000);
-        /// Radius ρ of a step of sharpness-aware minimisation on the architecture, whose gradient is then that at A + ρ g/‖g‖ (A²M: 0.1); one more pass of the explainer. 0 means none.
+        /// Radius ρ of a step of sharpness-aware minimisation on the architecture, whose gradient is then that at A + ρ g/‖g‖ (A²M: 0.01 on NAS-Bench-201, 0.1 on the DARTS space); one more pass of the explainer. 0 means none.
         sam_radius: f64 = 0.0 => Rule::NOT_NEGATIVE;
     }
 }

@@ -5,7 +5,8 @@
 //! over some steps; where the mean falls below a threshold, the operation's weights stay as they are from then on. The
 //! operation stays in the mixture, and its coefficient goes on moving. (The authors: 20 steps, threshold 0.4 on the DARTS
 //! space.) The paper's cosine is that of the operation's whole gradient, which is taken here; the authors' code averages
-//! those of slices of its tensors.
+//! those of slices of its tensors. Where the architecture's gradient goes through stage I, the validation gradient is that at E', a step
+//! of stage I further; with SAM, at the coefficients that were stepped to; with SDARTS, the training gradient is that under the perturbation.
 
 use std::ops::Range;
 

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::guard::Watched;
 use super::{Observer, Search};
 use crate::Error;
 use crate::collective::Agreement;
@@ -106,15 +107,7 @@ impl Search {
     /// The best of the last epochs' choices; of equals the last.
     pub(super) fn best_epoch(&self) -> Result<Genotype, Error> {
         let watched = &self.state.progress.watched;
-        let from = watched
-            .len()
-            .saturating_sub(self.config.selection.selection_epochs);
-        let last = watched[from..].iter();
-        let best = last.max_by(|a, b| {
-            let of = |w: &super::guard::Watched| w.discrete_accuracy.unwrap_or(0.0);
-            of(a).total_cmp(&of(b))
-        });
-        match best {
+        match best_of_last(watched, self.config.selection.selection_epochs) {
             Some(best) => Ok(Genotype::parse(&best.genotype)?),
             None => self.genotype(),
         }
@@ -147,11 +140,13 @@ impl Search {
             }
             for (kind, what) in round {
                 let (of, kind) = (&parts[*kind], *kind);
+                let score = |weights: &Vector, theta: &Vector| {
+                    self.going_on(stop)?;
+                    Some(self.score(weights, theta))
+                };
                 let done = match *what {
-                    Open::Operation(edge) => {
-                        self.decide_operation(&mut selecting, of, (kind, edge), stop)
-                    }
-                    Open::Edges(node) => self.decide_edges(&mut selecting, of, (kind, node), stop),
+                    Open::Operation(edge) => selecting.decide_operation(of, (kind, edge), score),
+                    Open::Edges(node) => selecting.decide_edges(of, (kind, node), score),
                 };
                 if done.is_none() {
                     return Ok(None);
@@ -170,70 +165,6 @@ impl Search {
             due: false,
         };
         (!self.team.agree(asked).stop).then_some(())
-    }
-
-    /// Takes the operation of an edge without which the supernet is worst; nothing if it was stopped.
-    fn decide_operation(
-        &self,
-        now: &mut Selecting,
-        of: &Coefficients,
-        (kind, edge): (usize, usize),
-        stop: &AtomicBool,
-    ) -> Option<()> {
-        let [_, operations] = of.slot.shape();
-        let first = of.slot.place() + edge * operations;
-        let theta = now.theta.to_f64();
-        let mut worst: Option<(Score, usize)> = None;
-        for k in &of.derivable[edge] {
-            self.going_on(stop)?;
-            let mut without = theta.clone();
-            without[first + k] = 0.0;
-            let score = self.score(&now.weights, &now.theta.with_values(without));
-            if worst.is_none_or(|(least, _)| score.below(least)) {
-                worst = Some((score, *k));
-            }
-        }
-        if let Some((_, chosen)) = worst {
-            let mut with = theta;
-            with[first..first + operations].fill(0.0);
-            with[first + chosen] = 1.0;
-            now.theta = now.theta.with_values(with);
-            now.choice[kind][edge] = Some(chosen);
-        }
-        Some(())
-    }
-
-    /// Takes edges into a node away, each time the one that is missed least, until two are left; nothing if it was stopped.
-    fn decide_edges(
-        &self,
-        now: &mut Selecting,
-        of: &Coefficients,
-        (kind, node): (usize, usize),
-        stop: &AtomicBool,
-    ) -> Option<()> {
-        let [_, operations] = of.slot.shape();
-        let mut left: Vec<usize> = of.nodes[node].clone().collect();
-        let without = |now: &Selecting, edge: usize| {
-            let mut theta = now.theta.to_f64();
-            let first = of.slot.place() + edge * operations;
-            theta[first..first + operations].fill(0.0);
-            now.theta.with_values(theta)
-        };
-        while left.len() > 2 {
-            let mut best: Option<(Score, usize)> = None;
-            for (at, edge) in left.iter().enumerate() {
-                self.going_on(stop)?;
-                let score = self.score(&now.weights, &without(now, *edge));
-                if best.is_none_or(|(most, _)| most.below(score)) {
-                    best = Some((score, at));
-                }
-            }
-            let Some((_, at)) = best else { break };
-            let edge = left.remove(at);
-            now.theta = without(now, edge);
-            now.choice[kind][edge] = None;
-        }
-        Some(())
     }
 
     /// Trains E at the mixing weights as they are decided so far; nothing if it was stopped.
@@ -263,6 +194,14 @@ impl Search {
         }
         Some(())
     }
+}
+
+/// Of the last so many epochs the one whose choice was most accurate; of equals the last.
+fn best_of_last(watched: &[Watched], epochs: usize) -> Option<&Watched> {
+    let last = &watched[watched.len().saturating_sub(epochs)..];
+    let accuracy = |of: &Watched| of.discrete_accuracy.unwrap_or(0.0);
+    last.iter()
+        .max_by(|a, b| accuracy(a).total_cmp(&accuracy(b)))
 }
 
 /// What is told of decisions.
@@ -303,6 +242,72 @@ struct Selecting {
     choice: Choice,
     /// Steps of E so far.
     tuned: u64,
+}
+
+impl Selecting {
+    /// Takes the operation of an edge without which the supernet is worst; nothing if it was stopped, when there is no score of
+    /// weights and mixing weights.
+    fn decide_operation(
+        &mut self,
+        of: &Coefficients,
+        (kind, edge): (usize, usize),
+        score: impl Fn(&Vector, &Vector) -> Option<Score>,
+    ) -> Option<()> {
+        let [_, operations] = of.slot.shape();
+        let first = of.slot.place() + edge * operations;
+        let theta = self.theta.to_f64();
+        let mut worst: Option<(Score, usize)> = None;
+        for k in &of.derivable[edge] {
+            let mut without = theta.clone();
+            without[first + k] = 0.0;
+            let score = score(&self.weights, &self.theta.with_values(without))?;
+            if worst.is_none_or(|(least, _)| score.below(least)) {
+                worst = Some((score, *k));
+            }
+        }
+        if let Some((_, chosen)) = worst {
+            let mut with = theta;
+            with[first..first + operations].fill(0.0);
+            with[first + chosen] = 1.0;
+            self.theta = self.theta.with_values(with);
+            self.choice[kind][edge] = Some(chosen);
+        }
+        Some(())
+    }
+
+    /// Takes edges into a node away, each time the one that is missed least, until two are left; nothing if it was stopped, as
+    /// above.
+    fn decide_edges(
+        &mut self,
+        of: &Coefficients,
+        (kind, node): (usize, usize),
+        score: impl Fn(&Vector, &Vector) -> Option<Score>,
+    ) -> Option<()> {
+        let mut left: Vec<usize> = of.nodes[node].clone().collect();
+        while left.len() > 2 {
+            let mut best: Option<(Score, usize)> = None;
+            for (at, edge) in left.iter().enumerate() {
+                let score = score(&self.weights, &self.without_edge(of, *edge))?;
+                if best.is_none_or(|(most, _)| most.below(score)) {
+                    best = Some((score, at));
+                }
+            }
+            let Some((_, at)) = best else { break };
+            let edge = left.remove(at);
+            self.theta = self.without_edge(of, edge);
+            self.choice[kind][edge] = None;
+        }
+        Some(())
+    }
+
+    /// θ with nothing on an edge.
+    fn without_edge(&self, of: &Coefficients, edge: usize) -> Vector {
+        let [_, operations] = of.slot.shape();
+        let first = of.slot.place() + edge * operations;
+        let mut theta = self.theta.to_f64();
+        theta[first..first + operations].fill(0.0);
+        self.theta.with_values(theta)
+    }
 }
 
 /// How good a supernet is on the validation images.
@@ -370,8 +375,102 @@ fn together(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use burn::tensor::{DType, Device};
+
     use super::*;
+    use crate::network::Layout;
     use crate::space::darts::{Supernet, SupernetShape};
+
+    /// A selection from a supernet of three nodes whose mixing weights are all alike, and what is to be decided.
+    fn selecting() -> (Selecting, Vec<Coefficients>) {
+        let shape = SupernetShape {
+            nodes: 3,
+            cells: 3,
+            ..SupernetShape::default()
+        };
+        let supernet = Supernet::new(&shape).unwrap();
+        let vector = |layout: &Arc<Layout>, value: f64| {
+            let values = vec![value; layout.len()];
+            Vector::from_values(layout.clone(), values, &Device::flex(), DType::F64)
+        };
+        let parts = supernet.coefficients();
+        let selecting = Selecting {
+            weights: vector(supernet.weights(), 0.0),
+            theta: vector(supernet.architecture(), 0.125),
+            choice: parts
+                .iter()
+                .map(|of| vec![None; of.derivable.len()])
+                .collect(),
+            tuned: 0,
+        };
+        (selecting, parts)
+    }
+
+    /// A supernet that is the better the more weight lies on some places of θ.
+    fn worth<'a>(places: &'a [(usize, f64)]) -> impl Fn(&Vector, &Vector) -> Option<Score> + 'a {
+        move |_, theta| {
+            let theta = theta.to_f64();
+            let accuracy = places.iter().map(|(place, worth)| worth * theta[*place]);
+            Some(Score {
+                accuracy: accuracy.sum(),
+                closeness: 0.0,
+            })
+        }
+    }
+
+    #[test]
+    fn perturbation_keeps_the_operation_and_the_two_edges_that_are_missed_most() {
+        let (mut now, parts) = selecting();
+        let (kind, edge) = (1, 4);
+        let of = &parts[kind];
+        let [_, operations] = of.slot.shape();
+        let place = |edge: usize, k: usize| of.slot.place() + edge * operations + k;
+        let worths = [(place(edge, 2), 0.3), (place(edge, 5), 0.9)];
+        now.decide_operation(of, (kind, edge), worth(&worths))
+            .unwrap();
+        assert_eq!(now.choice[kind][edge], Some(5));
+        let theta = now.theta.to_f64();
+        assert_eq!(theta[place(edge, 5)], 1.0);
+        let all: f64 = (0..operations).map(|k| theta[place(edge, k)]).sum();
+        assert_eq!(all, 1.0);
+        assert_eq!(theta[place(edge + 1, 5)], 0.125, "other edges are left");
+        // The node of four edges, of which the second and the last are worth something.
+        let node = of.nodes.iter().position(|edges| edges.len() == 4).unwrap();
+        let edges: Vec<usize> = of.nodes[node].clone().collect();
+        now.choice[kind].fill(Some(3));
+        let worths = [(place(edges[1], 3), 0.2), (place(edges[3], 3), 0.1)];
+        now.decide_edges(of, (kind, node), worth(&worths)).unwrap();
+        let kept = edges.iter().map(|edge| now.choice[kind][*edge].is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), [false, true, false, true]);
+        assert_eq!(now.theta.to_f64()[place(edges[0], 3)], 0.0);
+        assert!(
+            now.decide_operation(of, (kind, 0), |_, _| None).is_none(),
+            "stopped"
+        );
+    }
+
+    #[test]
+    fn of_the_last_epochs_the_most_accurate_choice_is_taken_and_of_equals_the_last() {
+        let watched = |genotype: &str, accuracy| Watched {
+            genotype: genotype.into(),
+            skip_connects: 0,
+            eigenvalue: None,
+            discrete_accuracy: accuracy,
+        };
+        let all = [
+            watched("long ago", Some(0.9)),
+            watched("none", None),
+            watched("first", Some(0.5)),
+            watched("second", Some(0.5)),
+            watched("last", Some(0.4)),
+        ];
+        let best = |epochs| best_of_last(&all, epochs).map(|of| of.genotype.as_str());
+        assert_eq!(best(4), Some("second"));
+        assert_eq!(best(100), Some("long ago"));
+        assert!(best_of_last(&[], 5).is_none());
+    }
 
     #[test]
     fn each_round_decides_one_of_each_kind_of_cell_and_only_what_is_open() {

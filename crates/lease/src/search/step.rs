@@ -139,16 +139,16 @@ impl Search {
         (stages, validation): (Option<&Stages>, Option<Vector>),
         m: &mut StepMetrics,
     ) {
-        let mut towards = match (stages, now.warmup) {
+        let learned = match (stages, now.warmup) {
             (Some(stages), true) => stages.explainer_gradient.clone(),
             _ => {
                 let point = [&now.at.explainer, &self.state.point.architecture];
-                let learned = self.team.mean(now.parts.iter().map(|part| {
+                let found = self.team.mean(now.parts.iter().map(|part| {
                     let batch = &part.batches.explainer_train;
                     gradient(stage1::loss(part.models.learner(), batch), point, [0])
                 }));
-                m.explainer_train_loss = learned.value;
-                let [vector] = learned.vectors;
+                m.explainer_train_loss = found.value;
+                let [vector] = found.vectors;
                 vector
             }
         };
@@ -158,6 +158,7 @@ impl Search {
         let correct = now.correct(|part| &part.batches.explainer_train);
         let images = self.feed.images();
         self.state.progress.explainer.count(correct, images);
+        let mut towards = learned.clone();
         if let Some((agreement, gradient)) = self.agreeing(now) {
             m.agreement = Some(agreement);
             towards = towards.add_scaled(-1.0, &gradient);
@@ -168,7 +169,8 @@ impl Search {
         let watched = self.config.freezing.watches();
         if let Some(validation) = validation.filter(|_| watched) {
             let freezing = &mut self.state.progress.freezing;
-            let both = [&towards, &validation];
+            // The same loss on other images: Λ has no part in it.
+            let both = [&learned, &validation];
             freezing.note(&self.config.freezing, &now.operations, both);
         }
     }

@@ -5,8 +5,9 @@ use toml::Table;
 use crate::config::{ConfigError, preset, section};
 
 /// The presets by name, in order; `none` is no preset.
-const ALL: [(&str, &str); 19] = [
+const ALL: [(&str, &str); 20] = [
     ("lease", include_str!("lease.toml")),
+    ("shortlist", include_str!("shortlist.toml")),
     ("darts", include_str!("darts.toml")),
     ("darts-first", include_str!("darts-first.toml")),
     ("pc-darts", include_str!("pc-darts.toml")),

@@ -1,4 +1,5 @@
-//! How A becomes the weights of the mixture on every edge: one file a sampler, with formula and source.
+//! How A becomes the weights of the mixture on every edge: softmax, sigmoid and the skip-connects beside edges here, a file
+//! for each sampler that draws, with formula and source.
 //!
 //! A [`Mixing`] belongs to a supernet; all passes of a step share it, so that a step's derivatives are those of one function.
 //! Softmax, sigmoid and the mean of a Dirichlet distribution are computed on dual numbers, to any order that is asked
