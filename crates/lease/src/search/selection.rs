@@ -391,7 +391,7 @@ mod tests {
             ..SupernetShape::default()
         };
         let supernet = Supernet::new(&shape).unwrap();
-        let vector = |layout: &Arc<Layout>, value: f64| {
+        let vector = |layout: &Arc<Layout>, value: f32| {
             let values = vec![value; layout.len()];
             Vector::from_values(layout.clone(), values, &Device::flex(), DType::F64)
         };
