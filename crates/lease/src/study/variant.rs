@@ -68,7 +68,7 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// Reads `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE,…`.
+    /// Reads `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE,…`. The name of a method stands for it, unless a preset says which it is.
     ///
     /// # Errors
     /// Says what is wrong with it.
@@ -104,6 +104,18 @@ impl Variant {
             kind = baseline.or(kind);
             baseline.is_none()
         });
+        // A method's name stands for that method, with settings too.
+        if methods().contains(&name) {
+            let given = pairs.iter().find(|(key, _)| *key == "method");
+            if kind.is_some() || given.is_some_and(|(_, other)| other != name) {
+                let reason =
+                    "its name is another method's, which would mislead: give it one of its own";
+                return Err(wrong(reason));
+            }
+            if given.is_none() && pairs.iter().all(|(key, _)| *key != "preset") {
+                pairs.insert(0, ("method", name.into()));
+            }
+        }
         let known = |key: &str| {
             let scope = ComparisonConfig::scope();
             scope
@@ -217,5 +229,27 @@ impl Variant {
             Layers::read(file, &flags, &ComparisonConfig::scope(), &super::sections())?;
         layers.flags.retain(|setting| self.sets(&setting.flag()));
         Ok(ComparisonConfig::resolve(&presets(&layers)?, &layers)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_methods_name_stands_for_that_method_with_settings_too() {
+        let method = |text: &str| {
+            let config = Variant::parse(text).unwrap().config(None, &[], 0).unwrap();
+            config.study.search.method.method.to_string()
+        };
+        for text in ["darts", "darts:beta=0", "darts:method=darts,beta=0"] {
+            assert_eq!(method(text), "darts", "{text}");
+        }
+        assert_eq!(method("plain:beta=0"), "lease");
+        assert_eq!(method("darts:preset=gdas"), "darts-first");
+        for text in ["lease:method=darts", "lease:beta=0,method=random"] {
+            let told = Variant::parse(text).unwrap_err().to_string();
+            assert!(told.contains("another method's"), "{told}");
+        }
     }
 }
