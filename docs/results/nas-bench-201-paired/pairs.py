@@ -1,6 +1,6 @@
 """Pairs of methods over the seeds of a comparison's folder: same cells, and differences on all three data sets.
 
-    python pairs.py FOLDER
+    python pairs.py FOLDER [A,B ...]
 
 Intervals are ± the 97.5 % point of Student's t with n − 1 degrees of freedom times the standard error.
 """
@@ -9,11 +9,12 @@ import statistics
 import sys
 from pathlib import Path
 
-T = {23: 2.069}
+T = {5: 2.571, 7: 2.365, 23: 2.069}
+PAIRS = ["lease,darts", "lease,lease-shuffled", "lease-shuffled,darts"]
 cells = json.loads((Path(sys.argv[1]) / "comparison.json").read_text())["cells"]
 found = {(c["method"], c["seed"]): c for c in cells}
 seeds = sorted({seed for _, seed in found})
-for a, b in [("lease", "darts"), ("lease", "lease-shuffled"), ("lease-shuffled", "darts")]:
+for a, b in (pair.split(",") for pair in sys.argv[2:] or PAIRS):
     pairs = [(found[a, s], found[b, s]) for s in seeds]
     print(f"{a} − {b}: the same cell {sum(x['genotype'] == y['genotype'] for x, y in pairs)} times of {len(pairs)}")
     for key in ["cifar10_test", "cifar100_test", "in16_test"]:

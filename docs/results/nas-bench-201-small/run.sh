@@ -14,3 +14,5 @@ shift 2
     --reweighting magnitude --gamma-scale relative --beta 5 \
     --random-draws 10 --random-epochs 0
 python3 "$(dirname "$0")/../../../scripts/summarise_runs.py" "$out" > "$out/runs.txt"
+python3 "$(dirname "$0")/../nas-bench-201-paired/pairs.py" "$out" first-beta,first darts-beta,darts lease-beta,lease \
+    darts,first lease,first lease,darts darts-beta,first-beta lease-beta,first-beta lease-beta,darts-beta > "$out/pairs.txt"
