@@ -123,15 +123,8 @@ impl Search {
         let parts = f.coefficients();
         let architecture = self.state.point.architecture.clone();
         let mut rng = stream(self.config.run.seed, Purpose::Selection, 0);
-        let mut selecting = Selecting {
-            weights: self.state.point.explainer.clone(),
-            theta: mixed(&*f, &architecture),
-            choice: parts
-                .iter()
-                .map(|of| vec![None; of.derivable.len()])
-                .collect(),
-            tuned: 0,
-        };
+        let weights = self.state.point.explainer.clone();
+        let mut selecting = Selecting::new(&parts, weights, mixed(&*f, &architecture));
         let rounds = rounds(&parts, &mut rng);
         let mut told = Told::new(rounds.iter().map(Vec::len).sum(), observer);
         for (number, round) in rounds.iter().enumerate() {
@@ -245,6 +238,17 @@ struct Selecting {
 }
 
 impl Selecting {
+    /// Nothing is decided yet.
+    fn new(parts: &[Coefficients], weights: Vector, theta: Vector) -> Self {
+        let open = |of: &Coefficients| vec![None; of.derivable.len()];
+        Self {
+            weights,
+            theta,
+            choice: parts.iter().map(open).collect(),
+            tuned: 0,
+        }
+    }
+
     /// Takes the operation of an edge without which the supernet is worst; nothing if it was stopped, when there is no score of
     /// weights and mixing weights.
     fn decide_operation(
@@ -391,20 +395,12 @@ mod tests {
             ..SupernetShape::default()
         };
         let supernet = Supernet::new(&shape).unwrap();
-        let vector = |layout: &Arc<Layout>, value: f32| {
-            let values = vec![value; layout.len()];
-            Vector::from_values(layout.clone(), values, &Device::flex(), DType::F64)
-        };
+        let zeros =
+            |layout: &Arc<Layout>| Vector::zeros(layout.clone(), &Device::flex(), DType::F64);
+        let theta = zeros(supernet.architecture());
+        let theta = theta.with_values(vec![0.125; theta.layout().len()]);
         let parts = supernet.coefficients();
-        let selecting = Selecting {
-            weights: vector(supernet.weights(), 0.0),
-            theta: vector(supernet.architecture(), 0.125),
-            choice: parts
-                .iter()
-                .map(|of| vec![None; of.derivable.len()])
-                .collect(),
-            tuned: 0,
-        };
+        let selecting = Selecting::new(&parts, zeros(supernet.weights()), theta);
         (selecting, parts)
     }
 

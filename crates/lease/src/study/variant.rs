@@ -82,7 +82,7 @@ impl Variant {
             None if Kind::baseline(text).is_none() && !methods().contains(&text) => {
                 return Err(wrong(&unknown(text)));
             }
-            None => (text, format!("method={text}")),
+            None => (text, String::new()),
         };
         if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
             return Err(wrong("a name is made of letters, digits, - _ and ."));
