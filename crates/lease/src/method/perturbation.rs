@@ -201,10 +201,9 @@ impl Ball<'_> {
     fn mapped(&self, theta: &Vector, mut map: impl FnMut(f64, f64) -> f64) -> Vector {
         let (centre, mut values) = (self.centre.to_f64(), theta.to_f64());
         for of in &self.parts {
-            let [edges, operations] = of.slot.shape();
+            let [edges, _] = of.slot.shape();
             for edge in 0..edges {
-                let first = of.slot.place() + edge * operations;
-                let place = first..first + operations;
+                let place = of.edge(edge);
                 let row = &mut values[place.clone()];
                 for (value, centre) in row.iter_mut().zip(&centre[place]) {
                     *value = map(*centre, *value);

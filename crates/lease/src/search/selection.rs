@@ -257,13 +257,12 @@ impl Selecting {
         (kind, edge): (usize, usize),
         score: impl Fn(&Vector, &Vector) -> Option<Score>,
     ) -> Option<()> {
-        let [_, operations] = of.slot.shape();
-        let first = of.slot.place() + edge * operations;
+        let places = of.edge(edge);
         let theta = self.theta.to_f64();
         let mut worst: Option<(Score, usize)> = None;
         for k in &of.derivable[edge] {
             let mut without = theta.clone();
-            without[first + k] = 0.0;
+            without[places.start + k] = 0.0;
             let score = score(&self.weights, &self.theta.with_values(without))?;
             if worst.is_none_or(|(least, _)| score.below(least)) {
                 worst = Some((score, *k));
@@ -271,8 +270,8 @@ impl Selecting {
         }
         if let Some((_, chosen)) = worst {
             let mut with = theta;
-            with[first..first + operations].fill(0.0);
-            with[first + chosen] = 1.0;
+            with[places.clone()].fill(0.0);
+            with[places.start + chosen] = 1.0;
             self.theta = self.theta.with_values(with);
             self.choice[kind][edge] = Some(chosen);
         }
@@ -306,10 +305,8 @@ impl Selecting {
 
     /// θ with nothing on an edge.
     fn without_edge(&self, of: &Coefficients, edge: usize) -> Vector {
-        let [_, operations] = of.slot.shape();
-        let first = of.slot.place() + edge * operations;
         let mut theta = self.theta.to_f64();
-        theta[first..first + operations].fill(0.0);
+        theta[of.edge(edge)].fill(0.0);
         self.theta.with_values(theta)
     }
 }
@@ -421,15 +418,14 @@ mod tests {
         let (mut now, parts) = selecting();
         let (kind, edge) = (1, 4);
         let of = &parts[kind];
-        let [_, operations] = of.slot.shape();
-        let place = |edge: usize, k: usize| of.slot.place() + edge * operations + k;
+        let place = |edge: usize, k: usize| of.edge(edge).start + k;
         let worths = [(place(edge, 2), 0.3), (place(edge, 5), 0.9)];
         now.decide_operation(of, (kind, edge), worth(&worths))
             .unwrap();
         assert_eq!(now.choice[kind][edge], Some(5));
         let theta = now.theta.to_f64();
         assert_eq!(theta[place(edge, 5)], 1.0);
-        let all: f64 = (0..operations).map(|k| theta[place(edge, k)]).sum();
+        let all: f64 = theta[of.edge(edge)].iter().sum();
         assert_eq!(all, 1.0);
         assert_eq!(theta[place(edge + 1, 5)], 0.125, "other edges are left");
         // The node of four edges, of which the second and the last are worth something.

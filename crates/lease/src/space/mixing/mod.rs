@@ -84,6 +84,15 @@ pub struct Coefficients {
     pub nodes: Vec<Range<usize>>,
 }
 
+impl Coefficients {
+    /// Where an edge's coefficients lie in A, as a flat vector.
+    pub fn edge(&self, edge: usize) -> Range<usize> {
+        let [_, operations] = self.slot.shape();
+        let first = self.slot.place() + edge * operations;
+        first..first + operations
+    }
+}
+
 /// For each kind of cell and each edge the operation of a derived cell; none on edges that it has not.
 pub type Choice = Vec<Vec<Option<usize>>>;
 
@@ -101,11 +110,9 @@ pub fn decided(parts: &[Coefficients], choice: &Choice, like: &Vector) -> Vector
 fn chosen(parts: &[Coefficients], choice: &Choice, like: &Vector, values: [f64; 2]) -> Vector {
     let mut flat = like.to_f64();
     for (of, choice) in parts.iter().zip(choice) {
-        let [_, operations] = of.slot.shape();
         for (edge, chosen) in choice.iter().enumerate() {
-            let first = of.slot.place() + edge * operations;
-            for k in 0..operations {
-                flat[first + k] = values[usize::from(*chosen == Some(k))];
+            for (k, place) in of.edge(edge).enumerate() {
+                flat[place] = values[usize::from(*chosen == Some(k))];
             }
         }
     }
