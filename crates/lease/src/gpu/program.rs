@@ -37,7 +37,6 @@ pub enum Kernel {
     Depthwise {
         side: u32,
         back: bool,
-        near: bool,
     },
     Dense {
         side: u32,
@@ -62,7 +61,6 @@ pub enum Kernel {
     },
     DepthwiseWeights {
         side: u32,
-        near: bool,
     },
     Totals,
 }

@@ -63,7 +63,7 @@ impl Builder<'_> {
         rectify: bool,
         batch: &mut Batch,
     ) {
-        let (planes, mut pieces) = self.planes(part, channels);
+        let (planes, pieces) = self.planes(part, channels);
         let fixed = [
             x,
             y,
@@ -79,13 +79,8 @@ impl Builder<'_> {
         ];
         let mut record: Vec<u32> = fixed.map(|n| n as u32).into();
         record.extend([minus(kernel.pad()), u32::from(rectify)]);
-        let near = is_near(kernel, before);
-        if near {
-            let together = conv::near_planes(self.setting.dual);
-            pieces = planes.div_ceil(together) as usize;
-        }
         let side = kernel.size as u32;
-        batch.push(Kernel::Depthwise { side, back, near }, record, pieces);
+        batch.push(Kernel::Depthwise { side, back }, record, pieces);
     }
 
     /// The place of a weight.
@@ -134,9 +129,4 @@ impl Builder<'_> {
         record.push(u32::from(self.maxima.contains_key(&id)));
         (record, pieces)
     }
-}
-
-/// Whether planes of this size are brought near for a depthwise convolution.
-pub(super) fn is_near(kernel: SquareKernel, size: Size) -> bool {
-    kernel.stride == 1 && size.padded(kernel.pad()).area() <= conv::NEAR as usize
 }

@@ -252,13 +252,7 @@ impl Pass {
         let planes = CubeDim::new_2d(LANES, PLANES);
         let (line, adders) = (CubeDim::new_1d(LANES), CubeDim::new_1d(ADDERS));
         match launch.kernel {
-            Kernel::Depthwise { side, back, near } => match near {
-                true => {
-                    let planes = CubeDim::new_2d(LANES, conv::near_planes(dual));
-                    go!(conv::depthwise_near, planes, side, back, dual)
-                }
-                false => go!(conv::depthwise, planes, side, back, dual),
-            },
+            Kernel::Depthwise { side, back } => go!(conv::depthwise, planes, side, back, dual),
             Kernel::Dense { side, back, pixels } => {
                 go!(conv::dense, line, side, back, pixels, dual)
             }
@@ -275,10 +269,7 @@ impl Pass {
             Kernel::DenseWeights { side, across } => {
                 go!(gradient::dense_weights, adders, side, across, dual)
             }
-            Kernel::DepthwiseWeights { side, near } => match near {
-                true => go!(gradient::depthwise_weights_near, line, side, dual),
-                false => go!(gradient::depthwise_weights, line, side, dual),
-            },
+            Kernel::DepthwiseWeights { side } => go!(gradient::depthwise_weights, line, side, dual),
             Kernel::Totals => go!(gradient::totals, line),
         }
     }

@@ -6,7 +6,6 @@ use lease_kernels::plane::Size;
 use super::backward::Back;
 use super::forward::{Between, dense_kernel};
 use super::program::{Batch, Builder, Chunks, Kernel, minus, tiles};
-use super::records::is_near;
 
 /// What a convolution reads: field, channels, size.
 type Read = (usize, usize, Size);
@@ -113,8 +112,8 @@ impl Builder<'_> {
             let mut record: Vec<u32> = fixed.map(|n| n as u32).into();
             record.extend([minus(kernel.pad()), u32::from(conv.rectify)]);
             record.extend([chunks.images, own, first, partial].map(|n| n as u32));
-            let (side, near) = (kernel.size as u32, is_near(kernel, before));
-            let kernel = Kernel::DepthwiseWeights { side, near };
+            let side = kernel.size as u32;
+            let kernel = Kernel::DepthwiseWeights { side };
             batch.push(kernel, record, channels * own);
         }
     }

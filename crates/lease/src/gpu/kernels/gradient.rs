@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::conv::{NEAR, bring_near, reads};
+use super::conv::reads;
 use super::{ADDERS, LANES, least};
 
 /// Rows of a group's tile of a dense gradient.
@@ -264,88 +264,6 @@ fn store_taps(p: &mut [f32], sums: &Array<f32>, to: u32, kernel: u32, #[comptime
             sum += shared[(k * taps + UNIT_POS_X) as usize];
         }
         p[(to + kernel * taps + UNIT_POS_X) as usize] = sum;
-    }
-}
-
-/// The same as [`depthwise_weights`] at stride 1, where a plane with its padding has at most [`NEAR`] pixels.
-#[cube(launch_unchecked)]
-pub fn depthwise_weights_near(
-    a: &mut [f32],
-    b: &mut [f32],
-    p: &mut [f32],
-    _q: &mut [f32],
-    table: &[u32],
-    #[comptime] side: u32,
-    #[comptime] dual: bool,
-) {
-    let at = table[CUBE_POS_Y as usize] as usize;
-    let channels = table[at + 2];
-    let chunks = table[at + 13];
-    if CUBE_POS_X < channels * chunks {
-        let taps = comptime![(side * side) as usize];
-        let mut near = Shared::<[f32]>::new_slice(NEAR as usize);
-        let mut moving =
-            Shared::<[f32]>::new_slice(comptime![if dual { NEAR as usize } else { 1 }]);
-        let channel = CUBE_POS_X / chunks;
-        let chunk = CUBE_POS_X % chunks;
-        let begin = chunk * table[at + 12];
-        let images = least(table[at + 12], table[at + 3] - begin);
-        let h = table[at + 4];
-        let w = table[at + 5];
-        let dilation = table[at + 8];
-        let pad = 0 - table[at + 10];
-        let wide = w + 2 * pad;
-        let rectify = table[at + 11] != 0;
-        let mut sums = Array::<f32>::new(taps);
-        #[unroll]
-        for t in 0..taps {
-            sums[t] = 0.0;
-        }
-        for image in 0..images {
-            let plane = ((begin + image) * channels + channel) * h * w;
-            let x = table[at] + plane;
-            sync_cube();
-            let to = 0u32;
-            bring_near(
-                a,
-                b,
-                &mut near,
-                &mut moving,
-                to,
-                x,
-                h,
-                w,
-                pad,
-                rectify,
-                dual,
-            );
-            sync_cube();
-            let y = table[at + 1] + plane;
-            let mut pixel = UNIT_POS_X;
-            while pixel < h * w {
-                let corner = pixel / w * wide + pixel % w;
-                let g = a[(y + pixel) as usize];
-                let mut t = 0.0f32;
-                if dual {
-                    t = b[(y + pixel) as usize];
-                }
-                #[unroll]
-                for ty in 0..side {
-                    #[unroll]
-                    for tx in 0..side {
-                        let from = (corner + ty * dilation * wide + tx * dilation) as usize;
-                        let tap = comptime![(ty * side + tx) as usize];
-                        sums[tap] += g * near[from];
-                        if dual {
-                            sums[tap] += t * moving[from];
-                        }
-                    }
-                }
-                pixel += LANES;
-            }
-        }
-        let kernel = (table[at + 14] + chunk) * channels + channel;
-        store_taps(p, &sums, table[at + 15], kernel, comptime![side * side]);
     }
 }
 
