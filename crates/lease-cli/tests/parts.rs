@@ -178,7 +178,7 @@ fn the_most_accurate_candidate_is_selected_and_what_was_trained_is_kept_when_it_
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     let parts = [TRAINED, SPACES[3], &["--method", "darts-first"]];
-    done(tiny(&whole, &parts));
+    let told = done(tiny(&whole, &parts));
     let mut killed = tiny(&broken, &parts).spawn().unwrap();
     let first = broken.join("candidates/0/trial.json");
     while !first.exists() && killed.try_wait().unwrap().is_none() {
@@ -206,6 +206,9 @@ fn the_most_accurate_candidate_is_selected_and_what_was_trained_is_kept_when_it_
     let selected = all.iter().find(|c| c.1 == best).unwrap();
     assert!(all.len() == 5 && found.contains(&selected.0), "{found}");
     assert_same_search(&whole, &broken);
+    let supernet = last_line(&whole)["explainer_val_accuracy"].as_f64();
+    let warned = String::from_utf8_lossy(&told.stderr).contains("raise --selection-train-epochs");
+    assert_eq!(warned, best < supernet.unwrap(), "{best}, {supernet:?}");
     let page = fs::read_to_string(whole.join("report.html")).unwrap();
     assert!(page.contains("The candidates") && page.contains(&selected.0));
 }

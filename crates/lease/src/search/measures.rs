@@ -25,15 +25,9 @@ impl Search {
         let progress = &mut self.state.progress;
         let train = std::mem::take(&mut progress.explainer).accuracy();
         let audience_train = std::mem::take(&mut progress.audience).accuracy();
+        let explainer_val = self.supernet_val_accuracy();
         let (point, models) = (&self.state.point, &self.models);
-        let (e, a, w) = (
-            point.explainer.open(None, false),
-            point.architecture.open(None, false),
-            point.audience.open(None, false),
-        );
-        let explainer_val = self.accuracy(self.feed.explainer_val.indices(), |images| {
-            models.explainer.forward(&e, &a, images.into()).value
-        });
+        let w = point.audience.open(None, false);
         let audience_val = listens.then(|| {
             self.accuracy(self.feed.audience_val.indices(), |images| {
                 models.audience.forward(&w, images.into()).value
@@ -76,6 +70,16 @@ impl Search {
                 .into_iter()
                 .map(|m| (m.kind.into(), m.rows))
                 .collect(),
+        })
+    }
+
+    /// The share of the explainer's validation images that the supernet classifies correctly.
+    pub(super) fn supernet_val_accuracy(&self) -> f64 {
+        let (point, models) = (&self.state.point, &self.models);
+        let e = point.explainer.open(None, false);
+        let a = point.architecture.open(None, false);
+        self.accuracy(self.feed.explainer_val.indices(), |images| {
+            models.explainer.forward(&e, &a, images.into()).value
         })
     }
 
