@@ -71,13 +71,15 @@ impl Search {
             100.0 * all[best].val_accuracy,
             100.0 * all[0].val_accuracy
         ));
-        let supernet = self.supernet_val_accuracy();
-        if epochs > 0 && all[best].val_accuracy < supernet {
-            observer.warn(&format!(
-                "None of them classifies as many validation images as the supernet, {:.2} %: networks that have learned so little \
-                 hardly tell which is the best; raise --selection-train-epochs.",
-                100.0 * supernet
-            ));
+        if epochs > 0 {
+            let supernet = self.supernet_val_accuracy();
+            if all[best].val_accuracy < supernet {
+                observer.warn(&format!(
+                    "None of them classifies as many validation images as the supernet, {:.2} %: networks that have learned so little \
+                     hardly tell which is the best; raise --selection-train-epochs.",
+                    100.0 * supernet
+                ));
+            }
         }
         let passes = self.feed.per_epoch() * (epochs * all.len()) as u64;
         let genotype = likeliest[best].clone();
