@@ -4,6 +4,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::Lanes;
 use crate::plane::Rows;
+use crate::pool::ROUND;
 use crate::simd::{lanes, load, run};
 
 /// What becomes of a sum.
@@ -53,8 +54,8 @@ const STRIP: usize = 128;
 /// Terms that are added up at a time, so that coefficients stay in registers.
 const TERMS: usize = 6;
 
-/// Places of a plane where one or two terms are worked on in turn: memory gives several streams faster than one.
-const STREAMS: usize = 4;
+/// Places of a plane where one or two terms are worked on in turn: memory gives two streams faster than one.
+const STREAMS: usize = 2;
 
 /// Pixels of planes that are worth it.
 const LONG: usize = 256;
@@ -111,6 +112,15 @@ impl WithSimd for Combine<'_> {
     }
 }
 
+/// So many pixels, or a few less where streams so far apart would lie in one set of the first cache all along.
+const fn staggered(pixels: usize) -> usize {
+    if (pixels * size_of::<Lanes>()).is_multiple_of(ROUND) {
+        pixels - 8
+    } else {
+        pixels
+    }
+}
+
 impl Combine<'_> {
     /// Few terms, in so many places of their planes at once.
     #[inline(always)]
@@ -125,7 +135,7 @@ impl Combine<'_> {
         // Each stream is some whole rows, or a part of the only one.
         let whole = rows.count == 1;
         let (lines, width) = if whole {
-            (1, rows.width / STREAMS)
+            (1, staggered(rows.width / STREAMS))
         } else {
             (rows.count / STREAMS, rows.width)
         };

@@ -17,6 +17,18 @@ const SLAB: usize = 32 << 20;
 /// Buffers begin with a cache line, so that no vector lies across two.
 const LINE: usize = 64;
 
+/// Bytes after which a first cache's sets come round again, on all processors of today.
+pub const ROUND: usize = 4096;
+
+/// The bytes of a buffer of so many pixels. Buffers of whole rounds, one after the other, would have each their first pixels
+/// in one set, and kernels that go through several of them would drive their lines out of the cache.
+fn bytes(len: usize) -> usize {
+    match (len * size_of::<Lanes>()).next_multiple_of(LINE) {
+        whole if whole > 0 && whole.is_multiple_of(ROUND) => whole + 5 * LINE,
+        other => other,
+    }
+}
+
 #[derive(Default)]
 struct Pool {
     /// Buffers to be used again, by their bytes, and the thread that each was made for.
@@ -71,7 +83,7 @@ pub struct Buffer {
 impl Buffer {
     /// A buffer of this many pixels with whatever was in it before.
     pub fn stale(len: usize) -> Self {
-        let bytes = (len * size_of::<Lanes>()).next_multiple_of(LINE);
+        let bytes = bytes(len);
         let thread = rayon::current_thread_index();
         Self {
             bytes: pool(|pool| pool.take(bytes, thread)),
@@ -124,6 +136,19 @@ impl DerefMut for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buffers_of_whole_rounds_begin_in_different_sets() {
+        let len = 3 * ROUND / size_of::<Lanes>();
+        let buffers: Vec<Buffer> = (0..4).map(|_| Buffer::stale(len)).collect();
+        let mut sets: Vec<usize> = buffers
+            .iter()
+            .map(|b| b.as_ptr().addr() % ROUND / LINE)
+            .collect();
+        assert!(buffers.iter().all(|b| b.len() == len));
+        sets.dedup();
+        assert_eq!(sets.len(), 4);
+    }
 
     #[test]
     fn threads_get_their_own_buffers_again() {

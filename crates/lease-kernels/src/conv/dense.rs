@@ -86,6 +86,11 @@ fn pair_rows<S: Simd, const B: usize, const T: usize>(
     add: bool,
 ) {
     let (Size { h, w }, target) = (view.after, view.target);
+    let rows = weights.len() / (2 * B);
+    let weights = Rows {
+        blocks: std::array::from_fn(|b| &weights[b % (2 * B) * rows..][..rows]),
+        inputs: rows / view.all_taps,
+    };
     for y in 0..h {
         let mut p = 0;
         while p < w {
@@ -94,14 +99,21 @@ fn pair_rows<S: Simd, const B: usize, const T: usize>(
             let at = (from, to);
             p += match w - p {
                 12 | 13 | 20.. if B == 1 => {
-                    pair_tile::<S, B, 12, T>(s, x, view, at, weights, out, add)
+                    pair_tile::<S, B, 12, T>(s, x, view, at, &weights, out, add)
                 }
-                8.. => pair_tile::<S, B, 8, T>(s, x, view, at, weights, out, add),
-                4.. => pair_tile::<S, B, 4, T>(s, x, view, at, weights, out, add),
-                _ => pair_tile::<S, B, 1, T>(s, x, view, at, weights, out, add),
+                8.. => pair_tile::<S, B, 8, T>(s, x, view, at, &weights, out, add),
+                4.. => pair_tile::<S, B, 4, T>(s, x, view, at, &weights, out, add),
+                _ => pair_tile::<S, B, 1, T>(s, x, view, at, &weights, out, add),
             };
         }
     }
+}
+
+/// Some blocks' weights, and how many of them a tap has: worked out once, since a division takes as long as a good part of
+/// a tile.
+struct Rows<'a, const N: usize> {
+    blocks: [&'a [Lanes]; N],
+    inputs: usize,
 }
 
 /// `N` pixels of some pairs of blocks; returns how many these are.
@@ -111,7 +123,7 @@ fn pair_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     x: &[Lanes],
     view: &View,
     (from, to): (usize, usize),
-    weights: &[Lanes],
+    weights: &Rows<4>,
     out: &mut [Lanes],
     add: bool,
 ) -> usize {
@@ -123,14 +135,12 @@ fn pair_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
             std::array::from_fn(|p| load_two::<S>([&low[p * step], &high[p * step]]))
         });
     }
-    let blocks: [&[Lanes]; 4] = {
-        let n = weights.len() / (2 * B);
-        std::array::from_fn(|b| &weights[b % (2 * B) * n..][..n])
-    };
-    let inputs = blocks[0].len() / view.all_taps;
+    let inputs = weights.inputs;
     for (tap, number) in &view.taps {
         let range = number * inputs..(number + 1) * inputs;
-        let blocks = blocks.map(|w| w[range.clone()].as_chunks::<LANES>().0);
+        let blocks = weights
+            .blocks
+            .map(|w| w[range.clone()].as_chunks::<LANES>().0);
         for i in 0..inputs / LANES {
             let row = &x[i * view.plane + from + tap..][..(N - 1) * T + 1];
             let w = blocks.map(|w| &w[i]);
@@ -201,6 +211,11 @@ fn dense_rows<S: Simd, const B: usize, const T: usize>(
     add: bool,
 ) {
     let (Size { h, w }, target) = (view.after, view.target);
+    let rows = weights.len() / B;
+    let weights = Rows {
+        blocks: std::array::from_fn(|b| &weights[b * rows..][..rows]),
+        inputs: rows / view.all_taps,
+    };
     for y in 0..h {
         let mut p = 0;
         while p < w {
@@ -216,11 +231,11 @@ fn dense_rows<S: Simd, const B: usize, const T: usize>(
             };
             let at = (from, to);
             match n {
-                12 => dense_tile::<S, B, 12, T>(s, x, view, at, weights, out, add),
-                8 => dense_tile::<S, B, 8, T>(s, x, view, at, weights, out, add),
-                6 => dense_tile::<S, B, 6, T>(s, x, view, at, weights, out, add),
-                4 => dense_tile::<S, B, 4, T>(s, x, view, at, weights, out, add),
-                _ => dense_tile::<S, B, 1, T>(s, x, view, at, weights, out, add),
+                12 => dense_tile::<S, B, 12, T>(s, x, view, at, &weights, out, add),
+                8 => dense_tile::<S, B, 8, T>(s, x, view, at, &weights, out, add),
+                6 => dense_tile::<S, B, 6, T>(s, x, view, at, &weights, out, add),
+                4 => dense_tile::<S, B, 4, T>(s, x, view, at, &weights, out, add),
+                _ => dense_tile::<S, B, 1, T>(s, x, view, at, &weights, out, add),
             }
             p += n;
         }
@@ -233,7 +248,7 @@ fn dense_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     x: &[Lanes],
     view: &View,
     (from, to): (usize, usize),
-    weights: &[Lanes],
+    weights: &Rows<B>,
     out: &mut [Lanes],
     add: bool,
 ) {
@@ -254,27 +269,21 @@ fn dense_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
             }
         }
     }
-    let (first, second) = weights.split_at(weights.len() / B);
-    let inputs = first.len() / view.all_taps;
+    let inputs = weights.inputs;
     for (tap, number) in &view.taps {
-        let start = number * inputs;
-        let first = first[start..start + inputs].as_chunks::<LANES>().0;
-        let second = if B == 2 {
-            &second[start..start + inputs]
-        } else {
-            &[]
-        };
-        let second = second.as_chunks::<LANES>().0;
-        for (i, w0) in first.iter().enumerate() {
+        let range = number * inputs..(number + 1) * inputs;
+        let blocks = weights
+            .blocks
+            .map(|w| w[range.clone()].as_chunks::<LANES>().0);
+        for i in 0..inputs / LANES {
             let row = &x[i * view.plane + from + tap..][..(N - 1) * T + 1];
-            let w1 = if B == 2 { &second[i] } else { w0 };
+            let w = blocks.map(|w| &w[i]);
             for l in 0..LANES {
-                let (w0, w1) = (load::<S>(&w0[l]), load::<S>(&w1[l]));
+                let w: [S::f32s; B] = std::array::from_fn(|b| load::<S>(&w[b][l]));
                 for p in 0..N {
                     let x = s.splat_f32s(row[p * T][l]);
-                    sums[0][p] = s.mul_add_e_f32s(x, w0, sums[0][p]);
-                    if B == 2 {
-                        sums[B - 1][p] = s.mul_add_e_f32s(x, w1, sums[B - 1][p]);
+                    for b in 0..B {
+                        sums[b][p] = s.mul_add_e_f32s(x, w[b], sums[b][p]);
                     }
                 }
             }
