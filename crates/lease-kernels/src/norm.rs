@@ -53,12 +53,7 @@ impl WithSimd for Sums<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) -> ImageSums {
-        let share = s.splat_f32s(1.0 / self.z.len() as f32);
-        let mean = |plane: &[Lanes]| {
-            let [sum] = chains(s, [plane], |s, [x], [sum]| [s.add_f32s(sum, x)]);
-            s.mul_f32s(sum, share)
-        };
-        let centre = mean(self.z);
+        let centre = mean(s, self.z);
         let [squares] = chains(s, [self.z], |s, [z], [sum]| {
             let c = s.sub_f32s(z, centre);
             [s.mul_add_e_f32s(c, c, sum)]
@@ -73,11 +68,17 @@ impl WithSimd for Sums<'_> {
                 let c = s.sub_f32s(z, centre);
                 [s.mul_add_e_f32s(c, t, sum)]
             });
-            sums.tangent_mean = lanes::<S>(mean(tangent));
+            sums.tangent_mean = lanes::<S>(mean(s, tangent));
             sums.cross = lanes::<S>(cross);
         }
         sums
     }
+}
+
+#[inline(always)]
+fn mean<S: Simd>(s: S, plane: &[Lanes]) -> S::f32s {
+    let [sum] = chains(s, [plane], |s, [x], [sum]| [s.add_f32s(sum, x)]);
+    s.mul_f32s(sum, s.splat_f32s(1.0 / plane.len() as f32))
 }
 
 /// Sums over the pixels of planes, in four chains so that one addition need not wait for the last.

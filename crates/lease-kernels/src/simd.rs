@@ -5,6 +5,9 @@ use pulp::{Scalar256b, Simd, WithSimd, bytemuck};
 use crate::{LANES, Lanes};
 
 /// Runs a kernel with the best vectors of this processor.
+///
+/// What a kernel calls on vectors is functions that are always inlined, no closures that are called twice: compiled apart, these
+/// have no vectors, and call a function for each addition.
 #[inline]
 pub fn run<Op: WithSimd>(op: Op) -> Op::Output {
     #[cfg(all(target_arch = "x86_64", not(feature = "portable")))]

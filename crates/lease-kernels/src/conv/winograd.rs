@@ -114,26 +114,30 @@ impl WithSimd for Weights<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let (inputs, apart) = (self.inputs, self.weights.len() / 9);
-        let half = s.splat_f32s(0.5);
-        // [a, (a + b + c) / 2, (a − b + c) / 2, c]
-        let spread = |[a, b, c]: [S::f32s; 3]| {
-            let outer = s.add_f32s(a, c);
-            let (sum, difference) = (s.add_f32s(outer, b), s.sub_f32s(outer, b));
-            [a, s.mul_f32s(sum, half), s.mul_f32s(difference, half), c]
-        };
         for (block, weights) in self.weights.chunks_exact(9 * inputs).enumerate() {
             for i in 0..inputs {
                 let at = |y: usize, x: usize| load::<S>(&weights[(3 * y + x) * inputs + i]);
-                let row = |y: usize| spread([at(y, 0), at(y, 1), at(y, 2)]);
-                let [a, b, c] = [row(0), row(1), row(2)];
+                let a = of_weights(s, [at(0, 0), at(0, 1), at(0, 2)]);
+                let b = of_weights(s, [at(1, 0), at(1, 1), at(1, 2)]);
+                let c = of_weights(s, [at(2, 0), at(2, 1), at(2, 2)]);
                 for x in 0..4 {
-                    for (y, value) in spread([a[x], b[x], c[x]]).into_iter().enumerate() {
+                    let column = of_weights(s, [a[x], b[x], c[x]]);
+                    for (y, value) in column.into_iter().enumerate() {
                         self.result[(4 * y + x) * apart + block * inputs + i] = lanes::<S>(value);
                     }
                 }
             }
         }
     }
+}
+
+/// [a, (a + b + c) / 2, (a − b + c) / 2, c]
+#[inline(always)]
+fn of_weights<S: Simd>(s: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
+    let half = s.splat_f32s(0.5);
+    let outer = s.add_f32s(a, c);
+    let (sum, difference) = (s.add_f32s(outer, b), s.sub_f32s(outer, b));
+    [a, s.mul_f32s(sum, half), s.mul_f32s(difference, half), c]
 }
 
 /// Whether a view's results are whole tiles.
@@ -380,21 +384,19 @@ impl WithSimd for Outputs<'_, '_> {
     fn with_simd<S: Simd>(self, s: S) {
         let (n, view) = (self.chunk.len(), self.view);
         let apart = self.products.len() / POINTS;
-        // [a + b + c, b − c − d]
-        let gather = |[a, b, c, d]: [S::f32s; 4]| {
-            let first = s.add_f32s(s.add_f32s(a, b), c);
-            [first, s.sub_f32s(s.sub_f32s(b, c), d)]
-        };
         for (t, [i, top, left]) in self.tiles.places(self.chunk, 1).enumerate() {
             let (_, out) = &mut self.images[i];
             for b in 0..(apart - APART) / n {
                 let at =
                     |y: usize, x: usize| load::<S>(&self.products[(4 * y + x) * apart + b * n + t]);
-                let columns: [[S::f32s; 2]; 4] =
-                    std::array::from_fn(|x| gather(std::array::from_fn(|y| at(y, x))));
-                let rows: [[S::f32s; 2]; 2] =
-                    std::array::from_fn(|y| gather(std::array::from_fn(|x| columns[x][y])));
-                for (y, row) in rows.into_iter().enumerate() {
+                let columns = [
+                    of_products(s, [at(0, 0), at(1, 0), at(2, 0), at(3, 0)]),
+                    of_products(s, [at(0, 1), at(1, 1), at(2, 1), at(3, 1)]),
+                    of_products(s, [at(0, 2), at(1, 2), at(2, 2), at(3, 2)]),
+                    of_products(s, [at(0, 3), at(1, 3), at(2, 3), at(3, 3)]),
+                ];
+                for y in 0..2 {
+                    let row = of_products(s, columns.map(|column| column[y]));
                     let start = b * view.target.plane + (top + y) * view.target.width + left;
                     for (value, out) in row.into_iter().zip(&mut out[start..start + 2]) {
                         *out = lanes::<S>(if self.add {
@@ -407,6 +409,13 @@ impl WithSimd for Outputs<'_, '_> {
             }
         }
     }
+}
+
+/// [a + b + c, b − c − d]
+#[inline(always)]
+fn of_products<S: Simd>(s: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 2] {
+    let first = s.add_f32s(s.add_f32s(a, b), c);
+    [first, s.sub_f32s(s.sub_f32s(b, c), d)]
 }
 
 /// Transforms adjoints of results.
@@ -476,22 +485,18 @@ impl WithSimd for Untransformed<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let (inputs, apart) = (self.inputs, self.transformed.len() / POINTS);
-        let half = s.splat_f32s(0.5);
-        // [a + (b + c) / 2, (b − c) / 2, (b + c) / 2 + d]
-        let gather = |[a, b, c, d]: [S::f32s; 4]| {
-            let sum = s.mul_f32s(s.add_f32s(b, c), half);
-            let difference = s.mul_f32s(s.sub_f32s(b, c), half);
-            [s.add_f32s(a, sum), difference, s.add_f32s(sum, d)]
-        };
         for (block, weights) in self.weights.chunks_exact_mut(9 * inputs).enumerate() {
             for i in 0..inputs {
                 let at = |y: usize, x: usize| {
                     load::<S>(&self.transformed[(4 * y + x) * apart + block * inputs + i])
                 };
-                let column = |x: usize| gather([at(0, x), at(1, x), at(2, x), at(3, x)]);
-                let [a, b, c, d] = [column(0), column(1), column(2), column(3)];
+                let a = of_gradients(s, [at(0, 0), at(1, 0), at(2, 0), at(3, 0)]);
+                let b = of_gradients(s, [at(0, 1), at(1, 1), at(2, 1), at(3, 1)]);
+                let c = of_gradients(s, [at(0, 2), at(1, 2), at(2, 2), at(3, 2)]);
+                let d = of_gradients(s, [at(0, 3), at(1, 3), at(2, 3), at(3, 3)]);
                 for y in 0..3 {
-                    for (x, value) in gather([a[y], b[y], c[y], d[y]]).into_iter().enumerate() {
+                    let row = of_gradients(s, [a[y], b[y], c[y], d[y]]);
+                    for (x, value) in row.into_iter().enumerate() {
                         let out = &mut weights[(3 * y + x) * inputs + i];
                         *out = lanes::<S>(s.add_f32s(load::<S>(out), value));
                     }
@@ -499,6 +504,15 @@ impl WithSimd for Untransformed<'_> {
             }
         }
     }
+}
+
+/// [a + (b + c) / 2, (b − c) / 2, (b + c) / 2 + d]
+#[inline(always)]
+fn of_gradients<S: Simd>(s: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 3] {
+    let half = s.splat_f32s(0.5);
+    let sum = s.mul_f32s(s.add_f32s(b, c), half);
+    let difference = s.mul_f32s(s.sub_f32s(b, c), half);
+    [s.add_f32s(a, sum), difference, s.add_f32s(sum, d)]
 }
 
 /// Whether tiles pay for a convolution between so many lanes.
