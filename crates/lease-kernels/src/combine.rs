@@ -4,7 +4,6 @@ use pulp::{Simd, WithSimd};
 
 use crate::Lanes;
 use crate::plane::Rows;
-use crate::pool::ROUND;
 use crate::simd::{lanes, load, run};
 
 /// What becomes of a sum.
@@ -112,15 +111,6 @@ impl WithSimd for Combine<'_> {
     }
 }
 
-/// So many pixels, or a few less where streams so far apart would lie in one set of the first cache all along.
-const fn staggered(pixels: usize) -> usize {
-    if (pixels * size_of::<Lanes>()).is_multiple_of(ROUND) {
-        pixels - 8
-    } else {
-        pixels
-    }
-}
-
 impl Combine<'_> {
     /// Few terms, in so many places of their planes at once.
     #[inline(always)]
@@ -135,7 +125,7 @@ impl Combine<'_> {
         // Each stream is some whole rows, or a part of the only one.
         let whole = rows.count == 1;
         let (lines, width) = if whole {
-            (1, staggered(rows.width / STREAMS))
+            (1, rows.width / STREAMS)
         } else {
             (rows.count / STREAMS, rows.width)
         };

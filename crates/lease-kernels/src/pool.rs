@@ -18,7 +18,7 @@ const SLAB: usize = 32 << 20;
 const LINE: usize = 64;
 
 /// Bytes after which a first cache's sets come round again, on all processors of today.
-pub const ROUND: usize = 4096;
+const ROUND: usize = 4096;
 
 /// The bytes of a buffer of so many pixels. Buffers of whole rounds, one after the other, would have each their first pixels
 /// in one set, and kernels that go through several of them would drive their lines out of the cache.

@@ -86,11 +86,7 @@ fn pair_rows<S: Simd, const B: usize, const T: usize>(
     add: bool,
 ) {
     let (Size { h, w }, target) = (view.after, view.target);
-    let rows = weights.len() / (2 * B);
-    let weights = Rows {
-        blocks: std::array::from_fn(|b| &weights[b % (2 * B) * rows..][..rows]),
-        inputs: rows / view.all_taps,
-    };
+    let weights = Blocks::of(weights, 2 * B, view);
     for y in 0..h {
         let mut p = 0;
         while p < w {
@@ -111,9 +107,21 @@ fn pair_rows<S: Simd, const B: usize, const T: usize>(
 
 /// Some blocks' weights, and how many of them a tap has: worked out once, since a division takes as long as a good part of
 /// a tile.
-struct Rows<'a, const N: usize> {
-    blocks: [&'a [Lanes]; N],
+struct Blocks<'a, const N: usize> {
+    each: [&'a [Lanes]; N],
     inputs: usize,
+}
+
+impl<'a, const N: usize> Blocks<'a, N> {
+    /// Those of so many blocks, at most `N`; places beyond them hold some again.
+    #[inline(always)]
+    fn of(weights: &'a [Lanes], count: usize, view: &View) -> Self {
+        let n = weights.len() / count;
+        Self {
+            each: std::array::from_fn(|b| &weights[b % count * n..][..n]),
+            inputs: n / view.all_taps,
+        }
+    }
 }
 
 /// `N` pixels of some pairs of blocks; returns how many these are.
@@ -123,7 +131,7 @@ fn pair_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     x: &[Lanes],
     view: &View,
     (from, to): (usize, usize),
-    weights: &Rows<4>,
+    weights: &Blocks<4>,
     out: &mut [Lanes],
     add: bool,
 ) -> usize {
@@ -139,7 +147,7 @@ fn pair_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     for (tap, number) in &view.taps {
         let range = number * inputs..(number + 1) * inputs;
         let blocks = weights
-            .blocks
+            .each
             .map(|w| w[range.clone()].as_chunks::<LANES>().0);
         for i in 0..inputs / LANES {
             let row = &x[i * view.plane + from + tap..][..(N - 1) * T + 1];
@@ -211,11 +219,7 @@ fn dense_rows<S: Simd, const B: usize, const T: usize>(
     add: bool,
 ) {
     let (Size { h, w }, target) = (view.after, view.target);
-    let rows = weights.len() / B;
-    let weights = Rows {
-        blocks: std::array::from_fn(|b| &weights[b * rows..][..rows]),
-        inputs: rows / view.all_taps,
-    };
+    let weights = Blocks::of(weights, B, view);
     for y in 0..h {
         let mut p = 0;
         while p < w {
@@ -248,7 +252,7 @@ fn dense_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     x: &[Lanes],
     view: &View,
     (from, to): (usize, usize),
-    weights: &Rows<B>,
+    weights: &Blocks<B>,
     out: &mut [Lanes],
     add: bool,
 ) {
@@ -273,7 +277,7 @@ fn dense_tile<S: Simd, const B: usize, const N: usize, const T: usize>(
     for (tap, number) in &view.taps {
         let range = number * inputs..(number + 1) * inputs;
         let blocks = weights
-            .blocks
+            .each
             .map(|w| w[range.clone()].as_chunks::<LANES>().0);
         for i in 0..inputs / LANES {
             let row = &x[i * view.plane + from + tap..][..(N - 1) * T + 1];
