@@ -8,8 +8,6 @@ mod peers;
 mod settings;
 mod terminal;
 
-use std::process::ExitCode;
-
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 
@@ -82,7 +80,7 @@ fn run(command: Command) -> Result<Ended, lease::Error> {
     }
 }
 
-fn main() -> ExitCode {
+fn main() {
     let arguments = Arguments::parse();
     terminal::set(&arguments.style);
     let code = match faults::told(|| run(arguments.command)) {
@@ -96,5 +94,5 @@ fn main() -> ExitCode {
         }
     };
     lease::collective::leave();
-    ExitCode::from(terminal::close(code))
+    terminal::end(terminal::close(code))
 }

@@ -35,7 +35,7 @@ pub fn stop_flag_saying(words: &'static str) -> Arc<AtomicBool> {
     let flag = stop.clone();
     let received = move |signal: i32| {
         if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(128 + signal);
+            super::end((128 + signal) as u8);
         }
         CAUGHT.store(signal, Ordering::Relaxed);
         say(Level::Info, words);

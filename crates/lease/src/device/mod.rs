@@ -7,6 +7,8 @@ mod library;
 mod listing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(any(feature = "gpu", feature = "vulkan", test))]
+use std::thread;
 
 use burn::tensor::{DType, Device};
 
@@ -182,6 +184,16 @@ fn there_is(kind: &str, count: usize) -> Option<String> {
     }
 }
 
+/// Does `work` on a thread of its own, which has ended, with all that libraries kept for it, when this returns.
+///
+/// Drivers' libraries are asked so: libEGL's state of a thread is freed when that thread ends, and a second time, unlooked
+/// at, where the process ends at the same moment.
+#[cfg(any(feature = "gpu", feature = "vulkan", test))]
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let outcome = thread::scope(|s| s.spawn(work).join());
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// The most precise numbers in which the device of this name computes all that the method needs. Shading languages, WGSL
 /// and SPIR-V among them, have no exponential and logarithm of f64, whatever a device says of its arithmetic.
 pub fn precision(name: &str) -> DType {
@@ -208,4 +220,35 @@ pub fn with_threads<T: Send>(
             reason: e.to_string(),
         })?;
     Ok(pool.install(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Takes its time to go, as a library's state of a thread may.
+    struct Kept(Arc<AtomicBool>);
+
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            thread::sleep(Duration::from_millis(50));
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    thread_local! {
+        static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
+    }
+
+    #[test]
+    fn a_thread_of_its_own_leaves_nothing_to_be_freed() {
+        let gone = Arc::new(AtomicBool::new(false));
+        let kept = Kept(gone.clone());
+        assert_eq!(apart(|| KEPT.replace(Some(kept)).map_or(7, |_| 0)), 7);
+        assert!(gone.load(Ordering::Relaxed));
+    }
 }
