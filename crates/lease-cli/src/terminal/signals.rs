@@ -34,10 +34,10 @@ pub fn stop_flag_saying(words: &'static str) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     let received = move |signal: i32| {
-        if flag.swap(true, Ordering::Relaxed) {
-            super::end((128 + signal) as u8);
-        }
         CAUGHT.store(signal, Ordering::Relaxed);
+        if flag.swap(true, Ordering::Relaxed) {
+            super::end(status());
+        }
         say(Level::Info, words);
     };
     if let Err(error) = listen(received) {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use burn::tensor::wgpu::{WgpuBackend, wgpu};
 use burn::tensor::{Device, DeviceKind};
 
-use super::{DeviceError, apart, library, there_is};
+use super::{DeviceError, library, there_is};
 
 /// Which graphics API serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,10 +152,6 @@ fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
 
 /// The adapters of the API that Burn will settle on: the first that has a GPU, else the first that has anything.
 pub fn adapters(api: Api) -> Vec<Adapter> {
-    apart(|| found(api))
-}
-
-fn found(api: Api) -> Vec<Adapter> {
     let mut software = Vec::new();
     for backend in api.candidates() {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
@@ -209,13 +205,14 @@ pub fn open(api: Api, index: usize, name: &str) -> Result<Device, DeviceError> {
             reason: there_is(api.kind(), found.len()).unwrap_or_else(library::gpu_missing),
         });
     }
-    let options = Device::wgpu_options()
+    let device = Device::wgpu_options()
         .device_kind(found.swap_remove(index).kind)
-        .graphics_api(api.burns());
-    let device = apart(|| options.init()).map_err(|e| DeviceError::Unopened {
-        name: name.into(),
-        reason: e.to_string(),
-    })?;
+        .graphics_api(api.burns())
+        .init()
+        .map_err(|e| DeviceError::Unopened {
+            name: name.into(),
+            reason: e.to_string(),
+        })?;
     opened.push(((api, index), device.clone()));
     Ok(device)
 }

@@ -3,7 +3,7 @@
 use burn::tensor::DType;
 use serde::Serialize;
 
-use super::{KINDS, Kind, precision};
+use super::{KINDS, Kind, apart, precision};
 use crate::memory;
 
 /// A device that can be used.
@@ -74,7 +74,7 @@ pub fn listing() -> Listing {
     };
     for kind in &KINDS {
         let found = if kind.built {
-            found(kind)
+            apart(|| found(kind))
         } else {
             Err(format!(
                 "a build made with `--features {}` has them",

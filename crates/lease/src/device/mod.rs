@@ -7,7 +7,6 @@ mod library;
 mod listing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-#[cfg(any(feature = "gpu", feature = "vulkan", test))]
 use std::thread;
 
 use burn::tensor::{DType, Device};
@@ -126,7 +125,7 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
     let kind = KINDS.iter().find(|k| k.name == kind);
     match (kind, index) {
         (Some(kind), Some(index)) if kind.built => {
-            let device = opened(kind.name, index, name)?;
+            let device = apart(|| opened(kind.name, index, name))?;
             ACCELERATED.store(true, Ordering::Relaxed);
             Ok(device)
         }
@@ -188,7 +187,6 @@ fn there_is(kind: &str, count: usize) -> Option<String> {
 ///
 /// Drivers' libraries are asked so: libEGL's state of a thread is freed when that thread ends, and a second time, unlooked
 /// at, where the process ends at the same moment.
-#[cfg(any(feature = "gpu", feature = "vulkan", test))]
 fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let outcome = thread::scope(|s| s.spawn(work).join());
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
